@@ -1,0 +1,63 @@
+"""One training epoch of ``ce`` on CIFAR-10-LT at ratio 100 with ResNet-32, on the CPU, against the plain loop.
+
+``pytest benchmarks/test_epoch.py -s [--images FOLDER] [--rounds 5]``
+"""
+
+import functools
+import platform
+import statistics
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks.sides import CPU, cifar10_lt, engine_side, plain_side, race
+from ltbench.data import Imbalance
+from ltbench.engine import plan
+from ltbench.engine.train import Task
+from ltbench.execute import environment
+from ltbench.method import Method
+from ltbench.recipe import RECIPES
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_epoch_against_the_plain_loop(
+    benchmark: Any, images: str | None, imbalance: Imbalance, rounds: int, precision: str
+) -> None:
+    """Ratio of medians, sides in turn, each in its own process; the plain loop is fp32 with 4 workers."""
+    if precision == "bf16" and platform.machine() == "x86_64" and not torch.cpu._is_avx512_bf16_supported():
+        pytest.skip("this processor has no native bf16")
+    ours, theirs, ratio = benchmark.pedantic(
+        race,
+        (
+            functools.partial(engine_side, images, imbalance, precision),
+            functools.partial(plain_side, images, imbalance, 4),
+            rounds,
+        ),
+    )
+    benchmark.extra_info.update(
+        ratio=ratio, engine_seconds=ours, plain_seconds=theirs, images=images or "generated", **environment(CPU)
+    )
+    print(
+        f"\n{precision}: an epoch takes {statistics.median(ours):.2f} s in the engine and "
+        f"{statistics.median(theirs):.2f} s in the plain loop, ratio {ratio:.2f} (medians of {rounds}, in turn)"
+    )
+
+
+def test_data_path(benchmark: Any, images: str | None, imbalance: Imbalance) -> None:
+    """Seconds an epoch spends on its plan, on indexing and on normalising; compare with the epoch's own."""
+    recipe = RECIPES["ldam"]
+    task = Task.of(cifar10_lt(images, imbalance), recipe, 0, CPU)
+    draws, streams = len(task.data.train), Method.streams
+
+    def data_path() -> float:
+        started = time.perf_counter()
+        drawn = plan.draw(task.pool, streams, draws, 0.0, recipe.crop_padding, recipe.flip, (0, 0, 0))
+        for columns in torch.split(drawn, recipe.batch_size, dim=2):
+            pixels, _ = task.resident.batch(columns.flatten(1))
+            task.normalise(pixels)
+        return time.perf_counter() - started
+
+    seconds = benchmark.pedantic(data_path, rounds=5, warmup_rounds=1)
+    print(f"\ndata path: {benchmark.stats.stats.median:.3f} s an epoch (last {seconds:.3f})")

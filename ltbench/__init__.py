@@ -1,0 +1,58 @@
+"""ltbench: an honest, fast benchmark of long-tailed image-classification methods.
+
+The names below are loaded when they are first used, so that ``import ltbench`` costs nothing: torch, pandas and scipy
+are imported only by what needs them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Batch": "ltbench.method",
+    "Choice": "ltbench.method",
+    "Clock": "ltbench.method",
+    "Figure": "ltbench.method",
+    "Method": "ltbench.method",
+    "Range": "ltbench.method",
+    "Stage": "ltbench.method",
+    "Network": "ltbench.models",
+    "class_balanced": "ltbench.samplers",
+    "instance_balanced": "ltbench.samplers",
+    "InputError": "ltbench.errors",
+    "leaderboard": "ltbench.frames",
+    "load_results": "ltbench.frames",
+    "run": "ltbench.runner",
+}
+__all__ = [
+    "Batch",
+    "Choice",
+    "Clock",
+    "Figure",
+    "InputError",
+    "Method",
+    "Network",
+    "Range",
+    "Stage",
+    "__version__",
+    "class_balanced",
+    "instance_balanced",
+    "leaderboard",
+    "load_results",
+    "run",
+]
+
+if TYPE_CHECKING:
+    from ltbench.errors import InputError
+    from ltbench.frames import leaderboard, load_results
+    from ltbench.method import Batch, Choice, Clock, Figure, Method, Range, Stage
+    from ltbench.models import Network
+    from ltbench.runner import run
+    from ltbench.samplers import class_balanced, instance_balanced
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ltbench' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

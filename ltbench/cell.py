@@ -1,0 +1,122 @@
+"""A cell: one training run, frozen and hashable, and the identities that say when a result may be used again."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from ltbench.data.longtail import Imbalance
+from ltbench.recipe import Recipe
+
+SCIENCE = 1
+"""Raised whenever the engine, the samplers or the data path would give other numbers for the same cell."""
+
+Shots = str | tuple[int, int]
+"""``auto``, ``terciles``, or (few below, many above) in training images."""
+
+
+def digest(value: Any) -> str:
+    """Sixteen hex digits that name a JSON value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A method in a cell's chain: what decides what its stages do.
+
+    Attributes:
+        method: name.
+        source: hash of its file.
+        hyperparameters: all of them, with their values.
+        stages: how many stages it has.
+    """
+
+    method: str
+    source: str
+    hyperparameters: Mapping[str, Any]
+    stages: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run.
+
+    Attributes:
+        dataset: as the suite writes it; ``label`` is what tables call it, ``fingerprint`` the hash of its pixels.
+        chain: the methods trained one after another; the last one is the cell's own.
+        changed: the hyper-parameters that differ from their defaults.
+    """
+
+    dataset: str
+    label: str
+    fingerprint: str
+    imbalance: Imbalance
+    subset_seed: int
+    holdout: int
+    shots: Shots
+    chain: tuple[Link, ...]
+    changed: Mapping[str, Any] = field(hash=False)
+    recipe: Recipe = field(hash=False)
+    seed: int = 0
+
+    @property
+    def method(self) -> str:
+        """The cell's own method."""
+        return self.chain[-1].method
+
+    @cached_property
+    def row(self) -> str:
+        """Identity without the seed: cells of one row differ in the seed alone."""
+        return digest([self._data(), self.recipe.identity(), self.shots, [self._link(link) for link in self.chain]])
+
+    @cached_property
+    def id(self) -> str:
+        """Identity: a hash of everything that can change the result."""
+        return digest([self.row, self.seed])
+
+    def stage_id(self, link: int, stage: int) -> str:
+        """Identity of a stage: a hash of everything up to its end that can change the network.
+
+        Args:
+            link: which method of the chain.
+            stage: which of its stages.
+        """
+        before = [self._link(x) for x in self.chain[:link]]
+        return digest(
+            [
+                "stage",
+                self._data(),
+                self.recipe.identity(),
+                self.seed,
+                before,
+                self._link(self.chain[link]),
+                stage,
+            ]
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """The coordinates by which people know a cell; what records and plans repeat."""
+        return {
+            "dataset": self.label,
+            "fingerprint": self.fingerprint,
+            "imbalance": str(self.imbalance),
+            "subset_seed": self.subset_seed,
+            "holdout": self.holdout,
+            "method": self.method,
+            "hyperparameters": dict(self.changed),
+            "recipe": self.recipe.label,
+            "seed": self.seed,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.label} / {self.imbalance} / {self.method} / seed {self.seed}"
+
+    def _data(self) -> list[Any]:
+        return [SCIENCE, self.fingerprint, str(self.imbalance), self.subset_seed, self.holdout]
+
+    @staticmethod
+    def _link(link: Link) -> list[Any]:
+        return [link.method, link.source, dict(link.hyperparameters)]

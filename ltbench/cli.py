@@ -1,0 +1,355 @@
+"""The command line. Everything heavy is imported where it is used."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ltbench import __version__
+from ltbench.errors import InputError
+
+app = typer.Typer(
+    name="ltbench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Which long-tailed learning method should I use, and by how much is it better?",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: is it there, is it whole, what would mend it.")
+app.add_typer(data_app, name="data")
+
+Results = Annotated[Path, typer.Option("--results", metavar="DIR", help="Folder of results.")]
+Json = Annotated[bool, typer.Option("--json", help="Answer as JSON on stdout.")]
+MethodsDir = Annotated[list[Path], typer.Option("--methods-dir", metavar="DIR", help="Further folder with methods.")]
+DataPlaces = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        metavar="NAME=PATH",
+        help="Where the images of NAME lie; NAME=imagefolder:PATH for any folder.",
+    ),
+]
+ProtocolName = Annotated[
+    Literal["last", "val", "best-on-test"],
+    typer.Option("--protocol", help="Which epoch counts; best-on-test is optimistic and for comparison only."),
+]
+
+
+@app.command()
+def run(
+    suite: Annotated[
+        str, typer.Option("--suite", metavar="NAME|FILE", help="A suite (ltbench ls suites).")
+    ] = "quickstart",
+    methods: Annotated[str | None, typer.Option(metavar="NAMES", help="Names or patterns: 'ldam*,crt'.")] = None,
+    datasets: Annotated[str | None, typer.Option(metavar="NAMES", help="In place of the suite's.")] = None,
+    imbalance: Annotated[str | None, typer.Option(metavar="LIST", help="100,50 or exp:100,step:10,natural.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N|LIST", help="3: seeds 0 to 2; 0,4: these; 4,: this one.")
+    ] = None,
+    set_: Annotated[
+        list[str],
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="recipe.epochs=5, focal.gamma=2, holdout=25, ... (repeatable)."
+        ),
+    ] = [],  # noqa: B006
+    data: DataPlaces = [],  # noqa: B006
+    methods_dir: MethodsDir = [],  # noqa: B006
+    results: Results = Path("results"),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the cells.")] = None,
+    checkpoint_every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between checkpoints.", min=0)] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run what is missing of a suite, then show its leaderboard."""
+    from dataclasses import replace
+
+    from ltbench.progress import reporter
+    from ltbench.runner import Request, execute, make_plan, parse_value
+    from ltbench.store import Store
+
+    request = Request(
+        suite,
+        _names(methods),
+        _names(datasets),
+        _names(imbalance),
+        _seeds(seeds),
+        {key: parse_value(value) for key, value in _pairs("--set", set_).items()},
+        _pairs("--data", data),
+        tuple(methods_dir),
+    )
+    plan = make_plan(request)
+    if shard is not None:
+        part, parts = _shard(shard)
+        plan = replace(plan, cells=plan.cells[part - 1 :: parts])
+    listen = reporter()
+    for why in {**plan.skipped, **plan.broken}.values():
+        listen.say(f"method left out: {why}")
+    store = Store(results)
+    listen.say(_announcement(plan, store))
+    if dry_run:
+        if as_json:
+            print(json.dumps([{"id": p.cell.id, **p.cell.describe()} for p in plan.cells], indent=1))
+        raise typer.Exit(1 if plan.broken else 0)
+    try:
+        execute(plan, store, device, checkpoint_every, listen)
+    except KeyboardInterrupt:
+        listen.say("ltbench: interrupted; what is finished is kept, the same command goes on")
+        raise typer.Exit(130) from None
+    failed = _show_board(results, {p.cell.id for p in plan.cells}, "json" if as_json else "table", "last")
+    raise typer.Exit(1 if failed or plan.broken else 0)
+
+
+@app.command()
+def leaderboard(
+    suite: Annotated[str | None, typer.Option(metavar="NAME", help="Only the cells of this suite.")] = None,
+    format: Annotated[Literal["table", "markdown", "csv", "json", "latex"], typer.Option(help="How.")] = "table",
+    protocol: ProtocolName = "last",
+    results: Results = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """The table of what is in the store."""
+    from ltbench.status import cell_states
+    from ltbench.store import Store
+
+    _existing(results)
+    ids = None if suite is None else {cell["id"] for cell in cell_states(Store(results), _known_suite(suite, results))}
+    _show_board(results, ids, "json" if as_json else format, protocol)
+
+
+@app.command()
+def status(
+    suite: Annotated[str | None, typer.Option(metavar="NAME", help="Only this suite.")] = None,
+    results: Results = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """Which cells are done, running, failed (and why) and to do."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ltbench.status import STATES, cell_states, counts
+    from ltbench.store import Store
+
+    _existing(results)
+    cells = cell_states(Store(results), None if suite is None else _known_suite(suite, results))
+    if as_json:
+        print(json.dumps(cells, indent=1))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    table = Table("suite", *STATES)
+    for name, count in counts(cells).items():
+        table.add_row(name, *(str(count[state]) for state in STATES))
+    console.print(table)
+    for cell in cells:
+        if cell["state"] in ("failed", "running"):
+            name = f"{cell['dataset']} / {cell['imbalance']} / {cell['method']} / seed {cell['seed']}"
+            console.print(f"{cell['state']}: {cell['id']} {name}{': ' + cell['reason'] if cell['reason'] else ''}")
+
+
+@app.command()
+def show(
+    cell: Annotated[str, typer.Argument(metavar="ID", help="Of a cell, or its beginning.")],
+    results: Results = Path("results"),
+    as_json: Json = False,
+) -> None:
+    """One record whole, with the command that repeats it."""
+    from ltbench.store import Store
+
+    _existing(results)
+    found = Store(results).latest(cell)
+    if len(found) != 1:
+        what = f"{len(found)} cells begin with '{cell}'" if found else f"no cell begins with '{cell}'"
+        raise InputError(f"{what} in {results}; ids: ltbench status --json")
+    record = next(iter(found.values()))
+    if as_json:
+        print(json.dumps(record, indent=1))
+        return
+    from ltbench.show import print_record
+
+    print_record(record)
+
+
+@app.command("ls")
+def list_(
+    what: Annotated[Literal["methods", "suites", "datasets", "backbones"], typer.Argument(help="Of what.")],
+    methods_dir: MethodsDir = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """What there is, with one line each."""
+    rows = _listing(what, methods_dir)
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    width = min(40, max((len(name) for name in rows), default=0))
+    for name, about in rows.items():
+        print(f"{name:{width}}  {about}".rstrip())
+
+
+@data_app.command("check")
+def data_check(
+    name: Annotated[str, typer.Argument(help="A data set (ltbench ls datasets), or imagefolder:PATH.")],
+    data: DataPlaces = [],  # noqa: B006
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels that images are resized to.", min=4)] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what of a data set is there, what is wrong and what mends it."""
+    from ltbench.data import load
+
+    images = load(name, image_size, _pairs("--data", data))
+    height, width, channels = images.train.images.shape[1:]
+    splits = {"train": images.train, "val": images.val, "test": images.test}
+    facts: dict[str, Any] = {
+        "name": images.name,
+        "found": images.found,
+        "images": f"{width}x{height}, {'grey' if channels == 1 else 'colour'}",
+        "classes": len(images.classes),
+        **{split: len(content) for split, content in splits.items() if content is not None},
+        "images a class (train)": _spread(images.train.counts(len(images.classes))),
+        "fingerprint": images.fingerprint,
+    }
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return
+    for fact, value in facts.items():
+        print(f"{fact:22}  {value}")
+    print(f"{name} is whole.")
+
+
+def main() -> None:
+    """Run the command line; wrong input is one line on stderr and exit status 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"ltbench: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        print(f"ltbench {__version__}")
+        raise typer.Exit
+
+
+def _announcement(plan: Any, store: Any) -> str:
+    from ltbench.runner import estimate_seconds
+    from ltbench.tables import duration
+
+    done = {i for i, record in store.latest().items() if record["status"] == "done"}
+    missing = [p for p in plan.cells if p.cell.id not in done]
+    seconds = estimate_seconds(plan, store)
+    time = "" if not missing else f", about {duration(seconds)}" if seconds is not None else ", time not known yet"
+    return (
+        f"{plan.suite.name}: {len(plan.cells)} cells under recipe {plan.suite.recipe.label}, "
+        f"{len(plan.cells) - len(missing)} done, {len(missing)} to do{time}"
+    )
+
+
+def _show_board(results: Path, ids: set[str] | None, form: Any, protocol: Any) -> bool:
+    """Print the leaderboard; True when a cell failed."""
+    from ltbench.frames import leaderboard as board_of
+    from ltbench.frames import load_results
+    from ltbench.tables import render
+
+    cells = load_results(results, protocol, ids)
+    if cells.empty and form == "table":
+        print(f"no results in {results} yet; ltbench run makes some", file=sys.stderr)
+        return False
+    from rich.console import Console
+
+    width = Console().width if sys.stdout.isatty() else None
+    print(render(board_of(cells), form, protocol, width))
+    return bool((cells.status != "done").any()) if not cells.empty else False
+
+
+def _listing(what: str, methods_dir: list[Path]) -> dict[str, str]:
+    if what == "methods":
+        from ltbench.registry import discover
+
+        registry = discover(methods_dir)
+        for why in registry.broken.values():
+            print(f"method left out: {why}", file=sys.stderr)
+        return {name: entry.about for name, entry in registry.items()}
+    if what == "suites":
+        from ltbench.suite import load_suite, suite_names
+
+        return {name: load_suite(name).about for name in suite_names()}
+    if what == "datasets":
+        from ltbench.data import SOURCES
+
+        about = {name: source.about for name, source in SOURCES.items()}
+        return about | {
+            "imagefolder:PATH": "any folder of images: PATH/class/image or PATH/{train,val,test}/class/image"
+        }
+    from ltbench.models import backbone_names
+
+    return dict.fromkeys(backbone_names(), "")
+
+
+def _existing(results: Path) -> None:
+    if not results.is_dir():
+        raise InputError(f"results folder {results} does not exist; ltbench run makes one")
+
+
+def _known_suite(suite: str, results: Path) -> str:
+    from ltbench.errors import unknown
+    from ltbench.store import Store
+    from ltbench.suite import suite_names
+
+    ran = {str(plan["suite"]) for plan in Store(results).plans()}
+    if suite not in ran | set(suite_names()):
+        raise unknown("suite", suite, ran | set(suite_names()))
+    return suite
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise InputError("an empty list of names was given; leave the option out for the suite's own")
+    return names
+
+
+def _seeds(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        numbers = tuple(int(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        numbers = ()
+    if "," not in text and len(numbers) == 1:
+        numbers = tuple(range(numbers[0]))
+    if not numbers or min(numbers) < 0:
+        raise InputError(f"--seeds {text} is not understood; allowed: 3 (seeds 0 to 2), 0,4 (these), 4, (this one)")
+    return numbers
+
+
+def _pairs(option: str, texts: list[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not (key and equals and value):
+            raise InputError(f"{option} {text} is not understood; it is written KEY=VALUE")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, slash, parts = text.partition("/")
+    if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise InputError(f"--shard {text} is not understood; allowed: 1/8 to 8/8 for eight parts")
+    return int(part), int(parts)
+
+
+def _spread(counts: list[int]) -> str:
+    return f"{counts[0]} each" if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
+
+
+if __name__ == "__main__":
+    main()

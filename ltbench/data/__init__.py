@@ -1,0 +1,17 @@
+"""Data: images as uint8 arrays, long-tailed profiles, splits. Knows nothing of methods or of the training loop."""
+
+from ltbench.data.images import ImageSet, LongTailed, Split, cut
+from ltbench.data.longtail import Imbalance, class_counts
+from ltbench.data.sources import SOURCES, Source, load
+
+__all__ = [
+    "SOURCES",
+    "ImageSet",
+    "Imbalance",
+    "LongTailed",
+    "Source",
+    "Split",
+    "class_counts",
+    "cut",
+    "load",
+]

@@ -1,0 +1,33 @@
+"""Resizing as every source does it: the short side to the wanted length, then the central square."""
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from ltbench.data.images import ImageSet, Split
+
+
+def square(image: Image.Image, side: int) -> Image.Image:
+    """Short side to ``side`` pixels (bilinear, antialiased as PIL does it), then the central square."""
+    if image.size == (side, side):
+        return image
+    scale = side / min(image.size)
+    width, height = (max(side, round(length * scale)) for length in image.size)
+    left, top = (width - side) // 2, (height - side) // 2
+    return image.resize((width, height), Image.Resampling.BILINEAR).crop((left, top, left + side, top + side))
+
+
+def resized(images: ImageSet, side: int | None) -> ImageSet:
+    """The same data set with images of ``side`` pixels; itself where they are so already."""
+    if side is None or images.train.images.shape[1:3] == (side, side):
+        return images
+
+    def resize(split: Split) -> Split:
+        grey = split.images.shape[-1] == 1
+        pictures = (Image.fromarray(x[..., 0] if grey else x) for x in split.images)
+        pixels = np.stack([np.asarray(square(picture, side)) for picture in pictures])
+        return Split(pixels[..., None] if grey else pixels, split.labels)
+
+    val = resize(images.val) if images.val is not None else None
+    return replace(images, train=resize(images.train), val=val, test=resize(images.test))

@@ -1,0 +1,57 @@
+"""The plan of an epoch: all of its randomness, drawn beforehand on the CPU and uploaded once.
+
+Every draw comes from a counter-based generator keyed by what it is for, so the same cell sees the same batches on any
+device, alone or beside other runs, resumed or not.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ltbench.samplers import Pool, Sampler
+
+
+def key(*parts: object) -> int:
+    """A 63-bit seed that depends on every part and on nothing else."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
+
+
+def generator(*parts: object) -> np.random.Generator:
+    """A generator for this purpose."""
+    return np.random.Generator(np.random.Philox(key(*parts)))
+
+
+def draw(
+    pool: Pool,
+    streams: Mapping[str, Sampler],
+    draws: int,
+    progress: float,
+    crop_padding: int,
+    flip: bool,
+    where: tuple[object, ...],
+) -> Tensor:
+    """The plan of one epoch.
+
+    Args:
+        pool: the training images.
+        streams: sampler of each of the S streams.
+        draws: images each stream delivers in the epoch.
+        progress: epochs done / epochs of the stage.
+        crop_padding, flip: the augmentation.
+        where: seed, stage and epoch, which key the generators.
+
+    Returns:
+        int64 [4, S, draws]: for each image whether it is mirrored, its index, and its crop's top and left.
+    """
+    plan = np.zeros((4, len(streams), draws), np.int64)
+    for s, (name, sampler) in enumerate(streams.items()):
+        plan[1, s] = sampler(pool, draws, progress, generator(*where, name, "sample"))
+        random = generator(*where, name, "augment")
+        if flip:
+            plan[0, s] = random.integers(2, size=draws)
+        if crop_padding:
+            plan[2:, s] = random.integers(2 * crop_padding + 1, size=(2, draws))
+    return torch.from_numpy(plan)

@@ -1,0 +1,282 @@
+"""One cell, from data to record: its stages trained or taken from the store, its predictions measured."""
+
+import functools
+import resource
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ltbench.cell import Cell
+from ltbench.data import LongTailed
+from ltbench.engine import plan
+from ltbench.engine.train import State, Task, stage_epochs, take_over, train_stage
+from ltbench.method import Method, Stage
+from ltbench.metrics import shot_groups, summary
+from ltbench.models.network import Network, initialised_backbone
+from ltbench.store import Record, Store, write_whole
+
+
+class StageFile:
+    """The checkpoint of a stage in the store, saved at most every ``every_s`` seconds."""
+
+    def __init__(self, path: Path, device: torch.device, every_s: float) -> None:
+        self.path, self.device, self.every_s = path, device, every_s
+        self.saved_at = time.monotonic()
+
+    def load(self) -> State | None:
+        """What was saved last; a file that cannot be read is told and ignored."""
+        if not self.path.exists():
+            return None
+        try:
+            state: State = torch.load(self.path, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch.load raises a different error for each kind of damage
+            warnings.warn(f"{self.path} cannot be read ({type(error).__name__}); trained anew", stacklevel=2)
+            return None
+        return state
+
+    def due(self) -> bool:
+        """Whether ``every_s`` have passed since it was saved."""
+        return time.monotonic() - self.saved_at >= self.every_s
+
+    def save(self, state: State) -> None:
+        """Replace what was saved."""
+        write_state(self.path, state)
+        self.saved_at = time.monotonic()
+
+
+def write_state(path: Path, state: State) -> None:
+    """Write a state so that it is there whole or not at all."""
+    import io
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_whole(path, buffer.getvalue())
+
+
+def run_cell(
+    cell: Cell,
+    methods: Sequence[Method],
+    data: LongTailed,
+    store: Store,
+    device: torch.device,
+    checkpoint_every_s: float,
+    on_epoch: Callable[[str, int, int], None],
+) -> Record:
+    """Train a cell, or what of it is missing, and measure it.
+
+    Args:
+        cell: what to train.
+        methods: the methods of its chain.
+        data: the long-tailed data set.
+        store: where stages are looked up and kept, and where the arrays go.
+        device: where to train.
+        checkpoint_every_s: seconds between checkpoints.
+        on_epoch: called after each epoch with (stage, epochs done, epochs); at once for a stage that is reused.
+
+    Returns:
+        The record of the finished cell, not yet in the store.
+
+    Raises:
+        TrainingFailed: when a loss is not finite.
+    """
+    started = time.perf_counter()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    task = Task.of(data, cell.recipe, cell.seed, device)
+    state: State | None = None
+    total = {"train_seconds": 0.0, "evaluation_seconds": 0.0, "images": 0}
+    reused_seconds, own, position = 0.0, [], 0
+    for number, method in enumerate(methods):
+        for index, stage in enumerate(method.stages()):
+            notify = functools.partial(on_epoch, f"{method.name}: {stage.name}")
+            state, reused = _stage(
+                cell.stage_id(number, index),
+                method,
+                stage,
+                position,
+                task,
+                state,
+                store,
+                checkpoint_every_s,
+                notify,
+            )
+            for name in total:
+                total[name] += state[name]
+            reused_seconds += state["train_seconds"] if reused else 0.0
+            if number == len(methods) - 1:
+                own.append((stage.name, state))
+            position += 1
+    assert state is not None
+    labels = data.test.labels
+    store.write_arrays(
+        cell.id,
+        {
+            "logits": state["logits"]["test"].numpy(),
+            "labels": labels.astype(np.min_scalar_type(labels.max())),
+        },
+    )
+    trained_images = max(1, total["images"])
+    return {
+        **header(cell),
+        "status": "done",
+        "reason": None,
+        **measurements(data, cell.shots, own),
+        "parameters": sum(v.numel() for k, v in state["network"].items() if not k.endswith(("_mean", "_var"))),
+        "losses": [{"stage": name, "loss": part["losses"]} for name, part in own],
+        "cost": {
+            **total,
+            "reused_seconds": reused_seconds,
+            "wall_seconds": time.perf_counter() - started,
+            "images_per_second": trained_images / max(total["train_seconds"], 1e-9),
+            "peak_memory_bytes": peak_memory_bytes(device),
+        },
+        "environment": environment(device),
+    }
+
+
+def _stage(
+    stage_id: str,
+    method: Method,
+    stage: Stage,
+    position: int,
+    task: Task,
+    before: State | None,
+    store: Store,
+    checkpoint_every_s: float,
+    on_epoch: Callable[[int, int], None],
+) -> tuple[State, bool]:
+    """A stage's state, and whether it was in the store."""
+    with store.locked(f"stage-{stage_id}"):
+        finished = StageFile(store.stage_path(stage_id), task.device, checkpoint_every_s)
+        if (state := finished.load()) is not None:
+            epochs = stage_epochs(stage, task.recipe)
+            on_epoch(epochs, epochs)
+            return _to_cpu(state), True
+        net = network(method, task, position)
+        if before is not None:
+            take_over(net, before, stage)
+        net.to(task.device).to(memory_format=torch.channels_last)
+        partial = StageFile(store.stage_path(stage_id, partial=True), task.device, checkpoint_every_s)
+        state = _to_cpu(train_stage(net, method, stage, position, task, partial, on_epoch))
+        write_state(finished.path, state)
+        partial.path.unlink(missing_ok=True)
+        return state, False
+
+
+def _to_cpu(state: State) -> State:
+    return state | {"network": {name: value.cpu().contiguous() for name, value in state["network"].items()}}
+
+
+def network(method: Method, task: Task, position: int) -> Network:
+    """A fresh network for a method: all methods of one seed begin with the same backbone."""
+    size, channels = task.data.train.images.shape[1:3], task.data.train.images.shape[3]
+    backbone, width = initialised_backbone(
+        task.recipe.backbone, channels, (size[0], size[1]), plan.key(task.seed, "backbone")
+    )
+    seeds = [plan.key(task.seed, "head", head, position) for head in method.heads]
+    return Network(backbone, width, method.heads, len(task.data.counts), method.classifier, seeds)
+
+
+def header(cell: Cell) -> Record:
+    """What every record of a cell begins with, finished or failed."""
+    return {
+        "id": cell.id,
+        "row": cell.row,
+        **cell.describe(),
+        "settings": {
+            "recipe": cell.recipe.identity(),
+            "chain": [[link.method, link.source, dict(link.hyperparameters)] for link in cell.chain],
+        },
+    }
+
+
+def measurements(data: LongTailed, shots: str | tuple[int, int], own: list[tuple[str, State]]) -> Record:
+    """What the evaluations of a cell's own stages say, under each of the three protocols.
+
+    ``last`` is the last epoch; ``val`` the epoch of the final stage with the best balanced accuracy on the validation
+    split (absent without one); ``best-on-test`` the same on the test split, which is optimistic.
+    """
+    classes = len(data.counts)
+    groups = shot_groups(data.counts, shots)
+    totals = {"test": data.test.counts(classes)}
+    if data.val is not None:
+        totals["val"] = data.val.counts(classes)
+
+    def summaries(entry: dict[str, Any]) -> dict[str, Any]:
+        return {"epoch": entry["epoch"]} | {s: summary(entry[s], n, groups) for s, n in totals.items()}
+
+    evaluations = [{"stage": name} | summaries(e) for name, state in own for e in state["evaluations"]]
+    final = evaluations[-len(own[-1][1]["evaluations"]) :]
+    chosen = {"last": final[-1], "best-on-test": max(final, key=lambda e: e["test"]["balanced_accuracy"])}
+    if "val" in totals:
+        chosen["val"] = max(final, key=lambda e: e["val"]["balanced_accuracy"])
+    last = own[-1][1]["evaluations"][-1]
+    return {
+        "class_counts": list(data.counts),
+        "test_counts": totals["test"],
+        "groups": {name: len(members) for name, members in groups.items()},
+        "shots": list(shots) if isinstance(shots, tuple) else shots,
+        "hits": last["test"]["hits"],
+        "validation": final[-1].get("val"),
+        "protocols": {name: {"epoch": e["epoch"]} | e["test"] for name, e in chosen.items()},
+        "evaluations": evaluations,
+    }
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Most memory held so far: on the GPU by this cell, on a CPU by the whole process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+@functools.cache
+def environment(device: torch.device) -> dict[str, Any]:
+    """Versions, device and revision: what a number was obtained with."""
+    import platform
+
+    packages = ("ltbench", "torch", "timm", "numpy")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
+    return {
+        "python": platform.python_version(),
+        **{package: version(package) for package in packages},
+        "platform": platform.platform(),
+        "device": str(device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "revision": _revision(),
+    }
+
+
+def _processor() -> str:
+    import platform
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _revision() -> str | None:
+    """The commit of the checkout that ltbench runs from, with ``+`` where it was changed; None if it is installed."""
+    here = Path(__file__).parent
+    try:
+        commit = subprocess.run(
+            ["git", "-C", here, "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.stdout.strip()

@@ -1,0 +1,120 @@
+"""What is measured on a test set, from logits alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+ECE_BINS = 15
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What the predictions for N images were, image by image. All arrays are [N].
+
+    Attributes:
+        predicted: class with the largest logit.
+        confidence: its softmax probability.
+        nll: -log p of the true class.
+        brier: squared distance of the probabilities to the one-hot label.
+    """
+
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+    nll: NDArray[np.float32]
+    brier: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor) -> "Outcome":
+        """From logits [N, C] and labels [N], on any device."""
+        log_p = logits.float().log_softmax(dim=1)
+        p = log_p.exp()
+        confidence, predicted = p.max(dim=1)
+        log_true = log_p.gather(1, labels[:, None]).squeeze(1)
+        brier = p.square().sum(dim=1) - 2 * log_true.exp() + 1
+        return cls(*(x.cpu().numpy() for x in (predicted, confidence, -log_true, brier)))
+
+
+def scores(outcome: Outcome, labels: NDArray[np.int64], classes: int) -> dict[str, Any]:
+    """The metrics of one evaluation.
+
+    Returns:
+        ``hits``: correctly predicted images of each class, [C]; ``accuracy``; ``macro_f1``: mean over classes of the
+        harmonic mean of precision and recall (0 where a class is neither hit nor predicted); ``nll`` and ``brier``:
+        means over images; ``ece``: expected calibration error over 15 equal-width bins of confidence (Guo et al., ICML
+        2017, equation 3). All in [0, 1] except ``nll``.
+    """
+    correct = outcome.predicted == labels
+    hits = np.bincount(labels[correct], minlength=classes)
+    totals = np.bincount(labels, minlength=classes)
+    predicted = np.bincount(outcome.predicted, minlength=classes)
+    confidence = outcome.confidence.astype(np.float64)
+    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)  # (0, 1/15], (1/15, 2/15], ...
+    gap = np.bincount(bins, correct - confidence, minlength=ECE_BINS)
+    return {
+        "hits": hits.tolist(),
+        "accuracy": float(correct.mean()),
+        "macro_f1": float((2 * hits / np.maximum(totals + predicted, 1)).mean()),
+        "nll": float(outcome.nll.mean(dtype=np.float64)),
+        "brier": float(outcome.brier.mean(dtype=np.float64)),
+        "ece": float(np.abs(gap).sum() / len(labels)),
+    }
+
+
+def shot_groups(counts: Sequence[int], shots: str | tuple[int, int]) -> dict[str, list[int]]:
+    """Classes of the groups many, medium and few.
+
+    Args:
+        counts: training images of each class, [C].
+        shots: ``(20, 100)``: few below 20, many above 100 (Liu et al., CVPR 2019); ``terciles`` of the classes by size;
+            ``auto``: (20, 100), or terciles where one of the three would be empty.
+
+    Returns:
+        For each group the indices of its classes; a group may be empty with explicit limits.
+    """
+    if shots == "terciles":
+        order = [int(c) for c in np.argsort([-n for n in counts], kind="stable")]
+        many, medium, few = np.array_split(order, 3)
+        return {"many": sorted(many.tolist()), "medium": sorted(medium.tolist()), "few": sorted(few.tolist())}
+    low, high = (20, 100) if isinstance(shots, str) else shots
+    groups = {
+        "many": [c for c, n in enumerate(counts) if n > high],
+        "medium": [c for c, n in enumerate(counts) if low <= n <= high],
+        "few": [c for c, n in enumerate(counts) if n < low],
+    }
+    if shots == "auto" and not all(groups.values()):
+        return shot_groups(counts, "terciles")
+    return groups
+
+
+def summary(evaluation: dict[str, Any], totals: Sequence[int], groups: dict[str, list[int]]) -> dict[str, Any]:
+    """The headline numbers of an evaluation, in percent (``nll`` in nats).
+
+    Args:
+        evaluation: from ``scores``.
+        totals: evaluated images of each class, [C]; a class without one is left out of means.
+        groups: from ``shot_groups``.
+
+    Returns:
+        ``balanced_accuracy`` (mean recall over classes), ``balanced_error``, ``accuracy``, ``many``, ``medium`` and
+        ``few`` (mean recall; None for an empty group), ``macro_f1``, ``ece``, ``brier``, ``nll``.
+    """
+    present = np.asarray(totals) > 0
+    recall = np.asarray(evaluation["hits"]) / np.maximum(totals, 1)
+
+    def mean(classes: list[int]) -> float | None:
+        chosen = [c for c in classes if present[c]]
+        return float(100 * recall[chosen].mean()) if chosen else None
+
+    balanced = float(100 * recall[present].mean())
+    percent = {name: 100 * evaluation[name] for name in ("accuracy", "macro_f1", "ece", "brier")}
+    return {
+        "balanced_accuracy": balanced,
+        "balanced_error": 100 - balanced,
+        **{group: mean(classes) for group, classes in groups.items()},
+        **percent,
+        "nll": evaluation["nll"],
+    }

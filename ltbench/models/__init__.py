@@ -1,0 +1,7 @@
+"""Models: timm backbones by name, classifiers, and the network of one backbone with its heads."""
+
+from ltbench.models.backbones import backbone_names, build_backbone, check_backbone
+from ltbench.models.classifiers import CosineClassifier
+from ltbench.models.network import Network
+
+__all__ = ["CosineClassifier", "Network", "backbone_names", "build_backbone", "check_backbone"]

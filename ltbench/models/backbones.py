@@ -1,0 +1,56 @@
+"""Backbones by name: every model of timm, and the CIFAR residual networks, which are registered with it."""
+
+import difflib
+from typing import Any
+
+from torch import nn
+
+from ltbench.errors import InputError
+from ltbench.models.cifar_resnet import CIFAR_RESNETS
+
+
+def _timm() -> Any:
+    """timm, knowing the CIFAR residual networks; imported for its own models only, since that takes seconds."""
+    import timm
+    from timm.models import register_model
+
+    if not timm.is_model("resnet32_cifar"):
+        for create in CIFAR_RESNETS.values():
+            register_model(create)
+    return timm
+
+
+def backbone_names() -> list[str]:
+    """All names that ``build_backbone`` takes."""
+    return sorted({*CIFAR_RESNETS, *_timm().list_models()})
+
+
+def check_backbone(name: str) -> None:
+    """Raises InputError, with the nearest name, where there is no such backbone."""
+    if name not in CIFAR_RESNETS and not _timm().is_model(name):
+        near = difflib.get_close_matches(name, backbone_names(), n=1, cutoff=0.5)
+        guess = f"; did you mean '{near[0]}'?" if near else ""
+        raise InputError(f"unknown backbone '{name}'{guess} (all: ltbench ls backbones)")
+
+
+def build_backbone(name: str, channels: int, size: tuple[int, int]) -> nn.Module:
+    """A backbone without a head: images [B, channels, H, W] -> features [B, D], freshly initialised.
+
+    Args:
+        name: one of ``backbone_names()``.
+        channels: of an image, 1 or 3.
+        size: H, W of an image.
+
+    Raises:
+        InputError: for an unknown name, and for a model that does not take such images.
+    """
+    if name in CIFAR_RESNETS:
+        model: nn.Module = CIFAR_RESNETS[name](in_chans=channels)
+        return model
+    check_backbone(name)
+    options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
+    try:
+        model = _timm().create_model(name, img_size=size, **options)
+    except TypeError:  # most convolutional models take any size and no img_size
+        model = _timm().create_model(name, **options)
+    return model

@@ -1,0 +1,88 @@
+"""The CIFAR residual networks of He et al., CVPR 2016 (arXiv 1512.03385), section 4.2, as the long-tail literature uses
+them: 16-32-64 channels, 6n + 2 layers, option-A shortcuts (subsample, pad with zero channels), Kaiming initialisation.
+
+``resnet32_cifar`` with a ten-class linear head has 464,154 parameters.
+"""
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut without parameters."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.stride = stride
+        self.new_channels = channels - channels_in
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels_in, H, W] -> [B, channels, H / stride, W / stride]."""
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = self.bn2(self.conv2(out))
+        if self.stride > 1 or self.new_channels:
+            before = self.new_channels // 2
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.new_channels - before))
+        out += x
+        return F.relu(out, inplace=True)
+
+
+class CifarResNet(nn.Module):
+    """A residual network for small images; with ``num_classes=0`` it returns pooled features.
+
+    Args:
+        blocks: n of the 6n + 2 layers.
+        in_chans: channels of an image.
+        num_classes: outputs of the linear head; 0: no head.
+        width: channels of the first stage, doubled in each further one.
+    """
+
+    def __init__(self, blocks: int, in_chans: int = 3, num_classes: int = 0, width: int = 16) -> None:
+        super().__init__()
+        widths = (width, 2 * width, 4 * width)
+        self.num_features = self.head_hidden_size = widths[-1]
+        self.conv1 = nn.Conv2d(in_chans, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        layers: list[nn.Module] = []
+        channels = width
+        for stage, stage_width in enumerate(widths):
+            for block in range(blocks):
+                layers.append(BasicBlock(channels, stage_width, stride=2 if stage and not block else 1))
+                channels = stage_width
+        self.layers = nn.Sequential(*layers)
+        self.fc = nn.Linear(channels, num_classes) if num_classes else nn.Identity()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [B, in_chans, H, W] -> features [B, 4 * width], or logits [B, num_classes]."""
+        x = self.layers(F.relu(self.bn1(self.conv1(x)), inplace=True))
+        logits: Tensor = self.fc(x.mean(dim=(2, 3)))
+        return logits
+
+
+def _entry(blocks: int, layers: int) -> Any:
+    def create(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
+        if pretrained:
+            raise ValueError(f"resnet{layers}_cifar has no pre-trained weights")
+        for unused in (
+            "pretrained_cfg",
+            "pretrained_cfg_overlay",
+            "cache_dir",
+        ):  # timm passes them to every model
+            kwargs.pop(unused, None)
+        return CifarResNet(blocks, **kwargs)
+
+    create.__name__ = create.__qualname__ = f"resnet{layers}_cifar"
+    create.__module__ = __name__
+    return create
+
+
+CIFAR_RESNETS = {f"resnet{6 * n + 2}_cifar": _entry(n, 6 * n + 2) for n in (1, 3, 5, 7, 9, 18)}

@@ -1,0 +1,111 @@
+"""A recipe: everything about training that is not the method, the same for all methods of a comparison."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ltbench.errors import InputError, unknown
+
+
+class Recipe(BaseModel):
+    """Backbone, optimiser, schedule, augmentation and precision of a training run.
+
+    The defaults are those of Cao et al., NeurIPS 2019 (LDAM-DRW): SGD at 0.1 with momentum 0.9 and weight decay 2e-4,
+    linear warm-up over 5 epochs, the learning rate times 0.01 at epochs 160 and 180 of 200.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    base: str = "ldam"
+    """The named recipe that this one starts from."""
+    backbone: str = "resnet32_cifar"
+    """A model name of timm, or one of ``ltbench ls backbones``."""
+    image_size: int | None = Field(None, ge=4)
+    """Side in pixels that images are resized to; unset: as they are."""
+    epochs: int = Field(200, ge=1)
+    batch_size: int = Field(128, ge=2)
+    lr: float = Field(0.1, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(2e-4, ge=0)
+    schedule: Literal["step", "cosine"] = "step"
+    milestones: tuple[float, ...] = (160, 180)
+    """Epochs at which the learning rate is multiplied by ``decay`` (schedule ``step``)."""
+    decay: float = Field(0.01, gt=0, le=1)
+    warmup_epochs: float = Field(5, ge=0)
+    """In epoch e (from 0) of the warm-up the learning rate is lr * (e + 1) / warmup_epochs."""
+    crop_padding: int = Field(4, ge=0)
+    """Black pixels padded on each side before a random crop of the old size; 0: no crop."""
+    flip: bool = True
+    """Mirror each image with probability 1/2."""
+    precision: Literal["fp32", "fp32-strict", "bf16"] = "fp32"
+    """``fp32`` lets a GPU use TF32 in convolutions, as PyTorch does by default; ``bf16`` is autocast."""
+    evaluate_every: int = Field(10, ge=1)
+    """Epochs between evaluations; there is always one at the end."""
+
+    @classmethod
+    def of(cls, name: str) -> "Recipe":
+        """A named recipe."""
+        if name not in RECIPES:
+            raise unknown("recipe", name, RECIPES)
+        return RECIPES[name]
+
+    def changed(self, changes: Mapping[str, Any]) -> Self:
+        """This recipe with other values. With another ``epochs`` the milestones and the warm-up keep their proportion.
+
+        Raises:
+            InputError: for a field that does not exist or a value that is not allowed.
+        """
+        for field in changes:
+            if field not in type(self).model_fields or field == "base":
+                raise unknown("recipe setting", field, set(type(self).model_fields) - {"base"})
+        values = self.model_dump() | dict(changes)
+        try:
+            new = type(self).model_validate(values)
+            if "epochs" in changes:
+                new = new.model_copy(update=self._in_proportion(new.epochs, keep=changes))
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(
+                f"recipe.{first['loc'][0]}={first['input']}: {first['msg'].lower()}", str(first["loc"][0])
+            ) from error
+        return new
+
+    def _in_proportion(self, epochs: int, keep: Mapping[str, Any] = {}) -> dict[str, Any]:
+        ratio = epochs / self.epochs
+        scaled = {
+            "milestones": tuple(m * epochs / self.epochs for m in self.milestones),
+            "warmup_epochs": self.warmup_epochs * ratio,
+        }
+        return {field: value for field, value in scaled.items() if field not in keep}
+
+    @property
+    def label(self) -> str:
+        """``ldam``, or ``ldam[epochs=5]`` where it differs from the named recipe."""
+        named = RECIPES[self.base]
+        implied = named.model_dump() | {"epochs": self.epochs} | named._in_proportion(self.epochs)
+        changes = [f"{field}={value}" for field, value in self.model_dump().items() if value != implied[field]]
+        if self.epochs != named.epochs:
+            changes.insert(0, f"epochs={self.epochs}")
+        return f"{self.base}[{','.join(changes)}]" if changes else self.base
+
+    def identity(self) -> dict[str, Any]:
+        """What of it can change a result: all but the name."""
+        return self.model_dump(mode="json", exclude={"base"})
+
+
+RECIPES: dict[str, Recipe] = {
+    "ldam": Recipe(),
+    "digits": Recipe(
+        base="digits",
+        backbone="resnet8_cifar",
+        epochs=20,
+        batch_size=32,
+        milestones=(16, 18),
+        warmup_epochs=1,
+        crop_padding=1,
+        flip=False,
+        evaluate_every=10,
+    ),
+}

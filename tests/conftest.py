@@ -1,0 +1,65 @@
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ltbench.cli import main
+
+
+@pytest.fixture(autouse=True)
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test works in an empty folder, with a data folder of its own."""
+    monkeypatch.setenv("LTBENCH_DATA", str(tmp_path / "data-home"))
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def ltbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """The command line, in this process: ``ltbench("run", "--suite", ...)``."""
+
+    def call(*words: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["ltbench", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main()
+            raise SystemExit(0)
+        captured = capsys.readouterr()
+        return Answer(int(exit_.value.code or 0), captured.out, captured.err)
+
+    return call
+
+
+FAST = ("--imbalance", "20", "--seeds", "1", "--set", "recipe.epochs=2")
+"""Options that make the quickstart suite take a moment."""
+
+
+@pytest.fixture
+def picture_folder(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder of small images: ``picture_folder({"cat": 5, "dog": 3}, mode="L", size=(9, 7))``."""
+
+    def make(classes: dict[str, int], at: str = "pictures", mode: str = "RGB", size: tuple[int, int] = (8, 8)) -> Path:
+        generator = np.random.default_rng(0)
+        for c, (name, n) in enumerate(classes.items()):
+            folder = tmp_path / at / name
+            folder.mkdir(parents=True)
+            for i in range(n):
+                shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], 3)
+                pixels = generator.integers(20 * c, 20 * c + 60, size=shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i:03}.png")
+        return tmp_path / at
+
+    return make
