@@ -46,7 +46,9 @@ class PlainLoop:
         self, net: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64], recipe: Recipe, workers: int
     ) -> None:
         data = Pictures(images, labels, recipe)
-        self.loader: DataLoader[Any] = DataLoader(data, recipe.batch_size, shuffle=True, num_workers=workers)
+        self.loader: DataLoader[Any] = DataLoader(
+            data, recipe.batch_size, shuffle=True, num_workers=workers, multiprocessing_context="fork"
+        )
         self.net = net
         self.optimiser = torch.optim.SGD(
             net.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay

@@ -41,7 +41,8 @@ def test_epoch_against_the_plain_loop(
     )
     print(
         f"\n{precision}: an epoch takes {statistics.median(ours):.2f} s in the engine and "
-        f"{statistics.median(theirs):.2f} s in the plain loop, ratio {ratio:.2f} (medians of {rounds}, in turn)"
+        f"{statistics.median(theirs):.2f} s in the plain loop, ratio {ratio:.2f} (medians of {rounds}, in turn)",
+        flush=True,
     )
 
 

@@ -23,7 +23,7 @@ _HOME = {
     "InputError": "ltbench.errors",
     "leaderboard": "ltbench.frames",
     "load_results": "ltbench.frames",
-    "run": "ltbench.runner",
+    "run": "ltbench.api",
 }
 __all__ = [
     "Batch",
@@ -44,11 +44,11 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from ltbench.api import run
     from ltbench.errors import InputError
     from ltbench.frames import leaderboard, load_results
     from ltbench.method import Batch, Choice, Clock, Figure, Method, Range, Stage
     from ltbench.models import Network
-    from ltbench.runner import run
     from ltbench.samplers import class_balanced, instance_balanced
 
 

@@ -31,13 +31,11 @@ class Link:
         method: name.
         source: hash of its file.
         hyperparameters: all of them, with their values.
-        stages: how many stages it has.
     """
 
     method: str
     source: str
     hyperparameters: Mapping[str, Any]
-    stages: int
 
 
 @dataclass(frozen=True)

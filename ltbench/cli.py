@@ -59,6 +59,12 @@ def run(
     methods_dir: MethodsDir = [],  # noqa: B006
     results: Results = Path("results"),
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes at once; by default one a core, one on a GPU.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Threads of each process; by default the cores, shared out.")
+    ] = None,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the cells.")] = None,
     checkpoint_every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between checkpoints.", min=0)] = 30.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -67,8 +73,9 @@ def run(
     """Run what is missing of a suite, then show its leaderboard."""
     from dataclasses import replace
 
+    from ltbench.executor import Settings, execute
     from ltbench.progress import reporter
-    from ltbench.runner import Request, execute, make_plan, parse_value
+    from ltbench.runner import Request, make_plan, parse_value
     from ltbench.store import Store
 
     request = Request(
@@ -95,7 +102,7 @@ def run(
             print(json.dumps([{"id": p.cell.id, **p.cell.describe()} for p in plan.cells], indent=1))
         raise typer.Exit(1 if plan.broken else 0)
     try:
-        execute(plan, store, device, checkpoint_every, listen)
+        execute(plan, store, Settings(device, checkpoint_every, workers, threads), listen)
     except KeyboardInterrupt:
         listen.say("ltbench: interrupted; what is finished is kept, the same command goes on")
         raise typer.Exit(130) from None
@@ -240,9 +247,9 @@ def _announcement(plan: Any, store: Any) -> str:
     from ltbench.runner import estimate_seconds
     from ltbench.tables import duration
 
-    done = {i for i, record in store.latest().items() if record["status"] == "done"}
-    missing = [p for p in plan.cells if p.cell.id not in done]
-    seconds = estimate_seconds(plan, store)
+    records = store.latest()
+    missing = [p for p in plan.cells if records.get(p.cell.id, {}).get("status") != "done"]
+    seconds = estimate_seconds(plan, records)
     time = "" if not missing else f", about {duration(seconds)}" if seconds is not None else ", time not known yet"
     return (
         f"{plan.suite.name}: {len(plan.cells)} cells under recipe {plan.suite.recipe.label}, "

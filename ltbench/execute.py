@@ -21,6 +21,7 @@ from ltbench.engine.train import State, Task, stage_epochs, take_over, train_sta
 from ltbench.method import Method, Stage
 from ltbench.metrics import shot_groups, summary
 from ltbench.models.network import Network, initialised_backbone
+from ltbench.recipe import FAMILIES
 from ltbench.store import Record, Store, write_whole
 
 
@@ -129,10 +130,13 @@ def run_cell(
         "status": "done",
         "reason": None,
         **measurements(data, cell.shots, own),
+        "image": list(data.train.images.shape[1:]),
+        "published": published(cell, methods[-1]),
         "parameters": sum(v.numel() for k, v in state["network"].items() if not k.endswith(("_mean", "_var"))),
         "losses": [{"stage": name, "loss": part["losses"]} for name, part in own],
         "cost": {
             **total,
+            "relative_cost": methods[-1].cost,
             "reused_seconds": reused_seconds,
             "wall_seconds": time.perf_counter() - started,
             "images_per_second": trained_images / max(total["train_seconds"], 1e-9),
@@ -196,6 +200,15 @@ def header(cell: Cell) -> Record:
             "chain": [[link.method, link.source, dict(link.hyperparameters)] for link in cell.chain],
         },
     }
+
+
+def published(cell: Cell, method: Method) -> list[Any] | None:
+    """Accuracy and source of the paper's own figure for this very comparison, if there is one."""
+    asked = (cell.label, str(cell.imbalance), cell.recipe.backbone, FAMILIES.get(cell.recipe.label))
+    for figure in method.published:
+        if (figure.dataset, figure.imbalance, figure.backbone, figure.family) == asked and not cell.changed:
+            return [figure.accuracy, f"{figure.source}, grade {figure.grade}"]
+    return None
 
 
 def measurements(data: LongTailed, shots: str | tuple[int, int], own: list[tuple[str, State]]) -> Record:

@@ -12,6 +12,8 @@ from ltbench.store import Record, Store
 
 Protocol = Literal["last", "val", "best-on-test"]
 PROTOCOLS: tuple[Protocol, ...] = ("last", "val", "best-on-test")
+COSTS = ("train_seconds", "images_per_second", "peak_memory_bytes", "relative_cost")
+PAPER = ("paper", "paper_source")
 METRICS = (
     "balanced_accuracy",
     "many",
@@ -98,7 +100,8 @@ def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
     if measured:
         row["image_error"] = image_error(record["hits"], record["test_counts"])
         row |= {f"{group}_classes": n for group, n in record["groups"].items()}
-        row |= {name: record["cost"][name] for name in ("train_seconds", "images_per_second", "peak_memory_bytes")}
+        row |= {name: record["cost"][name] for name in COSTS}
+        row |= dict(zip(PAPER, record["published"] or (None, None), strict=True))
     elif record["status"] == "done":
         row |= {"status": "failed", "reason": f"no validation split, so nothing under protocol '{protocol}'"}
     row["created"] = record["created"]
@@ -114,8 +117,9 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The columns of ``TABLE``, ``method``, ``seeds`` (finished), ``failed`` and ``reason``; the mean of each metric
         over seeds, ``interval`` (half width of the 95 % interval of the balanced accuracy) and ``interval_from``
-        (``seeds``, or ``images`` where there is one seed); ``train_seconds``; ``best`` and ``tied`` (not
-        distinguishable from the best; the best itself included).
+        (``seeds``, or ``images`` where there is one seed); the means of the costs; ``paper`` and ``paper_source``, the
+        published accuracy for the same recipe, if there is one; ``best`` and ``tied`` (not distinguishable from the
+        best; the best itself included).
     """
     if cells.empty:
         return pd.DataFrame(
@@ -144,7 +148,8 @@ def _table(keys: Sequence[Any], cells: pd.DataFrame) -> pd.DataFrame:
             | {metric: done[metric].astype(float).mean() if len(done) else np.nan for metric in METRICS}
             | {"interval": 1.96 * done.image_error.iloc[0] if alone else half}
             | {"interval_from": "images" if alone else "seeds"}
-            | {"train_seconds": done.train_seconds.mean() if len(done) else np.nan}
+            | {cost: done[cost].mean() if len(done) else np.nan for cost in COSTS}
+            | {name: done[name].iloc[0] if len(done) else None for name in PAPER}
         )
     table = pd.DataFrame(rows).sort_values("balanced_accuracy", ascending=False, na_position="last", ignore_index=True)
     ranked = _ranked(cells[cells.status == "done"])

@@ -80,7 +80,7 @@ class Range(Hyperparameter[Number]):
 
 
 class Choice(Hyperparameter[T]):
-    """One of a few values; the first is not special, the default is."""
+    """One of a few values, with its default."""
 
     def __init__(self, default: T, options: Sequence[T]) -> None:
         super().__init__(default)

@@ -1,45 +1,42 @@
 """What is measured on a test set, from logits alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 ECE_BINS = 15
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What the predictions for N images were, image by image. All arrays are [N].
+def per_image(logits: Tensor, labels: Tensor) -> Tensor:
+    """What ``scores`` needs to know of each image, computed where the logits are.
 
-    Attributes:
-        predicted: class with the largest logit.
-        confidence: its softmax probability.
-        nll: -log p of the true class.
-        brier: squared distance of the probabilities to the one-hot label.
+    Args:
+        logits: [B, C].
+        labels: [B].
+
+    Returns:
+        float32 [4, B]: the predicted class, its probability, -log p of the true class, and the squared distance of the
+        probabilities to the one-hot label.
     """
-
-    predicted: NDArray[np.int64]
-    confidence: NDArray[np.float32]
-    nll: NDArray[np.float32]
-    brier: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, logits: Tensor, labels: Tensor) -> "Outcome":
-        """From logits [N, C] and labels [N], on any device."""
-        log_p = logits.float().log_softmax(dim=1)
-        p = log_p.exp()
-        confidence, predicted = p.max(dim=1)
-        log_true = log_p.gather(1, labels[:, None]).squeeze(1)
-        brier = p.square().sum(dim=1) - 2 * log_true.exp() + 1
-        return cls(*(x.cpu().numpy() for x in (predicted, confidence, -log_true, brier)))
+    log_p = logits.float().log_softmax(dim=1)
+    p = log_p.exp()
+    confidence, predicted = p.max(dim=1)
+    log_true = log_p.gather(1, labels[:, None]).squeeze(1)
+    brier = p.square().sum(dim=1) - 2 * log_true.exp() + 1
+    return torch.stack([predicted.float(), confidence, -log_true, brier])
 
 
-def scores(outcome: Outcome, labels: NDArray[np.int64], classes: int) -> dict[str, Any]:
+def scores(images: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> dict[str, Any]:
     """The metrics of one evaluation.
+
+    Args:
+        images: [4, N], from ``per_image``.
+        labels: [N].
+        classes: C.
 
     Returns:
         ``hits``: correctly predicted images of each class, [C]; ``accuracy``; ``macro_f1``: mean over classes of the
@@ -47,19 +44,19 @@ def scores(outcome: Outcome, labels: NDArray[np.int64], classes: int) -> dict[st
         means over images; ``ece``: expected calibration error over 15 equal-width bins of confidence (Guo et al., ICML
         2017, equation 3). All in [0, 1] except ``nll``.
     """
-    correct = outcome.predicted == labels
+    predicted = images[0].astype(np.int64)
+    confidence, nll, brier = images[1:].astype(np.float64)
+    correct = predicted == labels
     hits = np.bincount(labels[correct], minlength=classes)
-    totals = np.bincount(labels, minlength=classes)
-    predicted = np.bincount(outcome.predicted, minlength=classes)
-    confidence = outcome.confidence.astype(np.float64)
+    seen = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
     bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)  # (0, 1/15], (1/15, 2/15], ...
     gap = np.bincount(bins, correct - confidence, minlength=ECE_BINS)
     return {
         "hits": hits.tolist(),
         "accuracy": float(correct.mean()),
-        "macro_f1": float((2 * hits / np.maximum(totals + predicted, 1)).mean()),
-        "nll": float(outcome.nll.mean(dtype=np.float64)),
-        "brier": float(outcome.brier.mean(dtype=np.float64)),
+        "macro_f1": float((2 * hits / np.maximum(seen, 1)).mean()),
+        "nll": float(nll.mean()),
+        "brier": float(brier.mean()),
         "ece": float(np.abs(gap).sum() / len(labels)),
     }
 

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ltbench.tables import duration
 
@@ -28,8 +28,8 @@ class Reporter(Protocol):
     def cell(self, name: str) -> None:
         """A cell begins."""
 
-    def epoch(self, stage: str, done: int, epochs: int) -> None:
-        """An epoch of the running cell is over."""
+    def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:
+        """An epoch of a running cell is over."""
 
     def finished(self, name: str, outcome: str, work: float) -> None:
         """A cell is over, and so much work with it."""
@@ -48,7 +48,7 @@ class Silent:
     def say(self, line: str) -> None: ...  # noqa: D102
     def begin(self, cells: int, work: float) -> None: ...  # noqa: D102
     def cell(self, name: str) -> None: ...  # noqa: D102
-    def epoch(self, stage: str, done: int, epochs: int) -> None: ...  # noqa: D102
+    def epoch(self, name: str, stage: str, done: int, epochs: int) -> None: ...  # noqa: D102
     def finished(self, name: str, outcome: str, work: float) -> None: ...  # noqa: D102
 
 
@@ -70,7 +70,7 @@ class Lines(Silent):
 
 
 class Bars(Silent):
-    """A bar for the suite and one for the running cell, on stderr."""
+    """A bar for the suite and one for each running cell, on stderr."""
 
     def __init__(self) -> None:
         self.progress = Progress(
@@ -96,16 +96,17 @@ class Bars(Silent):
 
     def begin(self, cells: int, work: float) -> None:  # noqa: D102
         self.suite = self.progress.add_task("suite", total=cells)
-        self.running = self.progress.add_task("", total=None)
+        self.running: dict[str, TaskID] = {}
 
     def cell(self, name: str) -> None:  # noqa: D102
-        self.name = name
-        self.progress.reset(self.running, description=name, total=None)
+        self.running[name] = self.progress.add_task(name, total=None)
 
-    def epoch(self, stage: str, done: int, epochs: int) -> None:  # noqa: D102
-        self.progress.update(self.running, description=f"{self.name} · {stage}", completed=done, total=epochs)
+    def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:  # noqa: D102
+        self.progress.update(self.running[name], description=f"{name} · {stage}", completed=done, total=epochs)
 
     def finished(self, name: str, outcome: str, work: float) -> None:  # noqa: D102
+        if name in self.running:
+            self.progress.remove_task(self.running.pop(name))
         self.progress.advance(self.suite)
         self.say(f"{name}: {outcome}")
 

@@ -95,6 +95,9 @@ class Recipe(BaseModel):
         return self.model_dump(mode="json", exclude={"base"})
 
 
+FAMILIES = {"ldam": "F1"}
+"""Family, as ``Figure.family`` names them, of the recipes whose results may stand beside published ones."""
+
 RECIPES: dict[str, Recipe] = {
     "ldam": Recipe(),
     "digits": Recipe(

@@ -11,22 +11,13 @@ from rich.table import Table
 from ltbench.frames import TABLE, Protocol
 
 Format = Literal["table", "markdown", "csv", "json", "latex"]
-HEAD = [
-    "",
-    "method",
-    "bal. accuracy",
-    "many",
-    "medium",
-    "few",
-    "bal. error",
-    "macro F1",
-    "ECE",
-    "NLL",
-    "train",
-    "seeds",
-]
+HEAD = ["", "method", "bal. accuracy", "many", "medium", "few", "bal. error", "macro F1", "ECE", "NLL", "train", "cost"]
+HEAD += ["seeds", "paper"]
+LEAST_NEEDED = ["bal. error", "NLL", "macro F1", "cost", "ECE", "train", "seeds", "medium", "many"]
+"""What a terminal that is too narrow leaves out, in this order."""
 NOTE = (
     "bal. accuracy: mean recall over classes in %, ± 95 % interval over seeds († one seed: over test images). "
+    "train: of one seed, alone; cost: declared passes relative to plain training. "
     "★ best, ≈ not distinguishable from it (Tukey HSD over paired seeds, 5 % over all pairs)."
 )
 
@@ -45,7 +36,7 @@ def cells_of(row: pd.Series) -> list[str]:
     """One line of a table, as text."""
     mark = "★" if row.best else "≈" if row.tied else ""
     if not row.seeds:
-        return [mark, row.method, "failed", *[""] * 8, f"0 of {row.failed}"]
+        return [mark, row.method, "failed", *[""] * 9, f"0 of {row.failed}", ""]
     accuracy = f"{row.balanced_accuracy:.1f}"
     if pd.notna(row.interval):
         accuracy += f" ± {row.interval:.1f}" + ("†" if row.interval_from == "images" else "")
@@ -58,7 +49,9 @@ def cells_of(row: pd.Series) -> list[str]:
         *("–" if pd.isna(value) else f"{value:.1f}" for value in values),
         f"{row.nll:.2f}",
         duration(row.train_seconds),
+        f"{row.relative_cost:.2g}",
         seeds,
+        f"{row.paper:.1f}" if pd.notna(row.paper) else "",
     ]
 
 
@@ -77,6 +70,10 @@ def footnotes(board: pd.DataFrame, protocol: Protocol) -> list[str]:
         notes.append("OPTIMISTIC: the epoch was chosen on the test set, as many papers do. Not a ranking.")
     if protocol == "val":
         notes.append("The epoch was chosen on the validation split.")
+    papers = board[board.paper.notna()]
+    if len(papers):
+        sources = "; ".join(dict.fromkeys(f"{row.method}: {row.paper_source}" for row in papers.itertuples()))
+        notes.append(f"paper: published accuracy under the same recipe, as a rule of the best test epoch ({sources}).")
     lost = board[board.failed > 0]
     return notes + [
         f"FAILED: {row.method} ({row.dataset} / {row.imbalance}): {row.reason}" for row in lost.itertuples()
@@ -111,23 +108,35 @@ def _parts(board: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _terminal(board: pd.DataFrame, protocol: Protocol, width: int | None) -> str:
-    console = Console(width=width or 140, force_terminal=width is not None)
+    console = Console(width=width or 200, force_terminal=width is not None)
+    left_out: list[str] = [] if board.paper.notna().any() else ["paper"]
+    tables = [_terminal_table(part, left_out) for _, part in _parts(board)]
+    for column in LEAST_NEEDED:
+        if max(console.measure(table).maximum for table in tables) <= console.width:
+            break
+        left_out.append(column)
+        tables = [_terminal_table(part, left_out) for _, part in _parts(board)]
+    notes = footnotes(board, protocol)
+    if narrow := [column for column in left_out if column in LEAST_NEEDED]:
+        notes.append(f"Too narrow for {', '.join(narrow)}: ltbench leaderboard --format csv has all.")
     with console.capture() as captured:
-        for name, part in _parts(board):
+        for (name, _), table in zip(_parts(board), tables, strict=True):
             console.print(name, style="bold", highlight=False)
-            table = Table(header_style="bold")
-            for column in HEAD:
-                table.add_column(
-                    column,
-                    justify="left" if column in ("", "method") else "right",
-                    no_wrap=column == "method",
-                )
-            for _, row in part.iterrows():
-                table.add_row(*cells_of(row), style="bold" if row.best else "dim" if not row.seeds else None)
             console.print(table)
-        for note in footnotes(board, protocol):
+        for note in notes:
             console.print(note, style="dim", highlight=False, soft_wrap=True)
     return captured.get().rstrip("\n")
+
+
+def _terminal_table(part: pd.DataFrame, left_out: list[str]) -> Table:
+    shown = [i for i, column in enumerate(HEAD) if column not in left_out]
+    table = Table(header_style="bold")
+    for i in shown:
+        table.add_column(HEAD[i], justify="left" if i < 2 else "right", no_wrap=True)
+    for _, row in part.iterrows():
+        texts = cells_of(row)
+        table.add_row(*(texts[i] for i in shown), style="bold" if row.best else "dim" if not row.seeds else None)
+    return table
 
 
 def _markdown(board: pd.DataFrame, protocol: Protocol, width: int | None) -> str:

@@ -43,7 +43,7 @@ def ltbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     return call
 
 
-FAST = ("--imbalance", "20", "--seeds", "1", "--set", "recipe.epochs=2")
+FAST = ("--imbalance", "20", "--seeds", "1", "--set", "recipe.epochs=2", "--workers", "1")
 """Options that make the quickstart suite take a moment."""
 
 

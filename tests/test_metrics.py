@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from ltbench.metrics import Outcome, scores, shot_groups, summary
+from ltbench.metrics import per_image, scores, shot_groups, summary
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def logits_and_labels() -> tuple[torch.Tensor, np.ndarray]:
 
 def test_scores_against_scikit_learn(logits_and_labels: tuple[torch.Tensor, np.ndarray]) -> None:
     logits, labels = logits_and_labels
-    found = scores(Outcome.of(logits, torch.from_numpy(labels)), labels, 8)
+    found = scores(per_image(logits, torch.from_numpy(labels)).numpy(), labels, 8)
     p = logits.double().softmax(1).numpy()
     predicted = p.argmax(1)
     classes = list(range(8))
@@ -37,7 +37,7 @@ def test_ece_against_its_definition(logits_and_labels: tuple[torch.Tensor, np.nd
         inside = (confidence > m / 15) & (confidence <= (m + 1) / 15)
         if inside.any():
             expected += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
-    found = scores(Outcome.of(logits, torch.from_numpy(labels)), labels, 8)
+    found = scores(per_image(logits, torch.from_numpy(labels)).numpy(), labels, 8)
     assert found["ece"] == pytest.approx(expected, abs=1e-9)
 
 

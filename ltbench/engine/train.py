@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from ltbench.engine import plan
 from ltbench.engine.process import numerics
 from ltbench.engine.resident import Normaliser, Resident
 from ltbench.method import Batch, Clock, Method, Stage
-from ltbench.metrics import Outcome, scores
+from ltbench.metrics import per_image, scores
 from ltbench.models.network import Network
 from ltbench.recipe import Recipe
 from ltbench.samplers import Pool
@@ -120,23 +119,9 @@ def train_stage(
     """
     recipe, device = task.recipe, task.device
     epochs = stage_epochs(stage, recipe)
-    images_an_epoch = len(task.data.train)
-    steps = math.ceil(images_an_epoch / recipe.batch_size)
-    streams = tuple(method.streams)
     method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=device))
-    loss_of: Callable[..., Tensor] = getattr(method, stage.loss)
-    for parameter in net.backbone.parameters():
-        parameter.requires_grad_(stage.trains == "all")
-    optimiser = torch.optim.SGD(
-        [p for p in net.parameters() if p.requires_grad],
-        lr=torch.tensor(0.0, device=device),
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay if stage.weight_decay is None else stage.weight_decay,
-        fused=True,
-    )
+    optimiser = optimiser_of(net, stage, recipe, device)
     clock = Clock(torch.zeros((), device=device))
-    losses = torch.zeros(steps, device=device)
     state: State = {"epoch": 0, "losses": [], "evaluations": [], "logits": {}, "images": 0}
     state |= {"train_seconds": 0.0, "evaluation_seconds": 0.0}
     if (saved := checkpoint.load()) is not None:
@@ -144,7 +129,8 @@ def train_stage(
         optimiser.load_state_dict(saved.pop("optimiser"))
         state = saved
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), numerics(_strict(recipe)):
+    random_state = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+    with random_state, numerics(strict=recipe.precision == "fp32-strict"):
         for epoch in range(state["epoch"], epochs):
             started = time.perf_counter()
             where = (task.seed, position, epoch)
@@ -153,34 +139,16 @@ def train_stage(
             for group in optimiser.param_groups:
                 group["lr"].fill_(learning_rate(recipe, stage, epoch, epochs))
             drawn = plan.draw(
-                task.pool,
-                method.streams,
-                images_an_epoch,
-                epoch / epochs,
-                recipe.crop_padding,
-                recipe.flip,
-                where,
-            ).to(device)
-            net.train()
-            if stage.batch_norm == "eval":
-                net.backbone.eval()
-            for step, columns in enumerate(torch.split(drawn, recipe.batch_size, dim=2)):
-                pixels, labels = task.resident.batch(columns.flatten(1))
-                with task.autocast():
-                    loss = loss_of(net, Batch(task.normalise(pixels), labels, streams), clock)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                losses[step] = loss.detach()
-            values = losses.tolist()  # the one time in an epoch that the host waits for the device
-            bad = next((s for s, value in enumerate(values) if not math.isfinite(value)), None)
+                task.pool, method.streams, len(task.data.train), epoch / epochs, recipe.crop_padding, recipe.flip, where
+            )
+            losses = train_epoch(net, method, stage, task, optimiser, clock, drawn.to(device))
+            bad = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), None)
             if bad is not None:
-                raise TrainingFailed(
-                    f"loss became {values[bad]} in stage '{stage.name}', epoch {epoch + 1} of {epochs}, step {bad + 1}"
-                )
+                at = f"epoch {epoch + 1} of {epochs}, step {bad + 1}"
+                raise TrainingFailed(f"loss became {losses[bad]} in stage '{stage.name}', {at}")
             state["epoch"] = epoch + 1
-            state["losses"].append(sum(values) / steps)
-            state["images"] += images_an_epoch * len(streams)
+            state["losses"].append(sum(losses) / len(losses))
+            state["images"] += drawn.shape[1] * drawn.shape[2]
             state["train_seconds"] += time.perf_counter() - started
             if state["epoch"] % recipe.evaluate_every == 0 or state["epoch"] == epochs:
                 evaluate(net, method, task, state)
@@ -190,21 +158,65 @@ def train_stage(
     return state | {"network": net.state_dict()}
 
 
+def train_epoch(
+    net: Network,
+    method: Method,
+    stage: Stage,
+    task: Task,
+    optimiser: torch.optim.Optimizer,
+    clock: Clock,
+    drawn: Tensor,
+) -> list[float]:
+    """Train one epoch by its plan [4, S, draws]; returns the loss of every step."""
+    loss_of: Callable[..., Tensor] = getattr(method, stage.loss)
+    streams = tuple(method.streams)
+    steps = torch.split(drawn, task.recipe.batch_size, dim=2)
+    losses = torch.zeros(len(steps), device=task.device)
+    net.train()
+    if stage.batch_norm == "eval":
+        net.backbone.eval()
+    for step, columns in enumerate(steps):
+        pixels, labels = task.resident.batch(columns.flatten(1))
+        with task.autocast():
+            loss = loss_of(net, Batch(task.normalise(pixels), labels, streams), clock)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        losses[step] = loss.detach()
+    values: list[float] = losses.tolist()  # the one time in an epoch that the host waits for the device
+    return values
+
+
+def optimiser_of(net: Network, stage: Stage, recipe: Recipe, device: torch.device) -> torch.optim.SGD:
+    """The optimiser of a stage, over the parameters that it trains; its learning rate is a tensor to be filled."""
+    for parameter in net.backbone.parameters():
+        parameter.requires_grad_(stage.trains == "all")
+    return torch.optim.SGD(
+        [p for p in net.parameters() if p.requires_grad],
+        lr=torch.tensor(0.0, device=device),
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay if stage.weight_decay is None else stage.weight_decay,
+        fused=True,
+    )
+
+
 def evaluate(net: Network, method: Method, task: Task, state: State) -> None:
     """Add an evaluation of every held-out split to a stage's state, and replace its logits."""
     started = time.perf_counter()
     net.eval()
     entry: dict[str, Any] = {"epoch": state["epoch"]}
     for name, (images, labels) in task.held_out.items():
+        chunks, rows = [], []
         with torch.inference_mode():
-            chunks = []
-            for pixels in torch.split(images, EVALUATION_BATCH):
+            batches = zip(torch.split(images, EVALUATION_BATCH), torch.split(labels, EVALUATION_BATCH), strict=True)
+            for pixels, targets in batches:
                 with task.autocast():
-                    chunks.append(method.predict(net, task.normalise(pixels)).float())
-            logits = torch.cat(chunks)
-            outcome = Outcome.of(logits, labels)
-        entry[name] = scores(outcome, np.asarray(labels.cpu()), logits.shape[1])
-        state["logits"][name] = logits.half().cpu()
+                    logits = method.predict(net, task.normalise(pixels))
+                chunks.append(logits.half())
+                rows.append(per_image(logits, targets))
+        entry[name] = scores(torch.cat(rows, dim=1).cpu().numpy(), labels.cpu().numpy(), len(task.data.counts))
+        state["logits"][name] = torch.cat(chunks).cpu()
     state["evaluations"].append(entry)
     state["evaluation_seconds"] += time.perf_counter() - started
 
@@ -232,7 +244,3 @@ def restore(net: Network, values: Mapping[str, Tensor]) -> None:
     own = net.state_dict()
     for name, value in values.items():
         own[name].copy_(value)
-
-
-def _strict(recipe: Recipe) -> bool:
-    return recipe.precision == "fp32-strict"

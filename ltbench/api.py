@@ -1,0 +1,66 @@
+"""``ltbench.run``: what the command of this name does, from Python."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ltbench.errors import InputError
+from ltbench.executor import Settings, execute
+from ltbench.frames import load_results
+from ltbench.runner import Request, make_plan
+from ltbench.store import Store
+
+
+def run(
+    suite: str = "quickstart",
+    *,
+    methods: Sequence[str] | None = None,
+    datasets: Sequence[str] | None = None,
+    imbalance: Sequence[str | float] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    data: Mapping[str, str] | None = None,
+    methods_dirs: Sequence[Path | str] = (),
+    results: Path | str = "results",
+    device: str = "auto",
+    workers: int = 1,
+) -> pd.DataFrame:
+    """Run what is missing of a suite, as ``ltbench run`` does.
+
+    Args:
+        suite: name of a suite, or path of its file.
+        methods: names or patterns, in place of the suite's; and so on for data sets, imbalances and seeds.
+        datasets: names.
+        imbalance: ``100``, ``"step:10"``, ``"natural"``.
+        seeds: how many from 0 on, or which.
+        changes: as ``--set``: ``{"recipe.epochs": 5, "focal.gamma": 2.0}``.
+        data: place of a data set's images, by name.
+        methods_dirs: further folders with methods.
+        results: the results folder.
+        device: ``auto``, ``cpu``, ``cuda``.
+        workers: processes. With more than one, a script needs the usual ``if __name__ == "__main__":``.
+
+    Returns:
+        One row a cell, finished or failed (see ``load_results``). ``ltbench.leaderboard`` makes the table of it.
+
+    Raises:
+        InputError: when anything asked for is wrong; then nothing was written.
+    """
+    request = Request(
+        suite,
+        tuple(methods) if methods is not None else None,
+        tuple(datasets) if datasets is not None else None,
+        tuple(str(x) for x in imbalance) if imbalance is not None else None,
+        tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds) if seeds is not None else None,
+        dict(changes or {}),
+        dict(data or {}),
+        tuple(Path(folder) for folder in methods_dirs),
+    )
+    plan = make_plan(request)
+    if plan.broken:
+        raise InputError("; ".join(plan.broken.values()))
+    store = Store(results)
+    execute(plan, store, Settings(device, workers=workers))
+    return load_results(results, cells={planned.cell.id for planned in plan.cells})
