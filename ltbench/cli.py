@@ -65,6 +65,10 @@ def run(
     threads: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Threads of each process; by default the cores, shared out.")
     ] = None,
+    tier: Annotated[
+        Literal["eager", "graph", "compiled"],
+        typer.Option(help="How steps run; graph and compiled are for CUDA, and no GPU has run their tests yet."),
+    ] = "eager",
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the cells.")] = None,
     checkpoint_every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between checkpoints.", min=0)] = 30.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -102,7 +106,7 @@ def run(
             print(json.dumps([{"id": p.cell.id, **p.cell.describe()} for p in plan.cells], indent=1))
         raise typer.Exit(1 if plan.broken else 0)
     try:
-        execute(plan, store, Settings(device, checkpoint_every, workers, threads), listen)
+        execute(plan, store, Settings(device, checkpoint_every, workers, threads, tier), listen)
     except KeyboardInterrupt:
         listen.say("ltbench: interrupted; what is finished is kept, the same command goes on")
         raise typer.Exit(130) from None

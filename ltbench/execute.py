@@ -17,7 +17,7 @@ import torch
 from ltbench.cell import Cell
 from ltbench.data import LongTailed
 from ltbench.engine import plan
-from ltbench.engine.train import State, Task, stage_epochs, take_over, train_stage
+from ltbench.engine.train import State, Task, Tier, stage_epochs, take_over, train_stage
 from ltbench.method import Method, Stage
 from ltbench.metrics import shot_groups, summary
 from ltbench.models.network import Network, initialised_backbone
@@ -70,6 +70,7 @@ def run_cell(
     device: torch.device,
     checkpoint_every_s: float,
     on_epoch: Callable[[str, int, int], None],
+    tier: Tier = "eager",
 ) -> Record:
     """Train a cell, or what of it is missing, and measure it.
 
@@ -81,6 +82,7 @@ def run_cell(
         device: where to train.
         checkpoint_every_s: seconds between checkpoints.
         on_epoch: called after each epoch with (stage, epochs done, epochs); at once for a stage that is reused.
+        tier: the highest in which steps are to run.
 
     Returns:
         The record of the finished cell, not yet in the store.
@@ -91,7 +93,7 @@ def run_cell(
     started = time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    task = Task.of(data, cell.recipe, cell.seed, device)
+    task = Task.of(data, cell.recipe, cell.seed, device, tier)
     state: State | None = None
     total = {"train_seconds": 0.0, "evaluation_seconds": 0.0, "images": 0}
     reused_seconds, own, position = 0.0, [], 0
@@ -142,6 +144,7 @@ def run_cell(
             "images_per_second": trained_images / max(total["train_seconds"], 1e-9),
             "peak_memory_bytes": peak_memory_bytes(device),
         },
+        "tiers": [{"stage": name, "tier": part["tier"], "reason": part["tier_reason"]} for name, part in own],
         "environment": environment(device),
     }
 
@@ -168,6 +171,8 @@ def _stage(
         if before is not None:
             take_over(net, before, stage)
         net.to(task.device).to(memory_format=torch.channels_last)
+        if task.tier == "compiled":
+            net.backbone.compile()
         partial = StageFile(store.stage_path(stage_id, partial=True), task.device, checkpoint_every_s)
         state = _to_cpu(train_stage(net, method, stage, position, task, partial, on_epoch))
         write_state(finished.path, state)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ltbench.cell import digest
 from ltbench.data import cut
@@ -29,12 +29,14 @@ class Settings:
         checkpoint_every_s: seconds between checkpoints of a running stage.
         workers: processes; None: one for each core where there are at least as many cells to train, and no GPU.
         threads: of each process; None: the cores divided by the workers.
+        tier: ``eager``, or on a GPU ``graph`` or ``compiled``.
     """
 
     device: str = "auto"
     checkpoint_every_s: float = 30.0
     workers: int | None = None
     threads: int | None = None
+    tier: Literal["eager", "graph", "compiled"] = "eager"
 
     def resolved(self, cells: int) -> "Settings":
         """With numbers in place of None, for so many cells to train.
@@ -45,6 +47,8 @@ class Settings:
         from ltbench.engine.process import device_of
 
         device = device_of(self.device)
+        if self.tier != "eager" and device.type != "cuda":
+            raise InputError(f"tier '{self.tier}' needs a CUDA device; on {device} it is --tier eager", self.tier)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers = self.workers or (cores if device.type == "cpu" and cells >= cores else 1)
         return replace(self, device=str(device), workers=workers, threads=self.threads or max(1, cores // workers))
@@ -137,6 +141,7 @@ def _train(plan: Plan, store: Store, settings: Settings, data: Any, listen: Repo
             torch.device(settings.device),
             settings.checkpoint_every_s,
             functools.partial(listen.epoch, str(cell)),
+            settings.tier,
         )
     except Exception as error:  # a cell that fails takes no other down
         text = str(error).splitlines()[0] if str(error) else ""

@@ -186,6 +186,7 @@ class Method:
         after: name of the method whose trained network this one begins with. It is trained once per data set, recipe
             and seed, and shared.
         cost: forward-backward passes per image relative to ``ce``.
+        eager_only: why a step cannot be captured in a CUDA graph; empty where it can (see ``loss``).
         published: figures of the literature.
     """
 
@@ -195,6 +196,7 @@ class Method:
     streams: ClassVar[Mapping[str, Sampler]] = {"main": instance_balanced}
     after: ClassVar[str | None] = None
     cost: ClassVar[float] = 1.0
+    eager_only: ClassVar[str] = ""
     published: ClassVar[Sequence[Figure]] = ()
 
     def __init__(self, **hyperparameters: Any) -> None:
@@ -229,6 +231,11 @@ class Method:
 
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
         """The loss of one step, a 0-dim tensor.
+
+        A step may be captured once and replayed, so everything here must stay on the device: no ``if`` on a tensor, no
+        ``.item()``, no tensor made from host values in the step (make it in ``setup``). What changes during training
+        is a tensor that keeps its place; a switch is ``torch.where(clock.progress >= 0.8, late, early)``. A method
+        that cannot keep to this says why in ``eager_only``.
 
         Args:
             net: the network in training.

@@ -40,6 +40,8 @@ def print_record(record: Record) -> None:
             f"{duration(cost['evaluation_seconds'])}, {cost['images_per_second']:.0f} images/s, "
             f"peak {cost['peak_memory_bytes'] / MIB:.0f} MiB, {record['parameters']} parameters",
         )
+        tiers = (f"{t['stage']}: {t['tier']}{' (' + t['reason'] + ')' if t['reason'] else ''}" for t in record["tiers"])
+        fact("steps ran", ", ".join(tiers))
         fact("environment", ", ".join(f"{key} {value}" for key, value in record["environment"].items()))
     fact("created", record["created"])
     fact("repeat with", record["command"])

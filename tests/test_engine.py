@@ -15,9 +15,20 @@ from ltbench import Batch, Clock, Method, Network, Stage, class_balanced, instan
 from ltbench.data import Imbalance, cut, load
 from ltbench.engine import plan
 from ltbench.engine.resident import Normaliser, Resident
-from ltbench.engine.train import State, Task, TrainingFailed, restore, train_stage
+from ltbench.engine.step import Eager, Epochs, Static
+from ltbench.engine.train import (
+    State,
+    Task,
+    TrainingFailed,
+    epochs_of,
+    optimiser_of,
+    restore,
+    step_of,
+    train_stage,
+)
 from ltbench.execute import network
 from ltbench.recipe import RECIPES
+from ltbench.registry import discover
 from ltbench.samplers import Pool
 
 CPU = torch.device("cpu")
@@ -276,6 +287,65 @@ def test_restore_copies_bit_for_bit(data: Any) -> None:
     one, other = network(Method(), task, 0), network(Method(), replace(task, seed=1), 0)
     restore(other, one.state_dict())
     assert same(one.state_dict(), other.state_dict())
+
+
+# steps in fixed places, as a CUDA graph has them
+
+
+def losses_and_state(runner: str, data: Any, epochs: int = 3) -> tuple[list[float], dict[str, Tensor]]:
+    """A few epochs of one method with the learning rate and the clock changing in between."""
+    registry = discover()
+    method = registry["ldam_drw"].method()
+    task = Task.of(data, RECIPE, 0, CPU)
+    net = network(method, task, 0).to(memory_format=torch.channels_last).train()
+    method.setup(torch.tensor(data.counts, dtype=torch.float64))
+    optimiser, clock = optimiser_of(net, Stage(), RECIPE, CPU), Clock(torch.zeros(()))
+    step = step_of(net, method, Stage(), task, optimiser, clock)
+    run: Epochs = Eager(step, 32) if runner == "eager" else Static(step, 1, len(data.train), 32, CPU)
+    losses = []
+    for epoch in range(epochs):
+        clock.progress.fill_(epoch / epochs)
+        optimiser.param_groups[0]["lr"].fill_(0.1 / (1 + epoch))
+        drawn = plan.draw(task.pool, method.streams, len(data.train), epoch / epochs, 1, False, (0, 0, epoch))
+        losses += run(drawn)
+    return losses, net.state_dict()
+
+
+def test_static_steps_are_the_eager_ones_bit_for_bit(data: Any) -> None:
+    eager, static = losses_and_state("eager", data), losses_and_state("static", data)
+    assert eager[0] == static[0]
+    assert same(eager[1], static[1])
+
+
+def test_a_method_may_decline_capture_and_a_failed_capture_falls_back(data: Any) -> None:
+    class Host(Method):
+        eager_only = "draws on the host"
+
+    task = Task.of(data, RECIPE, 0, CPU)
+    drawn = torch.zeros((4, 1, 64), dtype=torch.int64)
+    _, tier, reason = epochs_of(lambda columns: columns.sum(), "graph", Host(), task, drawn, [])
+    assert (tier, reason) == ("eager", "draws on the host")
+    if not torch.cuda.is_available():
+        _, tier, reason = epochs_of(lambda columns: columns.sum(), "graph", Method(), task, drawn, [])
+        assert tier == "eager"
+        assert reason.startswith("capture failed: ")
+    assert train(Method(), data)["tier"] == "eager"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", discover())
+def test_every_method_captured_on_a_gpu_trains_as_the_eager_one(data: Any, name: str) -> None:
+    recipe = RECIPE.changed({"precision": "fp32-strict"})
+    method = discover()[name].method()
+
+    def on_gpu(tier: Any) -> State:
+        task = Task.of(data, recipe, 0, torch.device("cuda"), tier)
+        net = network(method, task, 0).to("cuda").to(memory_format=torch.channels_last)
+        return train_stage(net, method, method.stages()[0], 0, task, Memory())
+
+    eager, graph = on_gpu("eager"), on_gpu("graph")
+    assert (graph["tier"], graph["tier_reason"]) == ("graph", "")
+    assert graph["losses"] == pytest.approx(eager["losses"], rel=1e-3)
 
 
 @pytest.mark.gpu

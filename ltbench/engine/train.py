@@ -2,9 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from ltbench.data.images import LongTailed, Split
 from ltbench.engine import plan
 from ltbench.engine.process import numerics
 from ltbench.engine.resident import Normaliser, Resident
+from ltbench.engine.step import Eager, Epochs, Static, Step
 from ltbench.method import Batch, Clock, Method, Stage
 from ltbench.metrics import per_image, scores
 from ltbench.models.network import Network
@@ -21,6 +22,8 @@ from ltbench.samplers import Pool
 
 EVALUATION_BATCH = 500
 State = dict[str, Any]
+Tier = Literal["eager", "graph", "compiled"]
+"""How steps are run: one by one; captured in a CUDA graph; the backbone compiled, then captured."""
 
 
 class TrainingFailed(RuntimeError):
@@ -53,9 +56,10 @@ class Task:
     normalise: Normaliser
     held_out: dict[str, tuple[Tensor, Tensor]]
     """Images uint8 [N, H, W, channels] and labels [N] of ``test`` and, where there is one, ``val``."""
+    tier: Tier = "eager"
 
     @classmethod
-    def of(cls, data: LongTailed, recipe: Recipe, seed: int, device: torch.device) -> "Task":
+    def of(cls, data: LongTailed, recipe: Recipe, seed: int, device: torch.device, tier: Tier = "eager") -> "Task":
         """Upload the data."""
 
         def upload(split: Split) -> tuple[Tensor, Tensor]:
@@ -71,6 +75,7 @@ class Task:
             Pool.of(data.train.labels, len(data.counts)),
             Normaliser(data.mean, data.std, device),
             {name: upload(split) for name, split in held_out.items() if split is not None},
+            tier,
         )
 
     def autocast(self) -> torch.autocast:
@@ -112,7 +117,8 @@ def train_stage(
 
     Returns:
         ``network``: its state; ``losses``: mean of each epoch; ``evaluations``; ``logits`` (half precision, final) of
-        every held-out split; ``train_seconds``, ``evaluation_seconds``; ``images``: trained on, over all epochs.
+        every held-out split; ``train_seconds``, ``evaluation_seconds``; ``images``: trained on, over all epochs;
+        ``tier`` and ``tier_reason``: how the steps were run, and why not in the tier that was wanted.
 
     Raises:
         TrainingFailed: when a loss is not finite.
@@ -129,6 +135,10 @@ def train_stage(
         optimiser.load_state_dict(saved.pop("optimiser"))
         state = saved
 
+    step = step_of(net, method, stage, task, optimiser, clock)
+    changing = [*net.state_dict().values(), *(s["momentum_buffer"] for s in optimiser.state.values())]
+    run: Epochs | None = None
+
     random_state = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
     with random_state, numerics(strict=recipe.precision == "fp32-strict"):
         for epoch in range(state["epoch"], epochs):
@@ -140,8 +150,13 @@ def train_stage(
                 group["lr"].fill_(learning_rate(recipe, stage, epoch, epochs))
             drawn = plan.draw(
                 task.pool, method.streams, len(task.data.train), epoch / epochs, recipe.crop_padding, recipe.flip, where
-            )
-            losses = train_epoch(net, method, stage, task, optimiser, clock, drawn.to(device))
+            ).to(device)
+            net.train()
+            if stage.batch_norm == "eval":
+                net.backbone.eval()
+            if run is None:
+                run, state["tier"], state["tier_reason"] = epochs_of(step, task.tier, method, task, drawn, changing)
+            losses = run(drawn)
             bad = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), None)
             if bad is not None:
                 at = f"epoch {epoch + 1} of {epochs}, step {bad + 1}"
@@ -158,47 +173,70 @@ def train_stage(
     return state | {"network": net.state_dict()}
 
 
-def train_epoch(
-    net: Network,
-    method: Method,
-    stage: Stage,
-    task: Task,
-    optimiser: torch.optim.Optimizer,
-    clock: Clock,
-    drawn: Tensor,
-) -> list[float]:
-    """Train one epoch by its plan [4, S, draws]; returns the loss of every step."""
+def step_of(
+    net: Network, method: Method, stage: Stage, task: Task, optimiser: torch.optim.Optimizer, clock: Clock
+) -> Step:
+    """A training step. It never waits for the device and touches no tensor that could move: it may be captured."""
     loss_of: Callable[..., Tensor] = getattr(method, stage.loss)
     streams = tuple(method.streams)
-    steps = torch.split(drawn, task.recipe.batch_size, dim=2)
-    losses = torch.zeros(len(steps), device=task.device)
-    net.train()
-    if stage.batch_norm == "eval":
-        net.backbone.eval()
-    for step, columns in enumerate(steps):
-        pixels, labels = task.resident.batch(columns.flatten(1))
+
+    def step(columns: Tensor) -> Tensor:
+        pixels, labels = task.resident.batch(columns)
         with task.autocast():
             loss = loss_of(net, Batch(task.normalise(pixels), labels, streams), clock)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        losses[step] = loss.detach()
-    values: list[float] = losses.tolist()  # the one time in an epoch that the host waits for the device
-    return values
+        return loss.detach()
+
+    return step
+
+
+def epochs_of(
+    step: Step, tier: Tier, method: Method, task: Task, drawn: Tensor, state: Sequence[Tensor]
+) -> tuple[Epochs, str, str]:
+    """What runs the epochs of a stage in the highest tier it can.
+
+    Args:
+        step: one training step.
+        tier: the highest that is wanted.
+        method: may say why it cannot be captured.
+        task: the data.
+        drawn: a plan to warm up with, on the device.
+        state: every tensor that a step changes.
+
+    Returns:
+        The runner, the tier it is of, and why it is not the one that was wanted.
+    """
+    eager = Eager(step, task.recipe.batch_size)
+    if tier == "eager":
+        return eager, "eager", ""
+    if method.eager_only:
+        return eager, "eager", method.eager_only
+    static = Static(step, drawn.shape[1], drawn.shape[2], task.recipe.batch_size, task.device)
+    try:
+        static.capture(drawn, state)
+    except RuntimeError as error:  # of CUDA or of the compiler; the reason stands in the record
+        return eager, "eager", f"capture failed: {str(error).splitlines()[0]}"
+    return static, tier, ""
 
 
 def optimiser_of(net: Network, stage: Stage, recipe: Recipe, device: torch.device) -> torch.optim.SGD:
     """The optimiser of a stage, over the parameters that it trains; its learning rate is a tensor to be filled."""
     for parameter in net.backbone.parameters():
         parameter.requires_grad_(stage.trains == "all")
-    return torch.optim.SGD(
-        [p for p in net.parameters() if p.requires_grad],
+    trained = [p for p in net.parameters() if p.requires_grad]
+    optimiser = torch.optim.SGD(
+        trained,
         lr=torch.tensor(0.0, device=device),
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay if stage.weight_decay is None else stage.weight_decay,
         fused=True,
     )
+    for parameter in trained:  # zeros now, as the first step would find nothing: a captured step must not differ
+        optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser
 
 
 def evaluate(net: Network, method: Method, task: Task, state: State) -> None:
