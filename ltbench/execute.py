@@ -96,7 +96,8 @@ def run_cell(
     task = Task.of(data, cell.recipe, cell.seed, device, tier)
     state: State | None = None
     total = {"train_seconds": 0.0, "evaluation_seconds": 0.0, "images": 0}
-    reused_seconds, own, position = 0.0, [], 0
+    reused_seconds, work_seconds, position = 0.0, 0.0, 0
+    own: list[tuple[str, State]] = []
     for number, method in enumerate(methods):
         for index, stage in enumerate(method.stages()):
             notify = functools.partial(on_epoch, f"{method.name}: {stage.name}")
@@ -113,7 +114,10 @@ def run_cell(
             )
             for name in total:
                 total[name] += state[name]
-            reused_seconds += state["train_seconds"] if reused else 0.0
+            if reused:
+                reused_seconds += state["train_seconds"]
+            else:
+                work_seconds += state["train_seconds"] + state["evaluation_seconds"]
             if number == len(methods) - 1:
                 own.append((stage.name, state))
             position += 1
@@ -140,6 +144,7 @@ def run_cell(
             **total,
             "relative_cost": methods[-1].cost,
             "reused_seconds": reused_seconds,
+            "work_seconds": work_seconds,
             "wall_seconds": time.perf_counter() - started,
             "images_per_second": trained_images / max(total["train_seconds"], 1e-9),
             "peak_memory_bytes": peak_memory_bytes(device),

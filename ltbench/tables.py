@@ -16,7 +16,8 @@ HEAD += ["seeds", "paper"]
 LEAST_NEEDED = ["bal. error", "NLL", "macro F1", "cost", "ECE", "train", "seeds", "medium", "many"]
 """What a terminal that is too narrow leaves out, in this order."""
 NOTE = (
-    "bal. accuracy: mean recall over classes in %, ± 95 % interval over seeds († one seed: over test images). "
+    "bal. accuracy: mean recall over classes in %, ± 95 % interval over seeds († one seed: over test "
+    "images only, which knows nothing of the noise between seeds). "
     "train: of one seed, alone; cost: declared passes relative to plain training. "
     "★ best, ≈ not distinguishable from it (Tukey HSD over paired seeds, 5 % over all pairs)."
 )

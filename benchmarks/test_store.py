@@ -1,0 +1,103 @@
+"""Store and leaderboard with 10,000 records: ``pytest benchmarks/test_store.py -s``."""
+
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ltbench.frames import leaderboard, load_results
+from ltbench.store import Store, write_whole
+
+METHODS, IMBALANCES, SEEDS = 40, 25, 10
+
+
+def record(method: int, imbalance: int, seed: int, generator: np.random.Generator) -> dict[str, Any]:
+    """A record as a run of CIFAR-100-LT leaves it: 100 classes, 20 evaluations."""
+    accuracy = float(generator.normal(40 + method / 10, 0.5))
+    names = (
+        "balanced_accuracy",
+        "many",
+        "medium",
+        "few",
+        "balanced_error",
+        "macro_f1",
+        "ece",
+        "brier",
+        "accuracy",
+        "nll",
+    )
+    test = dict.fromkeys(names, accuracy)
+    cell = f"{method:04x}{imbalance:04x}{seed:08x}"
+    return {
+        "format": 1,
+        "created": f"2026-01-01T00:00:{seed:02}.{method:03}{imbalance:03}+00:00",
+        "id": cell,
+        "row": cell[:8],
+        "status": "done",
+        "reason": None,
+        "dataset": "cifar100",
+        "fingerprint": "f",
+        "imbalance": str(imbalance),
+        "subset_seed": 0,
+        "holdout": 0,
+        "method": f"method{method}",
+        "hyperparameters": {},
+        "recipe": "ldam",
+        "seed": seed,
+        "shots": [20, 100],
+        "groups": {"many": 35, "medium": 35, "few": 30},
+        "class_counts": [100] * 100,
+        "test_counts": [100] * 100,
+        "hits": [40] * 100,
+        "published": None,
+        "protocols": {"last": {"epoch": 200} | test, "best-on-test": {"epoch": 180} | test},
+        "evaluations": [{"stage": "train", "epoch": 10 * e, "test": test} for e in range(1, 21)],
+        "losses": [{"stage": "train", "loss": [1.234567] * 200}],
+        "cost": {"train_seconds": 17.0, "images_per_second": 1e5, "peak_memory_bytes": 4e8, "relative_cost": 1.0},
+    }
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """10,000 records on disk."""
+    root = tmp_path_factory.mktemp("results")
+    generator = np.random.default_rng(0)
+    (root / "records").mkdir()
+    for m in range(METHODS):
+        for i in range(IMBALANCES):
+            for s in range(SEEDS):
+                content = record(m, i, s, generator)
+                (root / "records" / f"{content['id']}-0.json").write_text(json.dumps(content))
+    return Store(root)
+
+
+def test_leaderboard_over_10_000_records(benchmark: Any, store: Store) -> None:
+    """Read, select, aggregate, rank."""
+    board = benchmark.pedantic(lambda: leaderboard(load_results(store.root)), rounds=5, warmup_rounds=1)
+    assert len(board) == METHODS * IMBALANCES
+    benchmark.extra_info["bytes"] = sum(path.stat().st_size for path in (store.root / "records").iterdir())
+    print(
+        f"\nleaderboard over {len(store.latest())} records: {benchmark.stats.stats.median:.2f} s (median of 5)",
+        flush=True,
+    )
+
+
+def test_keeping_a_record(benchmark: Any, tmp_path: Path) -> None:
+    """One record written whole, to disk."""
+    content = json.dumps(record(0, 0, 0, np.random.default_rng(0))).encode()
+    benchmark(lambda: write_whole(tmp_path / "record.json", content))
+
+
+def test_finding_what_is_done(benchmark: Any, store: Store) -> None:
+    """What a run asks before it begins."""
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        store.latest()
+        times.append(time.perf_counter() - started)
+    benchmark.pedantic(store.latest, rounds=1)
+    print(f"\nstate of {len(store.latest())} cells: {statistics.median(times):.2f} s", flush=True)
