@@ -100,13 +100,14 @@ def run(
     for why in {**plan.skipped, **plan.broken}.values():
         listen.say(f"method left out: {why}")
     store = Store(results)
-    listen.say(_announcement(plan, store))
+    settings = Settings(device, checkpoint_every, workers, threads, tier)
+    listen.say(_announcement(plan, store, settings))
     if dry_run:
         if as_json:
             print(json.dumps([{"id": p.cell.id, **p.cell.describe()} for p in plan.cells], indent=1))
         raise typer.Exit(1 if plan.broken else 0)
     try:
-        execute(plan, store, Settings(device, checkpoint_every, workers, threads, tier), listen)
+        execute(plan, store, settings, listen)
     except KeyboardInterrupt:
         listen.say("ltbench: interrupted; what is finished is kept, the same command goes on")
         raise typer.Exit(130) from None
@@ -247,14 +248,19 @@ def _options(
         raise typer.Exit
 
 
-def _announcement(plan: Any, store: Any) -> str:
+def _announcement(plan: Any, store: Any, settings: Any) -> str:
     from ltbench.runner import estimate_seconds
     from ltbench.tables import duration
 
     records = store.latest()
     missing = [p for p in plan.cells if records.get(p.cell.id, {}).get("status") != "done"]
     seconds = estimate_seconds(plan, records)
-    time = "" if not missing else f", about {duration(seconds)}" if seconds is not None else ", time not known yet"
+    if not missing:
+        time = ""
+    elif seconds is None:
+        time = ", time not known yet"
+    else:
+        time = f", about {duration(seconds / settings.resolved(len(missing)).workers)}"
     return (
         f"{plan.suite.name}: {len(plan.cells)} cells under recipe {plan.suite.recipe.label}, "
         f"{len(plan.cells) - len(missing)} done, {len(missing)} to do{time}"

@@ -110,10 +110,11 @@ def _parts(board: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _terminal(board: pd.DataFrame, protocol: Protocol, width: int | None) -> str:
     console = Console(width=width or 200, force_terminal=width is not None)
+    unlimited = console.options.update(width=10_000)
     left_out: list[str] = [] if board.paper.notna().any() else ["paper"]
     tables = [_terminal_table(part, left_out) for _, part in _parts(board)]
     for column in LEAST_NEEDED:
-        if max(console.measure(table).maximum for table in tables) <= console.width:
+        if max(console.measure(table, options=unlimited).maximum for table in tables) <= console.width:
             break
         left_out.append(column)
         tables = [_terminal_table(part, left_out) for _, part in _parts(board)]
@@ -125,7 +126,7 @@ def _terminal(board: pd.DataFrame, protocol: Protocol, width: int | None) -> str
             console.print(name, style="bold", highlight=False)
             console.print(table)
         for note in notes:
-            console.print(note, style="dim", highlight=False, soft_wrap=True)
+            console.print(note, style="dim", highlight=False, soft_wrap=width is None)
     return captured.get().rstrip("\n")
 
 

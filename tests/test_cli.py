@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 import ltbench as package
 from ltbench.cell import Cell
 from ltbench.store import Store
+from ltbench.tables import render
 from tests.conftest import FAST, Answer
 
 Cli = Callable[..., Answer]
@@ -177,6 +179,16 @@ def test_leaderboard_formats(ltbench: Cli, some_results: None, form: str) -> Non
         assert row["seeds"] == 2
     if form == "latex":
         assert r"class\_balanced\_sampling" in out
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 150])
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(ltbench: Cli, some_results: None, width: int) -> None:
+    board = package.leaderboard(package.load_results())
+    lines = [line for line in render(board, "table", "last", width).splitlines() if "class_balanced_sampling" in line]
+    assert len(lines) == 1
+    assert "…" not in lines[0]
+    assert "★" in lines[0] + render(board, "table", "last", width)
+    assert len(re.sub(r"\x1b\[[0-9;]*m", "", lines[0])) <= width
 
 
 def test_the_leaderboard_is_the_mean_over_seeds(ltbench: Cli, some_results: None) -> None:

@@ -194,6 +194,15 @@ def test_a_loss_that_is_no_number_is_named_with_epoch_and_step(data: Any) -> Non
         train(Diverging(), data)
 
 
+def test_logits_that_are_no_numbers_are_named_with_the_epoch(data: Any) -> None:
+    class Broken(Method):
+        def predict(self, net: Network, images: Tensor) -> Tensor:
+            return super().predict(net, images) / 0
+
+    with pytest.raises(TrainingFailed, match="the logits of split 'test' are not finite after epoch 2"):
+        train(Broken(), data)
+
+
 def test_the_clock_runs_from_zero_and_stays_below_one(data: Any) -> None:
     seen: list[float] = []
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -157,10 +158,10 @@ def train_stage(
             if run is None:
                 run, state["tier"], state["tier_reason"] = epochs_of(step, task.tier, method, task, drawn, changing)
             losses = run(drawn)
-            bad = next((step for step, loss in enumerate(losses) if not math.isfinite(loss)), None)
-            if bad is not None:
-                at = f"epoch {epoch + 1} of {epochs}, step {bad + 1}"
-                raise TrainingFailed(f"loss became {losses[bad]} in stage '{stage.name}', {at}")
+            for number, loss in enumerate(losses, 1):
+                if not math.isfinite(loss):
+                    at = f"epoch {epoch + 1} of {epochs}, step {number}"
+                    raise TrainingFailed(f"loss became {loss} in stage '{stage.name}', {at}")
             state["epoch"] = epoch + 1
             state["losses"].append(sum(losses) / len(losses))
             state["images"] += drawn.shape[1] * drawn.shape[2]
@@ -240,7 +241,11 @@ def optimiser_of(net: Network, stage: Stage, recipe: Recipe, device: torch.devic
 
 
 def evaluate(net: Network, method: Method, task: Task, state: State) -> None:
-    """Add an evaluation of every held-out split to a stage's state, and replace its logits."""
+    """Add an evaluation of every held-out split to a stage's state, and replace its logits.
+
+    Raises:
+        TrainingFailed: when a logit is not finite.
+    """
     started = time.perf_counter()
     net.eval()
     entry: dict[str, Any] = {"epoch": state["epoch"]}
@@ -253,7 +258,10 @@ def evaluate(net: Network, method: Method, task: Task, state: State) -> None:
                     logits = method.predict(net, task.normalise(pixels))
                 chunks.append(logits.half())
                 rows.append(per_image(logits, targets))
-        entry[name] = scores(torch.cat(rows, dim=1).cpu().numpy(), labels.cpu().numpy(), len(task.data.counts))
+        seen = torch.cat(rows, dim=1).cpu().numpy()
+        if not np.isfinite(seen).all():
+            raise TrainingFailed(f"the logits of split '{name}' are not finite after epoch {state['epoch']}")
+        entry[name] = scores(seen, labels.cpu().numpy(), len(task.data.counts))
         state["logits"][name] = torch.cat(chunks).cpu()
     state["evaluations"].append(entry)
     state["evaluation_seconds"] += time.perf_counter() - started
