@@ -205,6 +205,7 @@ def header(cell: Cell) -> Record:
         "id": cell.id,
         "row": cell.row,
         **cell.describe(),
+        "shots": list(cell.shots) if isinstance(cell.shots, tuple) else cell.shots,
         "settings": {
             "recipe": cell.recipe.identity(),
             "chain": [[link.method, link.source, dict(link.hyperparameters)] for link in cell.chain],
@@ -246,7 +247,6 @@ def measurements(data: LongTailed, shots: str | tuple[int, int], own: list[tuple
         "class_counts": list(data.counts),
         "test_counts": totals["test"],
         "groups": {name: len(members) for name, members in groups.items()},
-        "shots": list(shots) if isinstance(shots, tuple) else shots,
         "hits": last["test"]["hits"],
         "validation": final[-1].get("val"),
         "protocols": {name: {"epoch": e["epoch"]} | e["test"] for name, e in chosen.items()},

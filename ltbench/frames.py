@@ -1,6 +1,6 @@
 """The leaderboard: records to pandas frames, one row a cell, then one row a method. Needs no torch."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,10 +94,11 @@ def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
     )
     row = {name: record[name] for name in names} | {"method": method_label(record), "seed": record["seed"]}
     measured = record.get("protocols", {}).get(protocol)
-    row["shots"] = str(record.get("shots"))
+    row["shots"] = str(record["shots"])
     row["epoch"] = measured["epoch"] if measured else None
-    row |= {metric: measured[metric] if measured else np.nan for metric in METRICS}
+    row |= dict.fromkeys([*METRICS, *COSTS, "image_error"], np.nan) | dict.fromkeys(PAPER)
     if measured:
+        row |= {metric: np.nan if measured[metric] is None else measured[metric] for metric in METRICS}
         row["image_error"] = image_error(record["hits"], record["test_counts"])
         row |= {f"{group}_classes": n for group, n in record["groups"].items()}
         row |= {name: record["cost"][name] for name in COSTS}
@@ -121,51 +122,46 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
         published accuracy for the same recipe, if there is one; ``best`` and ``tied`` (not distinguishable from the
         best; the best itself included).
     """
+    keys = [*TABLE, "method"]
+    measured = [*METRICS, *COSTS]
     if cells.empty:
-        return pd.DataFrame(
-            columns=[*TABLE, "method", "seeds", "failed", "reason", *METRICS, "interval", "best", "tied"]
-        )
-    shots = cells[cells.status == "done"].groupby(TABLE[:-1], dropna=False).shots.first()
-    cells = cells.copy()
-    lost = cells.status != "done"  # a failed cell has no groups of its own: it stands in the table of the others
-    places = pd.MultiIndex.from_frame(cells.loc[lost, TABLE[:-1]])
-    cells.loc[lost, "shots"] = shots.reindex(places).fillna("auto").to_numpy()
-    tables = [_table(keys, part) for keys, part in cells.groupby(TABLE, sort=False, dropna=False)]
-    return pd.concat(tables, ignore_index=True)
+        return pd.DataFrame(columns=[*keys, "seeds", "failed", "reason", *measured, *PAPER, "interval", "best", "tied"])
+    done = cells[cells.status == "done"]
+    failed = cells[cells.status != "done"].groupby(keys).reason
+    of_method = done.groupby(keys)
+    board = of_method[measured].mean()
+    board["seeds"] = of_method.size()
+    board["interval"] = seed_interval(of_method.balanced_accuracy.std(), board.seeds)
+    board["interval_from"] = np.where(board.seeds == 1, "images", "seeds")
+    board.loc[board.seeds == 1, "interval"] = 1.96 * of_method.image_error.first()
+    board = board.join(of_method[list(PAPER)].first())
+    reasons = failed.agg(lambda given: "; ".join(dict.fromkeys(given)))
+    board = board.join(pd.DataFrame({"failed": failed.size(), "reason": reasons}), how="outer").reset_index()
+    board[["seeds", "failed"]] = board[["seeds", "failed"]].fillna(0).astype(int)
+
+    standing = [_standing(part) for _, part in done.groupby(TABLE)]
+    places = pd.MultiIndex.from_frame(board[keys])
+    board["best"] = places.isin([best for best, _ in standing])
+    board["tied"] = places.isin([place for _, tied in standing for place in tied])
+    order = {
+        table: number for number, table in enumerate(cells[TABLE].drop_duplicates().itertuples(index=False, name=None))
+    }
+    board["table"] = [order[table] for table in board[TABLE].itertuples(index=False, name=None)]
+    in_order = board.sort_values(["table", "balanced_accuracy"], ascending=[True, False], ignore_index=True)
+    return in_order.drop(columns="table")
 
 
-def _table(keys: Sequence[Any], cells: pd.DataFrame) -> pd.DataFrame:
-    rows = []
-    for method, part in cells.groupby("method"):
-        done = part[part.status == "done"]
-        half = seed_interval(done.balanced_accuracy)
-        alone = len(done) == 1
-        failed = part[part.status != "done"]
-        rows.append(
-            dict(zip(TABLE, keys, strict=True))
-            | {"method": method, "seeds": len(done), "failed": len(failed)}
-            | {"reason": "; ".join(dict.fromkeys(failed.reason)) or None}
-            | {metric: done[metric].astype(float).mean() if len(done) else np.nan for metric in METRICS}
-            | {"interval": 1.96 * done.image_error.iloc[0] if alone else half}
-            | {"interval_from": "images" if alone else "seeds"}
-            | {cost: done[cost].mean() if len(done) else np.nan for cost in COSTS}
-            | {name: done[name].iloc[0] if len(done) else None for name in PAPER}
-        )
-    table = pd.DataFrame(rows).sort_values("balanced_accuracy", ascending=False, na_position="last", ignore_index=True)
-    ranked = _ranked(cells[cells.status == "done"])
-    table["best"] = table.method == (table.method[0] if ranked else None)
-    table["tied"] = table.method.isin(ranked)
-    return table
+Place = tuple[Any, ...]
 
 
-def _ranked(done: pd.DataFrame) -> list[str]:
-    """The best method and those not distinguishable from it, on the seeds that all methods have."""
-    if done.empty:
-        return []
-    by_seed = done.pivot_table(index="method", columns="seed", values="balanced_accuracy").dropna(axis=1)
+def _standing(done: pd.DataFrame) -> tuple[Place, list[Place]]:
+    """Of one table, the best method and all not distinguishable from it, on the seeds that all methods have."""
+    table = tuple(done[TABLE].iloc[0])
+    by_seed = done.pivot(index="method", columns="seed", values="balanced_accuracy").dropna(axis=1)
     if by_seed.shape[1] >= 2:
-        tied = tied_with_best(by_seed.to_numpy())
+        means, tied = by_seed.mean(axis=1), tied_with_best(by_seed.to_numpy())
     else:
-        by_seed = done.groupby("method")[["balanced_accuracy", "image_error"]].mean()
-        tied = tied_by_images(by_seed.balanced_accuracy.to_numpy(), by_seed.image_error.to_numpy())
-    return list(by_seed.index[tied])
+        by_method = done.groupby("method")[["balanced_accuracy", "image_error"]].mean()
+        means = by_method.balanced_accuracy
+        tied = tied_by_images(means.to_numpy(), by_method.image_error.to_numpy())
+    return (*table, means.idxmax()), [(*table, method) for method in means.index[tied]]

@@ -10,12 +10,15 @@ from scipy.special import chdtri, ndtr, ndtri, stdtrit
 LEVEL = 0.95
 
 
-def seed_interval(values: ArrayLike) -> float:
-    """Half width of the 95 % t-interval of a mean over seeds; NaN for a single one."""
-    x = np.asarray(values, float)
-    if len(x) < 2:
-        return float("nan")
-    return float(stdtrit(len(x) - 1, (1 + LEVEL) / 2) * x.std(ddof=1) / np.sqrt(len(x)))
+def seed_interval(deviation: ArrayLike, seeds: ArrayLike) -> NDArray[np.float64]:
+    """Half width of the 95 % t-interval of a mean over seeds; NaN for a single one.
+
+    Args:
+        deviation: standard deviation over seeds (n - 1 in the denominator), of any shape.
+        seeds: how many, of the same shape.
+    """
+    n = np.asarray(seeds, float)
+    return np.asarray(stdtrit(np.maximum(n - 1, 1), (1 + LEVEL) / 2) * np.asarray(deviation, float) / np.sqrt(n))
 
 
 def image_error(hits: Sequence[int], totals: Sequence[int]) -> float:

@@ -108,10 +108,18 @@ def _parts(board: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(title(part.iloc[0]), part) for _, part in groups]
 
 
+def _empty_columns(board: pd.DataFrame) -> list[str]:
+    return [] if board.paper.notna().any() else ["paper"]
+
+
+def _shown(left_out: list[str]) -> list[int]:
+    return [i for i, column in enumerate(HEAD) if column not in left_out]
+
+
 def _terminal(board: pd.DataFrame, protocol: Protocol, width: int | None) -> str:
     console = Console(width=width or 200, force_terminal=width is not None)
     unlimited = console.options.update(width=10_000)
-    left_out: list[str] = [] if board.paper.notna().any() else ["paper"]
+    left_out = _empty_columns(board)
     tables = [_terminal_table(part, left_out) for _, part in _parts(board)]
     for column in LEAST_NEEDED:
         if max(console.measure(table, options=unlimited).maximum for table in tables) <= console.width:
@@ -131,7 +139,7 @@ def _terminal(board: pd.DataFrame, protocol: Protocol, width: int | None) -> str
 
 
 def _terminal_table(part: pd.DataFrame, left_out: list[str]) -> Table:
-    shown = [i for i, column in enumerate(HEAD) if column not in left_out]
+    shown = _shown(left_out)
     table = Table(header_style="bold")
     for i in shown:
         table.add_column(HEAD[i], justify="left" if i < 2 else "right", no_wrap=True)
@@ -141,35 +149,39 @@ def _terminal_table(part: pd.DataFrame, left_out: list[str]) -> Table:
     return table
 
 
+def _text_rows(part: pd.DataFrame, shown: list[int], escape: Callable[[str], str]) -> list[list[str]]:
+    rows = (cells_of(row) for _, row in part.iterrows())
+    return [[escape(texts[i]) for i in shown] for texts in rows]
+
+
 def _markdown(board: pd.DataFrame, protocol: Protocol, width: int | None) -> str:
+    shown = _shown(_empty_columns(board))
     lines = []
     for name, part in _parts(board):
-        lines += [f"**{name}**", "", f"| {' | '.join(HEAD)} |", f"|{'---|' * 2}{'---:|' * (len(HEAD) - 2)}"]
-        lines += [f"| {' | '.join(text.replace('|', '/') for text in cells_of(row))} |" for _, row in part.iterrows()]
+        lines += [
+            f"**{name}**",
+            "",
+            f"| {' | '.join(HEAD[i] for i in shown)} |",
+            f"|{'---|' * 2}{'---:|' * (len(shown) - 2)}",
+        ]
+        lines += [f"| {' | '.join(row)} |" for row in _text_rows(part, shown, lambda text: text.replace("|", "/"))]
         lines.append("")
     return "\n".join([*lines, *footnotes(board, protocol)])
 
 
 def _latex(board: pd.DataFrame, protocol: Protocol, width: int | None) -> str:
-    escapes = {
-        "_": r"\_",
-        "%": r"\%",
-        "&": r"\&",
-        "±": r"$\pm$",
-        "★": r"$\star$",
-        "≈": r"$\approx$",
-        "†": r"$\dagger$",
-    }
+    escapes = {"_": r"\_", "%": r"\%", "&": r"\&", "±": r"$\pm$", "★": r"$\star$", "≈": r"$\approx$", "†": r"$\dagger$"}
     escapes |= {"–": "--", "#": r"\#", "·": r"$\cdot$", "<": "$<$", ">": "$>$"}
 
     def tex(text: str) -> str:
         return "".join(escapes.get(c, c) for c in text)
 
+    shown = _shown(_empty_columns(board))
     lines = []
     for name, part in _parts(board):
-        lines += [f"% {name}", rf"\begin{{tabular}}{{ll{'r' * (len(HEAD) - 2)}}}", r"\toprule"]
-        lines += [" & ".join(map(tex, HEAD)) + r" \\", r"\midrule"]
-        lines += [" & ".join(map(tex, cells_of(row))) + r" \\" for _, row in part.iterrows()]
+        lines += [f"% {name}", rf"\begin{{tabular}}{{ll{'r' * (len(shown) - 2)}}}", r"\toprule"]
+        lines += [" & ".join(tex(HEAD[i]) for i in shown) + r" \\", r"\midrule"]
+        lines += [" & ".join(row) + r" \\" for row in _text_rows(part, shown, tex)]
         lines += [r"\bottomrule", r"\end{tabular}", ""]
     return "\n".join([*lines, *(f"% {note}" for note in footnotes(board, protocol))])
 
