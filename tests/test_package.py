@@ -1,5 +1,6 @@
 """What a stranger gets: the installed package from an empty folder, and a README whose words are true."""
 
+import json
 import os
 import re
 import subprocess
@@ -58,6 +59,17 @@ def test_the_command_that_ci_runs_is_the_readmes() -> None:
     (command,) = re.findall(r"^python3 -m venv .*pytest$", README, re.M)
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
     assert command.count("&&") == 2
+
+
+def test_the_gpu_check_runs_in_its_tiny_form() -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "benchmarks.gpu_check", "--tiny", "--device", "cpu", "--out", "out"]
+    subprocess.run(command, check=True, env=environment)
+    report = json.loads(Path("out/gpu_check.json").read_text())
+    assert report["errors"] == {}
+    assert [row["ran"] for row in report["step_times"]] == ["eager", "eager"]
+    assert report["long_run"]["evaluations"] == 1
+    assert "ms per step" in Path("out/gpu_check.md").read_text()
 
 
 def test_published_figures_stand_beside_results_of_the_same_recipe_only() -> None:
