@@ -1,12 +1,14 @@
 """One cell, from data to record: its stages trained or taken from the store, its predictions measured."""
 
 import functools
+import io
 import resource
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,18 +50,20 @@ class StageFile:
         return time.monotonic() - self.saved_at >= self.every_s
 
     def save(self, state: State) -> None:
-        """Replace what was saved."""
-        write_state(self.path, state)
+        """Replace what was saved, so that the file is whole at any moment."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_whole(self.path, buffer.getvalue())
         self.saved_at = time.monotonic()
 
 
-def write_state(path: Path, state: State) -> None:
-    """Write a state so that it is there whole or not at all."""
-    import io
+class StageFiles:
+    """Where a stage lies in the store: finished, and on its way there."""
 
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_whole(path, buffer.getvalue())
+    def __init__(self, store: Store, stage: str, device: torch.device, checkpoint_every_s: float) -> None:
+        self.finished = StageFile(store.stage_path(stage), device, checkpoint_every_s)
+        self.partial = StageFile(store.stage_path(stage, partial=True), device, checkpoint_every_s)
+        self.locked = functools.partial(store.locked, f"stage-{stage}")
 
 
 def run_cell(
@@ -94,34 +98,16 @@ def run_cell(
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     task = Task.of(data, cell.recipe, cell.seed, device, tier)
-    state: State | None = None
-    total = {"train_seconds": 0.0, "evaluation_seconds": 0.0, "images": 0}
-    reused_seconds, work_seconds, position = 0.0, 0.0, 0
-    own: list[tuple[str, State]] = []
+    phases: list[Phase] = []
     for number, method in enumerate(methods):
         for index, stage in enumerate(method.stages()):
+            before = phases[-1].state if phases else None
             notify = functools.partial(on_epoch, f"{method.name}: {stage.name}")
-            state, reused = _stage(
-                cell.stage_id(number, index),
-                method,
-                stage,
-                position,
-                task,
-                state,
-                store,
-                checkpoint_every_s,
-                notify,
-            )
-            for name in total:
-                total[name] += state[name]
-            if reused:
-                reused_seconds += state["train_seconds"]
-            else:
-                work_seconds += state["train_seconds"] + state["evaluation_seconds"]
-            if number == len(methods) - 1:
-                own.append((stage.name, state))
-            position += 1
-    assert state is not None
+            files = StageFiles(store, cell.stage_id(number, index), device, checkpoint_every_s)
+            state, reused = _stage(files, method, stage, len(phases), task, before, notify)
+            phases.append(Phase(stage.name, state, reused, own=number == len(methods) - 1))
+    own = [(phase.stage, phase.state) for phase in phases if phase.own]
+    state = phases[-1].state
     labels = data.test.labels
     store.write_arrays(
         cell.id,
@@ -130,7 +116,6 @@ def run_cell(
             "labels": labels.astype(np.min_scalar_type(labels.max())),
         },
     )
-    trained_images = max(1, total["images"])
     return {
         **header(cell),
         "status": "done",
@@ -140,13 +125,10 @@ def run_cell(
         "published": published(cell, methods[-1]),
         "parameters": sum(v.numel() for k, v in state["network"].items() if not k.endswith(("_mean", "_var"))),
         "losses": [{"stage": name, "loss": part["losses"]} for name, part in own],
-        "cost": {
-            **total,
+        "cost": cost(phases)
+        | {
             "relative_cost": methods[-1].cost,
-            "reused_seconds": reused_seconds,
-            "work_seconds": work_seconds,
             "wall_seconds": time.perf_counter() - started,
-            "images_per_second": trained_images / max(total["train_seconds"], 1e-9),
             "peak_memory_bytes": peak_memory_bytes(device),
         },
         "tiers": [{"stage": name, "tier": part["tier"], "reason": part["tier_reason"]} for name, part in own],
@@ -154,21 +136,46 @@ def run_cell(
     }
 
 
+@dataclass(frozen=True, eq=False)
+class Phase:
+    """A stage that is over: its state, whether it was in the store, and whether it is the cell's own method's."""
+
+    stage: str
+    state: State
+    reused: bool
+    own: bool
+
+
+def cost(phases: Sequence[Phase]) -> dict[str, float]:
+    """What a cell costs: trained from the start (``train_seconds``), and how much of that was reused."""
+
+    def total(name: str, among: Iterable[Phase]) -> float:
+        return float(sum(phase.state[name] for phase in among))
+
+    done_here = [phase for phase in phases if not phase.reused]
+    seconds, images = total("train_seconds", phases), total("images", phases)
+    return {
+        "train_seconds": seconds,
+        "evaluation_seconds": total("evaluation_seconds", phases),
+        "reused_seconds": total("train_seconds", [phase for phase in phases if phase.reused]),
+        "work_seconds": total("train_seconds", done_here) + total("evaluation_seconds", done_here),
+        "images": int(images),
+        "images_per_second": images / max(seconds, 1e-9),
+    }
+
+
 def _stage(
-    stage_id: str,
+    files: StageFiles,
     method: Method,
     stage: Stage,
     position: int,
     task: Task,
     before: State | None,
-    store: Store,
-    checkpoint_every_s: float,
     on_epoch: Callable[[int, int], None],
 ) -> tuple[State, bool]:
     """A stage's state, and whether it was in the store."""
-    with store.locked(f"stage-{stage_id}"):
-        finished = StageFile(store.stage_path(stage_id), task.device, checkpoint_every_s)
-        if (state := finished.load()) is not None:
+    with files.locked():
+        if (state := files.finished.load()) is not None:
             epochs = stage_epochs(stage, task.recipe)
             on_epoch(epochs, epochs)
             return _to_cpu(state), True
@@ -178,10 +185,9 @@ def _stage(
         net.to(task.device).to(memory_format=torch.channels_last)
         if task.tier == "compiled":
             net.backbone.compile()
-        partial = StageFile(store.stage_path(stage_id, partial=True), task.device, checkpoint_every_s)
-        state = _to_cpu(train_stage(net, method, stage, position, task, partial, on_epoch))
-        write_state(finished.path, state)
-        partial.path.unlink(missing_ok=True)
+        state = _to_cpu(train_stage(net, method, stage, position, task, files.partial, on_epoch))
+        files.finished.save(state)
+        files.partial.path.unlink(missing_ok=True)
         return state, False
 
 
