@@ -22,11 +22,11 @@ def per_image(logits: Tensor, labels: Tensor) -> Tensor:
         float32 [4, B]: the predicted class, its probability, -log p of the true class, and the squared distance of the
         probabilities to the one-hot label.
     """
-    log_p = logits.float().log_softmax(dim=1)
-    p = log_p.exp()
+    logits, at_label = logits.float(), labels[:, None]
+    p = logits.softmax(dim=1)
     confidence, predicted = p.max(dim=1)
-    log_true = log_p.gather(1, labels[:, None]).squeeze(1)
-    brier = p.square().sum(dim=1) - 2 * log_true.exp() + 1
+    log_true = logits.log_softmax(dim=1).gather(1, at_label).squeeze(1)
+    brier = p.square().sum(dim=1) - 2 * p.gather(1, at_label).squeeze(1) + 1
     return torch.stack([predicted.float(), confidence, -log_true, brier])
 
 
