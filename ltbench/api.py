@@ -35,7 +35,7 @@ def run(
         datasets: names.
         imbalance: ``100``, ``"step:10"``, ``"natural"``.
         seeds: how many from 0 on, or which.
-        changes: as ``--set``: ``{"recipe.epochs": 5, "focal.gamma": 2.0}``.
+        changes: as ``--set``: ``{"recipe.epochs": 5, "METHOD.HYPERPARAMETER": 2.0}``.
         data: place of a data set's images, by name.
         methods_dirs: further folders with methods.
         results: the results folder.

@@ -43,7 +43,9 @@ def run(
     suite: Annotated[
         str, typer.Option("--suite", metavar="NAME|FILE", help="A suite (ltbench ls suites).")
     ] = "quickstart",
-    methods: Annotated[str | None, typer.Option(metavar="NAMES", help="Names or patterns: 'ldam*,crt'.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Names or patterns, with commas: 'NAME,c*'.")
+    ] = None,
     datasets: Annotated[str | None, typer.Option(metavar="NAMES", help="In place of the suite's.")] = None,
     imbalance: Annotated[str | None, typer.Option(metavar="LIST", help="100,50 or exp:100,step:10,natural.")] = None,
     seeds: Annotated[
@@ -52,7 +54,7 @@ def run(
     set_: Annotated[
         list[str],
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="recipe.epochs=5, focal.gamma=2, holdout=25, ... (repeatable)."
+            "--set", metavar="KEY=VALUE", help="recipe.epochs=5, METHOD.HYPERPARAMETER=2, holdout=25, ... (repeatable)."
         ),
     ] = [],  # noqa: B006
     data: DataPlaces = [],  # noqa: B006

@@ -20,8 +20,8 @@ def prepare() -> None:
     glibc gives activation blocks back to the kernel after each step and faults them in again in the next; keeping them
     is worth a fifth of a training step and nearly half of an evaluation on a CPU.
 
-    The first ``exp`` that several threads share was seen, in about one process of forty, to round differently from every
-    later one of the same values; a small one beforehand, on one thread, keeps that out of results.
+    The first ``exp`` that several threads share was seen, in about one process of forty, to round differently from
+    every later one of the same values; a small one beforehand, on one thread, keeps that out of results.
     """
     torch.arange(16.0).exp()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its results only with this
