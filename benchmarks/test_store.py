@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ltbench.frames import leaderboard, load_results
+from ltbench.frames import METRICS, leaderboard, load_results
 from ltbench.store import Store, write_whole
 
 METHODS, IMBALANCES, SEEDS = 40, 25, 10
@@ -18,19 +18,7 @@ METHODS, IMBALANCES, SEEDS = 40, 25, 10
 def record(method: int, imbalance: int, seed: int, generator: np.random.Generator) -> dict[str, Any]:
     """A record as a run of CIFAR-100-LT leaves it: 100 classes, 20 evaluations."""
     accuracy = float(generator.normal(40 + method / 10, 0.5))
-    names = (
-        "balanced_accuracy",
-        "many",
-        "medium",
-        "few",
-        "balanced_error",
-        "macro_f1",
-        "ece",
-        "brier",
-        "accuracy",
-        "nll",
-    )
-    test = dict.fromkeys(names, accuracy)
+    test = dict.fromkeys(METRICS, accuracy)
     cell = f"{method:04x}{imbalance:04x}{seed:08x}"
     return {
         "format": 1,

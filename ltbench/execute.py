@@ -254,7 +254,6 @@ def measurements(data: LongTailed, shots: str | tuple[int, int], own: list[tuple
         "test_counts": totals["test"],
         "groups": {name: len(members) for name, members in groups.items()},
         "hits": last["test"]["hits"],
-        "validation": final[-1].get("val"),
         "protocols": {name: {"epoch": e["epoch"]} | e["test"] for name, e in chosen.items()},
         "evaluations": evaluations,
     }

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ltbench.data.home import data_folder
 from ltbench.data.images import ImageSet, Split
 from ltbench.errors import InputError
 
@@ -67,8 +68,6 @@ FASHION_FILES = {
 
 def fashion_mnist(place: Path | None) -> ImageSet:
     """Fashion-MNIST from Debian's package, from the data folder, or downloaded through torchvision."""
-    from ltbench.data.sources import data_folder
-
     home = data_folder() / "FashionMNIST" / "raw"
     candidates = [place] if place is not None else [DEBIAN_FASHION, home]
     found = next((folder for folder in candidates if _idx_file(folder, "train-images-idx3-ubyte")), None)
@@ -190,8 +189,6 @@ def read_cifar(form: CifarFormat, place: Path | None) -> ImageSet:
     Raises:
         InputError: when it is missing, truncated or altered.
     """
-    from ltbench.data.sources import data_folder
-
     root = place if place is not None else data_folder()
     open_member = _cifar_files(form, root)
     if open_member is None:
@@ -244,8 +241,6 @@ def _unpickle(content: bytes) -> dict[str, Any]:
 def _download(torchvision_name: str, name: str, otherwise: str) -> None:
     """Download through torchvision into the data folder."""
     from torchvision import datasets
-
-    from ltbench.data.sources import data_folder
 
     try:
         getattr(datasets, torchvision_name)(data_folder(), download=True)

@@ -4,12 +4,12 @@ A data set is written ``digits``, ``fashion-mnist``, ``cifar10``, ``cifar100`` o
 NAME=PATH`` and ``--data NAME=imagefolder:PATH`` say where the images of NAME lie.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ltbench.data import archives, folder
+from ltbench.data.home import data_folder
 from ltbench.data.images import ImageSet
 from ltbench.data.resize import resized
 from ltbench.errors import InputError, unknown
@@ -30,11 +30,6 @@ SOURCES: dict[str, Source] = {
     "cifar100": Source("32x32 colour, 100 classes x 500", archives.cifar100),
 }
 FOLDER = "imagefolder:"
-
-
-def data_folder() -> Path:
-    """Where downloads and caches are kept: ``$LTBENCH_DATA``, else ``~/.cache/ltbench``."""
-    return Path(os.environ.get("LTBENCH_DATA") or Path.home() / ".cache" / "ltbench")
 
 
 def check_name(name: str) -> None:

@@ -17,8 +17,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 def prepare() -> None:
     """Call once, before the first training.
 
-    glibc gives activation blocks back to the kernel after each step and faults them in again in the next; keeping them
-    is worth a fifth of a training step and nearly half of an evaluation on a CPU.
+    glibc gives activation blocks back to the kernel after each step and faults them in again in the next; told to keep
+    them, it saves that time in every step and evaluation on a CPU.
 
     The first ``exp`` that several threads share was seen, in about one process of forty, to round differently from
     every later one of the same values; a small one beforehand, on one thread, keeps that out of results.
@@ -62,7 +62,7 @@ def numerics(strict: bool) -> Iterator[None]:
     fill = debugging.fill_uninitialized_memory
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=not strict):
         torch.use_deterministic_algorithms(True, warn_only=True)
-        debugging.fill_uninitialized_memory = False  # it costs a tenth of a step
+        debugging.fill_uninitialized_memory = False  # only of use to find bugs, at a cost in every step
         try:
             yield
         finally:
