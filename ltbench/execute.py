@@ -22,7 +22,7 @@ from ltbench.engine import plan
 from ltbench.engine.train import State, Task, Tier, stage_epochs, take_over, train_stage
 from ltbench.method import Method, Stage
 from ltbench.metrics import shot_groups, summary
-from ltbench.models.network import Network, initialised_backbone
+from ltbench.models.network import Network, initialised_backbone, seeded
 from ltbench.recipe import FAMILIES
 from ltbench.store import Record, Store, write_whole
 
@@ -198,11 +198,13 @@ def _to_cpu(state: State) -> State:
 def network(method: Method, task: Task, position: int) -> Network:
     """A fresh network for a method: all methods of one seed begin with the same backbone."""
     size, channels = task.data.train.images.shape[1:3], task.data.train.images.shape[3]
-    backbone, width = initialised_backbone(
-        task.recipe.backbone, channels, (size[0], size[1]), plan.key(task.seed, "backbone")
-    )
-    seeds = [plan.key(task.seed, "head", head, position) for head in method.heads]
-    return Network(backbone, width, method.heads, len(task.data.counts), method.classifier, seeds)
+    branches = [plan.key(task.seed, "backbone", *([k] if k else [])) for k in range(method.branches)]
+    backbone, width = initialised_backbone(task.recipe.backbone, channels, (size[0], size[1]), branches)
+    heads = {}
+    for name in method.heads:
+        with seeded(plan.key(task.seed, "head", name, position)):
+            heads[name] = method.head(name, width, len(task.data.counts))
+    return Network(backbone, heads)
 
 
 def header(cell: Cell) -> Record:

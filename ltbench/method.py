@@ -16,15 +16,19 @@ network, without ``stages`` it trains once for the recipe's epochs.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar, overload
 
+import numpy as np
+import torch
 import torch.nn.functional as F
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from ltbench.errors import InputError, unknown
-from ltbench.models.network import Classifier, Network
-from ltbench.samplers import Sampler, instance_balanced
+from ltbench.models.classifiers import CLASSIFIERS, Classifier
+from ltbench.models.network import Network
+from ltbench.samplers import Stream, instance_balanced
 
 T = TypeVar("T")
 Number = TypeVar("Number", bound=float)
@@ -107,6 +111,7 @@ class Figure:
             1e-4 to 2e-4, ResNet-32).
         grade: A, read in the paper or its repository; B, read in another paper's table.
         backbone: network.
+        groups: accuracy of the many-, medium- and few-shot classes, where the source gives it.
     """
 
     dataset: str
@@ -116,6 +121,7 @@ class Figure:
     family: str
     grade: Literal["A", "B"]
     backbone: str = "resnet32_cifar"
+    groups: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,23 +130,43 @@ class Stage:
 
     Attributes:
         name: for curves and messages.
-        trains: ``all`` parameters, or the ``heads`` only.
+        trains: ``all`` parameters, the ``heads`` only, or patterns of parameter names (``heads.main.*``), each with a
+            factor on the learning rate; what fits none is frozen.
         new_heads: draw the heads anew instead of going on with those of the stage before.
-        epochs: length, as a fraction of the recipe's epochs (at least one epoch).
+        streams: in place of the method's, where they depend on its hyper-parameters or differ between its stages.
+        epochs: length, as a fraction of the recipe's epochs (at least one epoch); 0: no training, for a post-hoc step.
         lr, weight_decay, schedule: in place of the recipe's.
         batch_norm: ``train`` normalises by the batch and moves the running statistics; ``eval`` freezes them.
         loss: name of the method's function that gives the loss of this stage.
+        project: name of a function of the method, called with the network after every step, that puts parameters back
+            where they are allowed to be. It is part of a captured step (see ``Method.loss``).
+        finish: name of a function of the method, called with the network and `Features` when training is over: a
+            post-hoc step. It may change whatever the network holds.
     """
 
     name: str = "train"
-    trains: Literal["all", "heads"] = "all"
+    trains: Literal["all", "heads"] | Mapping[str, float] = "all"
     new_heads: bool = False
+    streams: Mapping[str, Stream] | None = None
     epochs: float = 1.0
     lr: float | None = None
     weight_decay: float | None = None
     schedule: Literal["step", "cosine"] | None = None
     batch_norm: Literal["train", "eval"] = "train"
     loss: str = "loss"
+    project: str = ""
+    finish: str = ""
+
+
+class Features(Protocol):
+    """What a post-hoc step may look at: the features of un-augmented images. The test split cannot be asked for."""
+
+    def __call__(self, split: Literal["train", "val"]) -> tuple[Tensor, Tensor]:
+        """Features [N, D] float32 in evaluation mode, and labels [N].
+
+        Raises:
+            InputError: for ``val`` where the run has no validation split.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,11 +177,13 @@ class Batch:
         images: [S * B, channels, H, W], augmented and normalised.
         labels: [S * B] int64.
         streams: names of the S streams.
+        noise: [K, B] float32, what `Method.noise` drew for these images; the same for all streams.
     """
 
     images: Tensor
     labels: Tensor
     streams: tuple[str, ...]
+    noise: Tensor = field(default_factory=lambda: torch.empty(0, 0))
 
     def part(self, stream: str, values: Tensor) -> Tensor:
         """The rows of ``values`` [S * B, ...] that belong to a stream: [B, ...]."""
@@ -180,11 +208,15 @@ class Method:
     """Base class of all methods, and by itself plain cross-entropy.
 
     Class attributes to override:
-        classifier: ``linear`` or ``cosine`` (cosines without scale).
+        classifier: ``linear``, ``cosine`` (cosines without scale) or ``scaled`` (linear, then a factor for each class).
         heads: names of the heads on the backbone's features; the first one predicts.
+        branches: copies of the backbone's last stage, each with weights of its own (experts); see `Network`.
         streams: sampler of each stream of batches.
         after: name of the method whose trained network this one begins with. It is trained once per data set, recipe
             and seed, and shared.
+        corrects: in a few words, how the loss or a post-hoc step corrects the class prior ("log prior in the logits");
+            empty where it does not. With a sampler that balances, or after a method that corrects, that is twice.
+        double_correction: it is meant to correct twice. Without it such a method is refused.
         cost: forward-backward passes per image relative to ``ce``.
         eager_only: why a step cannot be captured in a CUDA graph; empty where it can (see ``loss``).
         published: figures of the literature.
@@ -193,8 +225,11 @@ class Method:
     name: ClassVar[str] = ""
     classifier: ClassVar[Classifier] = "linear"
     heads: ClassVar[tuple[str, ...]] = ("main",)
-    streams: ClassVar[Mapping[str, Sampler]] = {"main": instance_balanced}
+    branches: ClassVar[int] = 1
+    streams: ClassVar[Mapping[str, Stream]] = {"main": instance_balanced}
     after: ClassVar[str | None] = None
+    corrects: ClassVar[str] = ""
+    double_correction: ClassVar[bool] = False
     cost: ClassVar[float] = 1.0
     eager_only: ClassVar[str] = ""
     published: ClassVar[Sequence[Figure]] = ()
@@ -225,6 +260,21 @@ class Method:
     def stages(self) -> Sequence[Stage]:
         """The phases of training, after those of ``after``."""
         return (Stage(),)
+
+    def streams_of(self, stage: Stage) -> Mapping[str, Stream]:
+        """The streams of one of its stages."""
+        return self.streams if stage.streams is None else stage.streams
+
+    def head(self, name: str, width: int, classes: int) -> nn.Module:
+        """A new head: features [B, D = width] -> logits [B, C = classes]."""
+        return CLASSIFIERS[self.classifier](width, classes)
+
+    def noise(self, draws: int, generator: np.random.Generator) -> NDArray[np.float64]:
+        """Random numbers [K, draws] for the images of an epoch, as mixing needs them; `Batch.noise` has them.
+
+        What a loss needs of randomness is drawn here, on the host and beforehand: so it repeats on every device.
+        """
+        return np.empty((0, draws))
 
     def setup(self, counts: Tensor) -> None:
         """Prepare what depends on the class counts [C] (float64, on the training device)."""

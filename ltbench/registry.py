@@ -17,6 +17,7 @@ from typing import Any
 
 from ltbench.errors import InputError, unknown
 from ltbench.method import Method
+from ltbench.samplers import balances
 
 PACKAGE = Path(__file__).parent
 BUILTIN = next(p for p in (PACKAGE / "methods", PACKAGE.parent / "methods") if p.is_dir())
@@ -130,7 +131,36 @@ def discover(folders: Sequence[Path] = ()) -> Registry:
         if not _is_there(point.name, file, entries):
             method.name = point.name
             entries[point.name] = Entry(point.name, file, method)
-    return Registry(entries, broken)
+    registry = Registry(entries, broken)
+    twice = {name: why for name in registry if (why := _corrects_twice(registry, name))}
+    return Registry({k: v for k, v in entries.items() if k not in twice}, broken | twice)
+
+
+def _corrects_twice(registry: Registry, name: str) -> str:
+    """Why a method corrects the class prior more than once without saying that it means to; empty if it does not.
+
+    New heads forget what was corrected before them.
+    """
+    try:
+        methods = [method for _, method in registry.chain(name, {})]
+    except InputError:
+        return ""  # told when the method is asked for
+    found: dict[str, None] = {}
+    for method in methods:
+        for stage in method.stages():
+            if stage.new_heads:
+                found = {}
+            main = next(iter(method.streams_of(stage).values()))
+            if stage.epochs and balances(main):
+                found[f"the sampler of stream '{next(iter(method.streams_of(stage)))}'"] = None
+            if method.corrects:
+                found[f"{method.corrects} ({method.name})"] = None
+    if len(found) < 2 or methods[-1].double_correction:
+        return ""
+    both = " and ".join(found)
+    return (
+        f"{registry[name].file}: corrects the class prior twice, by {both}; say double_correction = True if it is meant"
+    )
 
 
 def _is_there(name: str, file: Path, entries: Mapping[str, Entry]) -> bool:

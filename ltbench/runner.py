@@ -81,7 +81,7 @@ class Planned:
         """Images passed through the network, over all stages."""
         from ltbench.engine.train import stage_epochs
 
-        passes = sum(len(m.streams) * stage_epochs(s, self.cell.recipe) for m in self.methods for s in m.stages())
+        passes = sum(len(m.streams_of(s)) * stage_epochs(s, self.cell.recipe) for m in self.methods for s in m.stages())
         return float(passes * sum(self.counts))
 
 
@@ -117,12 +117,13 @@ def make_plan(request: Request) -> Plan:
         check_name(name)
     names, broken = registry.match(suite.methods)
     check_backbone(suite.recipe.backbone)
+    chains = {name: registry.chain(name, suite.hyperparameters.get(name, {})) for name in names}
     sets = {name: load(name, suite.recipe.image_size, request.data) for name in suite.datasets}
     for images in sets.values():
         height, width, channels = images.train.images.shape[1:]
-        initialised_backbone(suite.recipe.backbone, channels, (height, width), seed=0)
+        for branches in sorted({method.branches for chain in chains.values() for _, method in chain}):
+            initialised_backbone(suite.recipe.backbone, channels, (height, width), seeds=[0] * branches)
     kept = {(name, i): _counts(sets[name], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
-    chains = {name: registry.chain(name, suite.hyperparameters.get(name, {})) for name in names}
 
     def planned(seed: int, dataset: str, imbalance: Imbalance, name: str) -> Planned:
         methods = tuple(method for _, method in chains[name])

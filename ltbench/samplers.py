@@ -38,6 +38,16 @@ Sampler = Callable[[Pool, int, float, np.random.Generator], Indices]
 """(pool, draws, progress in [0, 1) of the stage, generator) -> indices [draws]."""
 
 
+@dataclass(frozen=True)
+class Again:
+    """A stream of the same images as an earlier one of the method, each under another augmentation: a second view."""
+
+    stream: str
+
+
+Stream = Sampler | Again
+
+
 def instance_balanced(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
     """Ordinary shuffling: every image once an epoch."""
     passes = -(-draws // len(pool.by_class))
@@ -49,6 +59,59 @@ def class_balanced(pool: Pool, draws: int, progress: float, generator: np.random
 
     Kang et al., ICLR 2020 (arXiv 1910.09217), equation 1 with q = 0.
     """
-    classes = generator.integers(len(pool.counts), size=draws)
+    return _of_classes(pool, generator.integers(len(pool.counts), size=draws), generator)
+
+
+def frequency_power(q: float) -> Sampler:
+    """A class with probability proportional to n_j ** q, then one of its images uniformly, with replacement.
+
+    Kang et al., ICLR 2020 (arXiv 1910.09217), equation 1. q = 1/2 is square-root sampling, q = -1 the reversed sampler
+    of BBN (Zhou et al., CVPR 2020).
+    """
+
+    def sample(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
+        weights = pool.counts.astype(np.float64) ** q
+        return _of_classes(pool, generator.choice(len(weights), size=draws, p=weights / weights.sum()), generator)
+
+    return sample
+
+
+def progressively_balanced(power: float = 1.0) -> Sampler:
+    """From instance-balanced to class-balanced: p_j = (1 - t) n_j / N + t / C, with t = progress ** power.
+
+    Kang et al., ICLR 2020 (arXiv 1910.09217), equation 2, where power = 1. With replacement.
+    """
+
+    def sample(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
+        t = progress**power
+        p = (1 - t) * pool.counts / pool.counts.sum() + t / len(pool.counts)
+        return _of_classes(pool, generator.choice(len(p), size=draws, p=p / p.sum()), generator)
+
+    return sample
+
+
+def deferred(late: Sampler, at: float) -> Sampler:
+    """Ordinary shuffling until ``progress`` reaches ``at``, then ``late``.
+
+    Cao et al., NeurIPS 2019 (arXiv 1906.07413), section 3.3 (DRS).
+    """
+
+    def sample(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
+        return (late if progress >= at else instance_balanced)(pool, draws, progress, generator)
+
+    return sample
+
+
+def balances(sampler: Stream) -> bool:
+    """Whether a sampler ever evens the classes out: found by drawing from a pool of 900 and 100 images."""
+    if isinstance(sampler, Again):
+        return False
+    pool = Pool.of(np.repeat([0, 1], [900, 100]), 2)
+    drawn = sampler(pool, 1000, 0.999, np.random.default_rng(0))
+    return bool((drawn >= 900).mean() > 0.2)
+
+
+def _of_classes(pool: Pool, classes: NDArray[np.int64], generator: np.random.Generator) -> Indices:
+    """For each class drawn, one of its images, uniformly."""
     drawn: Indices = pool.by_class[pool.starts[classes] + generator.integers(pool.counts[classes])]
     return drawn

@@ -310,7 +310,7 @@ def losses_and_state(runner: str, data: Any, epochs: int = 3) -> tuple[list[floa
     method.setup(torch.tensor(data.counts, dtype=torch.float64))
     optimiser, clock = optimiser_of(net, Stage(), RECIPE, CPU), Clock(torch.zeros(()))
     step = step_of(net, method, Stage(), task, optimiser, clock)
-    run: Epochs = Eager(step, 32) if runner == "eager" else Static(step, 1, len(data.train), 32, CPU)
+    run: Epochs = Eager(step, 32) if runner == "eager" else Static(step, (4, 1, len(data.train)), 32, CPU)
     losses = []
     for epoch in range(epochs):
         clock.progress.fill_(epoch / epochs)

@@ -7,6 +7,7 @@ import torch
 from ltbench.errors import InputError
 from ltbench.models import CosineClassifier, backbone_names, build_backbone, check_backbone
 from ltbench.models.cifar_resnet import CIFAR_RESNETS
+from ltbench.models.classifiers import CLASSIFIERS
 from ltbench.models.network import Network, initialised_backbone
 
 
@@ -15,8 +16,8 @@ def parameters(module: torch.nn.Module) -> int:
 
 
 def with_head(name: str, classes: int, classifier: str = "linear", heads: tuple[str, ...] = ("main",)) -> Network:
-    backbone, width = initialised_backbone(name, 3, (32, 32), seed=0)
-    return Network(backbone, width, heads, classes, classifier, range(len(heads)))  # type: ignore[arg-type]
+    backbone, width = initialised_backbone(name, 3, (32, 32), seeds=[0])
+    return Network(backbone, {head: CLASSIFIERS[classifier](width, classes) for head in heads})  # type: ignore[index]
 
 
 def test_parameters_of_the_literatures_resnet32() -> None:
@@ -48,18 +49,18 @@ def test_timm_knows_the_cifar_resnets() -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", ["resnet8_cifar", "resnet10t"])
 def test_any_backbone_takes_grey_and_colour(name: str, channels: int) -> None:
-    backbone, width = initialised_backbone(name, channels, (32, 32), seed=0)
+    backbone, width = initialised_backbone(name, channels, (32, 32), seeds=[0])
     assert backbone(torch.zeros(2, channels, 32, 32)).shape == (2, width)
 
 
 def test_a_transformer_is_built_for_the_size_of_the_images() -> None:
-    backbone, width = initialised_backbone("vit_tiny_patch16_224", 3, (32, 32), seed=0)
+    backbone, width = initialised_backbone("vit_tiny_patch16_224", 3, (32, 32), seeds=[0])
     assert backbone(torch.zeros(2, 3, 32, 32)).shape == (2, width)
 
 
 def test_a_backbone_that_does_not_take_the_images_is_named() -> None:
     with pytest.raises(InputError, match=r"backbone 'vgg11' does not take images of 8x8 pixels.*recipe\.image_size"):
-        initialised_backbone("vgg11", 3, (8, 8), seed=0)
+        initialised_backbone("vgg11", 3, (8, 8), seeds=[0])
 
 
 def test_unknown_backbones_are_named() -> None:
@@ -71,10 +72,10 @@ def test_unknown_backbones_are_named() -> None:
 
 def test_initialisation_depends_on_the_seed_alone() -> None:
     torch.manual_seed(5)
-    one, _ = initialised_backbone("resnet8_cifar", 3, (32, 32), seed=1)
+    one, _ = initialised_backbone("resnet8_cifar", 3, (32, 32), seeds=[1])
     torch.manual_seed(6)
-    again, _ = initialised_backbone("resnet8_cifar", 3, (32, 32), seed=1)
-    other, _ = initialised_backbone("resnet8_cifar", 3, (32, 32), seed=2)
+    again, _ = initialised_backbone("resnet8_cifar", 3, (32, 32), seeds=[1])
+    other, _ = initialised_backbone("resnet8_cifar", 3, (32, 32), seeds=[2])
     pairs = list(zip(one.state_dict().values(), again.state_dict().values(), other.state_dict().values(), strict=True))
     assert all(torch.equal(a, b) for a, b, _ in pairs)
     assert not all(torch.equal(a, c) for a, _, c in pairs)
@@ -97,6 +98,6 @@ def test_the_first_head_predicts() -> None:
 def test_a_cifar_resnet_needs_no_timm() -> None:
     code = (
         "import sys; from ltbench.models.network import initialised_backbone as b;"
-        "b('resnet32_cifar', 3, (32, 32), 0); sys.exit('timm' in sys.modules)"
+        "b('resnet32_cifar', 3, (32, 32), [0]); sys.exit('timm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -5,13 +5,15 @@ device, alone or beside other runs, resumed or not.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ltbench.samplers import Pool, Sampler
+from ltbench.samplers import Again, Pool, Stream
 
 
 def key(*parts: object) -> int:
@@ -26,7 +28,7 @@ def generator(*parts: object) -> np.random.Generator:
 
 def draw(
     pool: Pool,
-    streams: Mapping[str, Sampler],
+    streams: Mapping[str, Stream],
     draws: int,
     progress: float,
     crop_padding: int,
@@ -48,10 +50,29 @@ def draw(
     """
     plan = np.zeros((4, len(streams), draws), np.int64)
     for s, (name, sampler) in enumerate(streams.items()):
-        plan[1, s] = sampler(pool, draws, progress, generator(*where, name, "sample"))
+        if isinstance(sampler, Again):
+            plan[1, s] = plan[1, list(streams).index(sampler.stream)]
+        else:
+            plan[1, s] = sampler(pool, draws, progress, generator(*where, name, "sample"))
         random = generator(*where, name, "augment")
         if flip:
             plan[0, s] = random.integers(2, size=draws)
         if crop_padding:
             plan[2:, s] = random.integers(2 * crop_padding + 1, size=(2, draws))
     return torch.from_numpy(plan)
+
+
+def with_noise(drawn: Tensor, noise: Callable[[int, np.random.Generator], NDArray[np.float64]], where: Any) -> Tensor:
+    """A plan [R, S, draws] with a method's random numbers as rows [R + K, S, draws], the same in every stream.
+
+    The numbers travel as the bits of float64; ``noise_of`` reads them.
+    """
+    numbers = noise(drawn.shape[2], generator(*where, "noise"))
+    bits = torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.float64).view(np.int64))
+    return torch.cat([drawn, bits[:, None].expand(-1, drawn.shape[1], -1)])
+
+
+def noise_of(columns: Tensor, streams: int) -> Tensor:
+    """The random numbers [K, B] float32 of the rows [K, S * B] of a plan that hold them."""
+    first = columns[:, : columns.shape[1] // streams]
+    return first.contiguous().view(torch.float64).float()

@@ -57,6 +57,6 @@ class Resident:
         self.labels = torch.tensor(labels, device=device)
 
     def batch(self, plan: Tensor) -> tuple[Tensor, Tensor]:
-        """Images uint8 [B, H, W, channels] and labels [B] for the columns [4, B] of a plan."""
-        mirrored, index, top, left = plan.unbind()
+        """Images uint8 [B, H, W, channels] and labels [B] for the columns [4 or more, B] of a plan."""
+        mirrored, index, top, left = plan[:4].unbind()
         return self.windows[mirrored, index, top, left], self.labels[index]

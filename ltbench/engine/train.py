@@ -1,5 +1,7 @@
 """The training loop."""
 
+import fnmatch
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,13 +10,14 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ltbench.data.images import LongTailed, Split
 from ltbench.engine import plan
 from ltbench.engine.process import numerics
 from ltbench.engine.resident import Normaliser, Resident
 from ltbench.engine.step import Eager, Epochs, Static, Step
+from ltbench.errors import InputError
 from ltbench.method import Batch, Clock, Method, Stage
 from ltbench.metrics import per_image, scores
 from ltbench.models.network import Network
@@ -125,12 +128,12 @@ def train_stage(
         TrainingFailed: when a loss is not finite.
     """
     recipe, device = task.recipe, task.device
-    epochs = stage_epochs(stage, recipe)
+    epochs, streams = stage_epochs(stage, recipe), method.streams_of(stage)
     method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=device))
     optimiser = optimiser_of(net, stage, recipe, device)
     clock = Clock(torch.zeros((), device=device))
     state: State = {"epoch": 0, "losses": [], "evaluations": [], "logits": {}, "images": 0}
-    state |= {"train_seconds": 0.0, "evaluation_seconds": 0.0}
+    state |= {"train_seconds": 0.0, "evaluation_seconds": 0.0, "tier": "eager", "tier_reason": ""}
     if (saved := checkpoint.load()) is not None:
         restore(net, saved.pop("network"))
         optimiser.load_state_dict(saved.pop("optimiser"))
@@ -148,10 +151,11 @@ def train_stage(
             torch.manual_seed(plan.key(*where, "torch"))  # for dropout and the like inside a backbone
             clock.progress.fill_(epoch / epochs)
             for group in optimiser.param_groups:
-                group["lr"].fill_(learning_rate(recipe, stage, epoch, epochs))
+                group["lr"].fill_(group["factor"] * learning_rate(recipe, stage, epoch, epochs))
             drawn = plan.draw(
-                task.pool, method.streams, len(task.data.train), epoch / epochs, recipe.crop_padding, recipe.flip, where
-            ).to(device)
+                task.pool, streams, len(task.data.train), epoch / epochs, recipe.crop_padding, recipe.flip, where
+            )
+            drawn = plan.with_noise(drawn, method.noise, where).to(device)
             net.train()
             if stage.batch_norm == "eval":
                 net.backbone.eval()
@@ -166,11 +170,18 @@ def train_stage(
             state["losses"].append(sum(losses) / len(losses))
             state["images"] += drawn.shape[1] * drawn.shape[2]
             state["train_seconds"] += time.perf_counter() - started
-            if state["epoch"] % recipe.evaluate_every == 0 or state["epoch"] == epochs:
-                evaluate(net, method, task, state)
-            if checkpoint.due() and state["epoch"] < epochs:
-                checkpoint.save(state | {"network": net.state_dict(), "optimiser": optimiser.state_dict()})
+            if state["epoch"] < epochs:
+                if state["epoch"] % recipe.evaluate_every == 0:
+                    evaluate(net, method, task, state)
+                if checkpoint.due():
+                    checkpoint.save(state | {"network": net.state_dict(), "optimiser": optimiser.state_dict()})
             on_epoch(state["epoch"], epochs)
+        if stage.finish:
+            started = time.perf_counter()
+            with torch.no_grad():
+                getattr(method, stage.finish)(net, functools.partial(features, net, task))
+            state["train_seconds"] += time.perf_counter() - started
+        evaluate(net, method, task, state)
     return state | {"network": net.state_dict()}
 
 
@@ -179,15 +190,20 @@ def step_of(
 ) -> Step:
     """A training step. It never waits for the device and touches no tensor that could move: it may be captured."""
     loss_of: Callable[..., Tensor] = getattr(method, stage.loss)
-    streams = tuple(method.streams)
+    project: Callable[[Network], None] | None = getattr(method, stage.project) if stage.project else None
+    streams = tuple(method.streams_of(stage))
 
     def step(columns: Tensor) -> Tensor:
         pixels, labels = task.resident.batch(columns)
+        noise = plan.noise_of(columns[4:], len(streams))
         with task.autocast():
-            loss = loss_of(net, Batch(task.normalise(pixels), labels, streams), clock)
+            loss = loss_of(net, Batch(task.normalise(pixels), labels, streams, noise), clock)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
+        if project is not None:
+            with torch.no_grad():
+                project(net)
         return loss.detach()
 
     return step
@@ -214,7 +230,7 @@ def epochs_of(
         return eager, "eager", ""
     if method.eager_only:
         return eager, "eager", method.eager_only
-    static = Static(step, drawn.shape[1], drawn.shape[2], task.recipe.batch_size, task.device)
+    static = Static(step, drawn.shape, task.recipe.batch_size, task.device)
     try:
         static.capture(drawn, state)
     except RuntimeError as error:  # of CUDA or of the compiler; the reason stands in the record
@@ -224,18 +240,24 @@ def epochs_of(
 
 def optimiser_of(net: Network, stage: Stage, recipe: Recipe, device: torch.device) -> torch.optim.SGD:
     """The optimiser of a stage, over the parameters that it trains; its learning rate is a tensor to be filled."""
-    for parameter in net.backbone.parameters():
-        parameter.requires_grad_(stage.trains == "all")
-    trained = [p for p in net.parameters() if p.requires_grad]
+    names = {"all": {"*": 1.0}, "heads": {"heads.*": 1.0}}
+    factors = names[stage.trains] if isinstance(stage.trains, str) else stage.trains
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        factor = next((factors[pattern] for pattern in factors if fnmatch.fnmatchcase(name, pattern)), None)
+        parameter.requires_grad_(factor is not None)
+        if factor is not None:
+            groups.setdefault(factor, []).append(parameter)
     optimiser = torch.optim.SGD(
-        trained,
-        lr=torch.tensor(0.0, device=device),
+        [{"params": g, "factor": f, "lr": torch.tensor(0.0, device=device)} for f, g in groups.items()],
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay if stage.weight_decay is None else stage.weight_decay,
         fused=True,
     )
-    for parameter in trained:  # zeros now, as the first step would find nothing: a captured step must not differ
+    for parameter in (
+        p for group in groups.values() for p in group
+    ):  # zeros now, as the first step would find nothing: a captured step must not differ
         optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimiser
 
@@ -267,9 +289,31 @@ def evaluate(net: Network, method: Method, task: Task, state: State) -> None:
     state["evaluation_seconds"] += time.perf_counter() - started
 
 
+def features(net: Network, task: Task, split: str) -> tuple[Tensor, Tensor]:
+    """Features [N, D] float32 and labels [N] of the un-augmented images of ``train`` or ``val``, in evaluation mode.
+
+    Raises:
+        InputError: for ``val`` where there is none.
+    """
+    net.eval()
+    if split == "train":
+        chunks = torch.arange(len(task.data.train), device=task.device).split(EVALUATION_BATCH)
+        pad = task.recipe.crop_padding
+        at = (torch.stack([torch.zeros_like(x), x, torch.full_like(x, pad), torch.full_like(x, pad)]) for x in chunks)
+        batches = [task.resident.batch(columns) for columns in at]
+    elif "val" in task.held_out:
+        images, labels = (x.split(EVALUATION_BATCH) for x in task.held_out["val"])
+        batches = list(zip(images, labels, strict=True))
+    else:
+        raise InputError("it needs validation images; set some aside with --set holdout=N (images a class)")
+    with torch.inference_mode(), task.autocast():
+        found = [net.features(task.normalise(pixels)).float() for pixels, _ in batches]
+    return torch.cat(found), torch.cat([labels for _, labels in batches])
+
+
 def stage_epochs(stage: Stage, recipe: Recipe) -> int:
-    """Length of a stage in epochs."""
-    return max(1, round(stage.epochs * recipe.epochs))
+    """Length of a stage in epochs; 0 for a post-hoc step."""
+    return max(1, round(stage.epochs * recipe.epochs)) if stage.epochs else 0
 
 
 def take_over(net: Network, before: State, stage: Stage) -> None:

@@ -1,12 +1,13 @@
 """Backbones by name: every model of timm, and the CIFAR residual networks, which are registered with it."""
 
 import difflib
+from collections import OrderedDict
 from typing import Any
 
 from torch import nn
 
 from ltbench.errors import InputError
-from ltbench.models.cifar_resnet import CIFAR_RESNETS
+from ltbench.models.cifar_resnet import CIFAR_RESNETS, CifarResNet
 
 
 def _timm() -> Any:
@@ -54,3 +55,24 @@ def build_backbone(name: str, channels: int, size: tuple[int, int]) -> nn.Module
     except TypeError:  # most convolutional models take any size and no img_size
         model = _timm().create_model(name, **options)
     return model
+
+
+def split_backbone(model: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
+    """A residual network as what precedes its last stage, and that stage with pooling.
+
+    Images [B, channels, H, W] -> [B, channels', H', W'] -> features [B, D]. Both parts hold the modules of ``model``.
+
+    Raises:
+        InputError: for a backbone that is not a residual network.
+    """
+    if isinstance(model, CifarResNet):
+        return model.split()
+    if not all(hasattr(model, part) for part in ("conv1", "bn1", "act1", "maxpool", "layer4", "global_pool")):
+        raise InputError(
+            f"backbone '{name}' cannot be split into branches; methods with several experts need a residual network "
+            "(resnet32_cifar, resnet50, resnext50_32x4d, ...)"
+        )
+    before = ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3")
+    trunk = nn.Sequential(OrderedDict((part, model.get_submodule(part)) for part in before))
+    tail = nn.Sequential(OrderedDict((part, model.get_submodule(part)) for part in ("layer4", "global_pool")))
+    return trunk, tail

@@ -67,6 +67,14 @@ class CifarResNet(nn.Module):
         logits: Tensor = self.fc(x.mean(dim=(2, 3)))
         return logits
 
+    def split(self) -> tuple[nn.Sequential, nn.Sequential]:
+        """Everything before the last of the three stages, and that stage with pooling."""
+        last = len(self.layers) * 2 // 3
+        pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return nn.Sequential(self.conv1, self.bn1, nn.ReLU(inplace=True), self.layers[:last]), nn.Sequential(
+            self.layers[last:], pool
+        )
+
 
 def _entry(blocks: int, layers: int) -> Any:
     def create(pretrained: bool = False, **kwargs: Any) -> CifarResNet:

@@ -1,10 +1,13 @@
 """Classifiers: from features to logits."""
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Classifier = Literal["linear", "cosine", "scaled"]
 
 
 class CosineClassifier(nn.Module):
@@ -20,4 +23,23 @@ class CosineClassifier(nn.Module):
         return F.linear(F.normalize(features), F.normalize(self.weight))
 
 
-CLASSIFIERS = {"linear": nn.Linear, "cosine": CosineClassifier}
+class ScaledClassifier(nn.Linear):
+    """A linear classifier whose logits are multiplied by exp(log_scale), one factor a class, 1 at first.
+
+    It takes over the weight and bias of a linear classifier. Features [B, D] -> logits [B, C].
+    """
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__(features, classes)
+        self.log_scale = nn.Parameter(torch.zeros(classes))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, D] -> [B, C]."""
+        return super().forward(features) * self.log_scale.exp()
+
+
+CLASSIFIERS: dict[Classifier, type[nn.Module]] = {
+    "linear": nn.Linear,
+    "cosine": CosineClassifier,
+    "scaled": ScaledClassifier,
+}

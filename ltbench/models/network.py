@@ -1,50 +1,34 @@
 """The network of a run: one backbone, one or more heads on its features."""
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from ltbench.errors import InputError
-from ltbench.models.backbones import build_backbone
-from ltbench.models.classifiers import CLASSIFIERS
-
-Classifier = Literal["linear", "cosine"]
+from ltbench.models.backbones import build_backbone, split_backbone
 
 
 class Network(nn.Module):
     """A backbone with named heads. Called on images it gives the logits of its first head.
 
+    With branches the last stage of the backbone exists K times, ``tails[0]`` to ``tails[K - 1]``, on one ``trunk``;
+    head k belongs to branch k.
+
     Args:
-        backbone: images [B, channels, H, W] -> features [B, D].
-        width: D.
-        heads: names of the heads; the first one predicts.
-        classes: C.
-        classifier: kind of every head.
-        seeds: one seed for each head's initialisation.
+        backbone: images [B, channels, H, W] -> features [B, D], or a `Branched` one.
+        heads: by name; the first one predicts.
     """
 
-    def __init__(
-        self,
-        backbone: nn.Module,
-        width: int,
-        heads: Sequence[str],
-        classes: int,
-        classifier: Classifier,
-        seeds: Iterable[int],
-    ) -> None:
+    def __init__(self, backbone: nn.Module, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.backbone = backbone
-        self.heads = nn.ModuleDict()
-        for head, seed in zip(heads, seeds, strict=True):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                self.heads[head] = CLASSIFIERS[classifier](width, classes)
-        self.first = heads[0]
+        self.heads = nn.ModuleDict(heads)
+        self.first = next(iter(heads))
 
     def features(self, images: Tensor) -> Tensor:
-        """Images [B, channels, H, W] -> features [B, D]."""
+        """Images [B, channels, H, W] -> features [B, D]; of all K branches [B, K, D]."""
         features: Tensor = self.backbone(images)
         return features
 
@@ -53,15 +37,74 @@ class Network(nn.Module):
         logits: Tensor = self.heads[self.first](self.features(images))
         return logits
 
+    def experts(self, images: Tensor) -> Tensor:
+        """Images [B, channels, H, W] -> logits [K, B, C]: of every head, on the features of its own branch."""
+        features = self.features(images).unbind(1)
+        return torch.stack([head(x) for head, x in zip(self.heads.values(), features, strict=True)])
 
-def initialised_backbone(name: str, channels: int, size: tuple[int, int], seed: int) -> tuple[nn.Module, int]:
-    """A backbone initialised from ``seed``, and the width D of its features.
+    def trunk(self, images: Tensor) -> Tensor:
+        """Images [B, channels, H, W] -> what the branches share [B, channels', H', W']."""
+        shared: Tensor = self.backbone.get_submodule("trunk")(images)
+        return shared
 
-    Raises:
-        InputError: when the model does not take images of this size.
-    """
+    def tail(self, branch: int, shared: Tensor) -> Tensor:
+        """What ``trunk`` gave -> features [B, D] of one branch."""
+        features: Tensor = self.backbone.get_submodule(f"tails.{branch}")(shared)
+        return features
+
+    @contextlib.contextmanager
+    def batch_norm_untracked(self) -> Iterator[None]:
+        """Inside, batch norm in training mode normalises by the batch and leaves the running statistics alone."""
+        layers = [m for m in self.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        for layer in layers:
+            layer.track_running_stats = False
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.track_running_stats = True
+
+
+class Branched(nn.Module):
+    """A backbone whose last stage exists K times. Images [B, channels, H, W] -> features [B, K, D]."""
+
+    def __init__(self, trunk: nn.Module, tails: list[nn.Module]) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.tails = nn.ModuleList(tails)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, channels, H, W] -> [B, K, D]."""
+        shared = self.trunk(images)
+        return torch.stack([tail(shared) for tail in self.tails], dim=1)
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, PyTorch's generator on the CPU starts from ``seed``; afterwards it is as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        yield
+
+
+def initialised_backbone(name: str, channels: int, size: tuple[int, int], seeds: list[int]) -> tuple[nn.Module, int]:
+    """A backbone with a branch for each seed, initialised from them, and the width D of its features.
+
+    The first seed is that of all that the branches share.
+
+    Raises:
+        InputError: when the model does not take images of this size, or cannot be split into branches.
+    """
+    backbone, width = _initialised(name, channels, size, seeds[0])
+    if len(seeds) == 1:
+        return backbone, width
+    others = [_initialised(name, channels, size, seed)[0] for seed in seeds[1:]]
+    trunk, tail = split_backbone(backbone, name)
+    return Branched(trunk, [tail, *(split_backbone(other, name)[1] for other in others)]), width
+
+
+def _initialised(name: str, channels: int, size: tuple[int, int], seed: int) -> tuple[nn.Module, int]:
+    with seeded(seed):
         backbone = build_backbone(name, channels, size)
         try:
             with torch.no_grad():
