@@ -10,25 +10,36 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
+    "Again": "ltbench.samplers",
+    "AuxiliaryLearning": "ltbench.auxiliary",
     "Batch": "ltbench.method",
     "Choice": "ltbench.method",
     "Clock": "ltbench.method",
+    "Decoupled": "ltbench.decoupled",
+    "Features": "ltbench.method",
     "Figure": "ltbench.method",
     "Method": "ltbench.method",
     "Range": "ltbench.method",
     "Stage": "ltbench.method",
     "Network": "ltbench.models",
     "class_balanced": "ltbench.samplers",
+    "deferred": "ltbench.samplers",
+    "frequency_power": "ltbench.samplers",
     "instance_balanced": "ltbench.samplers",
+    "progressively_balanced": "ltbench.samplers",
     "InputError": "ltbench.errors",
     "leaderboard": "ltbench.frames",
     "load_results": "ltbench.frames",
     "run": "ltbench.api",
 }
 __all__ = [
+    "Again",
+    "AuxiliaryLearning",
     "Batch",
     "Choice",
     "Clock",
+    "Decoupled",
+    "Features",
     "Figure",
     "InputError",
     "Method",
@@ -37,19 +48,31 @@ __all__ = [
     "Stage",
     "__version__",
     "class_balanced",
+    "deferred",
+    "frequency_power",
     "instance_balanced",
     "leaderboard",
     "load_results",
+    "progressively_balanced",
     "run",
 ]
 
 if TYPE_CHECKING:
     from ltbench.api import run
+    from ltbench.auxiliary import AuxiliaryLearning
+    from ltbench.decoupled import Decoupled
     from ltbench.errors import InputError
     from ltbench.frames import leaderboard, load_results
-    from ltbench.method import Batch, Choice, Clock, Figure, Method, Range, Stage
+    from ltbench.method import Batch, Choice, Clock, Features, Figure, Method, Range, Stage
     from ltbench.models import Network
-    from ltbench.samplers import class_balanced, instance_balanced
+    from ltbench.samplers import (
+        Again,
+        class_balanced,
+        deferred,
+        frequency_power,
+        instance_balanced,
+        progressively_balanced,
+    )
 
 
 def __getattr__(name: str) -> Any:

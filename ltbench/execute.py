@@ -203,7 +203,7 @@ def network(method: Method, task: Task, position: int) -> Network:
     heads = {}
     for name in method.heads:
         with seeded(plan.key(task.seed, "head", name, position)):
-            heads[name] = method.head(name, width, len(task.data.counts))
+            heads[name] = method.build_head(name, width, len(task.data.counts))
     return Network(backbone, heads)
 
 

@@ -1,6 +1,9 @@
 """Formulas that several methods share, as pure functions."""
 
+import math
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -20,3 +23,92 @@ def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
     log_beta = torch.log1p(counts.new_tensor(beta - 1.0))
     weights = torch.reciprocal(-torch.expm1(counts * log_beta))
     return weights * len(counts) / weights.sum()
+
+
+def log_prior(counts: Tensor) -> Tensor:
+    """log(n_j / N). counts: [C] -> [C], of the same type."""
+    return torch.log(counts / counts.sum())
+
+
+def focal_loss(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None = None) -> Tensor:
+    """Mean of -w_y (1 - p_y) ** gamma log p_y, with p = softmax(z) and w = 1 where no weights are given.
+
+    Lin et al., ICCV 2017 (arXiv 1708.02002), equation 5, with a softmax. The modulating factor is of the unweighted
+    p_y, and the mean divides by the number of examples.
+
+    Args:
+        logits: [B, C].
+        labels: [B].
+        gamma: at least 0.
+        weights: [C].
+    """
+    log_p = -F.cross_entropy(logits, labels, reduction="none")
+    loss = -((-log_p.expm1()).clamp_min(1e-12) ** gamma * log_p)
+    return loss.mean() if weights is None else (weights[labels] * loss).mean()
+
+
+def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
+    """Margins [C] proportional to n_j ** -1/4, the largest being ``max_margin``. counts: [C].
+
+    Cao et al., NeurIPS 2019 (arXiv 1906.07413), equation 13.
+    """
+    rarity = counts**-0.25
+    return max_margin * rarity / rarity.max()
+
+
+def subtract_margin(cosines: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
+    """Cosines [B, C] less the margin [C] of the label, in the label's column only."""
+    return cosines.scatter_add(1, labels[:, None], -margins[labels, None].to(cosines.dtype))
+
+
+def label_aware_smoothing(counts: Tensor, head: float, tail: float) -> Tensor:
+    """How much is smoothed for each class: from ``tail`` for the rarest to ``head`` for the most frequent one.
+
+    Zhong et al., CVPR 2021 (arXiv 2104.00466), equation 7, the concave form: tail + (head - tail) * sin(pi / 2 * t),
+    t = (n_y - n_min) / (n_max - n_min). Where all classes are equal t is 1. counts: [C] -> [C].
+    """
+    spread = counts.max() - counts.min()
+    t = (counts - counts.min()) / spread if spread > 0 else torch.ones_like(counts)
+    return tail + (head - tail) * torch.sin(math.pi / 2 * t)
+
+
+def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
+    """Mean cross-entropy to targets of 1 - e for the label and e / (C - 1) for every other class, e = smoothing[y].
+
+    Zhong et al., CVPR 2021 (arXiv 2104.00466), equation 6.
+
+    Args:
+        logits: [B, C].
+        labels: [B].
+        smoothing: [C], each in [0, 1).
+    """
+    log_p = F.log_softmax(logits, dim=1)
+    own = log_p.gather(1, labels[:, None])[:, 0]
+    e = smoothing[labels].to(log_p.dtype)
+    others = (log_p.sum(dim=1) - own) / (logits.shape[1] - 1)
+    return -((1 - e) * own + e * others).mean()
+
+
+def mixed(values: Tensor, share: Tensor) -> Tensor:
+    """``share`` of each row and the rest of the row before it, its partner. values: [B, ...], share: 0-dim.
+
+    In a shuffled batch the row before is as random a partner as any.
+    """
+    return share * values + (1 - share) * values.roll(1, 0)
+
+
+def mixed_cross_entropy(logits: Tensor, labels: Tensor, share: Tensor) -> Tensor:
+    """``share`` of the loss for the own label and the rest for that of the partner (see ``mixed``).
+
+    Zhang et al., ICLR 2018 (arXiv 1710.09412). logits: [B, C], labels: [B], share: 0-dim or [B].
+    """
+    own = F.cross_entropy(logits, labels, reduction="none")
+    partner = F.cross_entropy(logits, labels.roll(1, 0), reduction="none")
+    return (share * own + (1 - share) * partner).mean()
+
+
+def quarter_turned(images: Tensor) -> Tensor:
+    """Image i turned by i mod 4 quarters. images: [B, channels, H, H] -> the same shape."""
+    copies = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
+    place = torch.arange(len(images), device=images.device)
+    return copies[place % 4, place]

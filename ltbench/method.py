@@ -265,7 +265,7 @@ class Method:
         """The streams of one of its stages."""
         return self.streams if stage.streams is None else stage.streams
 
-    def head(self, name: str, width: int, classes: int) -> nn.Module:
+    def build_head(self, name: str, width: int, classes: int) -> nn.Module:
         """A new head: features [B, D = width] -> logits [B, C = classes]."""
         return CLASSIFIERS[self.classifier](width, classes)
 

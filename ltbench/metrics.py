@@ -1,6 +1,6 @@
 """What is measured on a test set, from logits alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,17 @@ def per_image(logits: Tensor, labels: Tensor) -> Tensor:
     log_true = logits.log_softmax(dim=1).gather(1, at_label).squeeze(1)
     brier = p.square().sum(dim=1) - 2 * p.gather(1, at_label).squeeze(1) + 1
     return torch.stack([predicted.float(), confidence, -log_true, brier])
+
+
+def best_on(labels: Tensor, candidates: Mapping[float, Tensor]) -> float:
+    """The candidate whose logits [N, C] have the best balanced accuracy on ``labels`` [N]; the first of equal ones."""
+    sizes = labels.bincount().clamp_min(1)
+
+    def balanced_accuracy(logits: Tensor) -> float:
+        hits = labels[logits.argmax(1) == labels].bincount(minlength=len(sizes))
+        return float((hits / sizes).sum())
+
+    return max(candidates, key=lambda candidate: balanced_accuracy(candidates[candidate]))
 
 
 def scores(images: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> dict[str, Any]:

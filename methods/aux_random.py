@@ -7,24 +7,26 @@ random). The primary classifier predicts.
 Re-implemented from the abstract, hyper-parameters ours. Deviation: unknown. Both streams pass one backbone together.
 """
 
+from collections.abc import Mapping
+
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench import Batch, Clock, Method, Network, Range, class_balanced, instance_balanced
+from ltbench import AuxiliaryLearning, Batch, Choice, Network, Range
 
 
-class AuxRandom(Method):
+class AuxRandom(AuxiliaryLearning):
     """A class-balanced task trains classifier and features; a random-sampling task helps the features."""
 
-    streams = {"primary": class_balanced, "auxiliary": instance_balanced}
     heads = ("primary", "auxiliary")
     weight = Range(1.0, 0.1, 3.0, log=True)
+    predicts = Choice("primary", ("primary", "auxiliary"))  # the head that is asked at test
     cost = 2.0
 
-    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
-        features = net.features(batch.images)
-        loss = {
-            stream: F.cross_entropy(net.heads[stream](batch.part(stream, features)), batch.part(stream, batch.labels))
-            for stream in batch.streams
-        }
-        return loss["primary"] + self.weight * loss["auxiliary"]
+    def auxiliary_loss(self, net: Network, features: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        logits = net.heads["auxiliary"](features["auxiliary"])
+        return self.weight * F.cross_entropy(logits, batch.part("auxiliary", batch.labels))
+
+    def predict(self, net: Network, images: Tensor) -> Tensor:
+        logits: Tensor = net.heads[self.predicts](net.features(images))
+        return logits

@@ -2,44 +2,21 @@
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis: Decoupling Representation and Classifier for Long-Tailed Recognition,
 ICLR 2020, arXiv 1910.09217, section 4.1. Stage 1 is plain cross-entropy (`ce`, shared with it). Stage 2 freezes the
-backbone, draws a new linear classifier and trains it with class-balanced sampling and a cosine schedule.
+backbone, draws a new linear classifier and trains it with class-balanced sampling and a cosine schedule (`Decoupled`).
 Deviation: the length of stage 2 is a fraction of the recipe's epochs (paper: 10 of 90 on ImageNet-LT; the BagofTricks
 CIFAR figures: 30 of 200). As in the authors' code, batch-norm statistics move in stage 2 (`batch_norm="train"`).
 """
 
-from collections.abc import Sequence
-from typing import Literal
-
-from ltbench import Choice, Figure, Method, Range, Stage, class_balanced
+from ltbench import Decoupled, Figure
 
 
-class Crt(Method):
+class Crt(Decoupled):
     """Features of plain training, then a new classifier trained on class-balanced batches."""
 
     after = "ce"
-    streams = {"main": class_balanced}
-    epochs = Range(0.15, 0.05, 0.3)  # of the recipe's epochs
-    lr = Range(0.1, 1e-3, 0.3, log=True)
-    weight_decay = Range(5e-4, 0.0, 5e-3)
-    batch_norm = Choice[Literal["train", "eval"]]("train", ("train", "eval"))
-    cost = 1.05  # stage 2 adds 15 % of the epochs, forward only below the classifier
     published = (
         Figure("cifar10", "100", 74.99, "BagofTricks-LT gallery", "F1", "A"),
         Figure("cifar10", "50", 80.17, "BagofTricks-LT gallery", "F1", "A"),
         Figure("cifar100", "100", 40.26, "BagofTricks-LT gallery", "F1", "A"),
         Figure("cifar100", "50", 45.36, "BagofTricks-LT gallery", "F1", "A"),
     )
-
-    def stages(self) -> Sequence[Stage]:
-        return (
-            Stage(
-                "classifier",
-                trains="heads",
-                new_heads=True,
-                epochs=self.epochs,
-                lr=self.lr,
-                weight_decay=self.weight_decay,
-                schedule="cosine",
-                batch_norm=self.batch_norm,
-            ),
-        )

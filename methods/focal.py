@@ -5,16 +5,10 @@ loss = -(1 - p_y) ** gamma * log p_y, with p = softmax(z).
 Deviation: softmax over classes instead of one-vs-all sigmoids, as the long-tail literature uses it.
 """
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range
-
-
-def focal_loss(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
-    """Mean of -(1 - p_y) ** gamma * log p_y. logits: [B, C], labels: [B] -> 0-dim."""
-    log_p = -F.cross_entropy(logits, labels, reduction="none")
-    return -((-log_p.expm1()).clamp_min(1e-12) ** gamma * log_p).mean()
+from ltbench.functional import focal_loss
 
 
 class Focal(Method):

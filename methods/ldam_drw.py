@@ -11,18 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range
-from ltbench.functional import effective_number_weights
-
-
-def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
-    """Margins [C] that grow for rare classes, the rarest getting ``max_margin``. counts: [C]."""
-    rarity = counts**-0.25
-    return max_margin * rarity / rarity.max()
-
-
-def subtract_margin(cosines: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
-    """Cosines [B, C] less the margin [C] of the label, in the label's column only."""
-    return cosines.scatter_add(1, labels[:, None], -margins[labels, None].to(cosines.dtype))
+from ltbench.functional import effective_number_weights, ldam_margins, subtract_margin
 
 
 class LdamDrw(Method):
@@ -33,6 +22,7 @@ class LdamDrw(Method):
     scale = Range(30.0, 10.0, 40.0, log=True)
     defer_at = Range(0.8, 0.7, 0.95)  # fraction of the training after which classes are re-weighted
     beta = Range(0.9999, 0.9, 0.9999)
+    corrects = "class weights in the loss"
     published = (
         Figure("cifar10", "100", 77.03, "Cao19 table 2", "F1", "A"),
         Figure("cifar10", "10", 88.16, "Cao19 table 2", "F1", "A"),

@@ -1,0 +1,55 @@
+"""BCL: balanced contrastive learning.
+
+Zhu, Wang, Chen, Chen, Jiang: Balanced Contrastive Learning for Long-Tailed Visual Recognition, CVPR 2022, arXiv
+2207.09052, equations 8 to 10. Logit adjustment for the classifier, and a supervised contrastive loss whose denominator
+averages within each class and which has a learned prototype of every class in every batch.
+Deviation: two views by the recipe's crop and flip (paper: three, with strong augmentation), both for both losses;
+prototypes are the classifier's weights through a small network, as in the authors' code. Published figures are F3.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ltbench import Again, Batch, Clock, Method, Network, Range, instance_balanced
+from ltbench.functional import log_prior
+
+
+def balanced_contrastive(points: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
+    """points: [N, D] and prototypes: [C, D], of length 1; labels: [N] -> 0-dim, the mean over the N points."""
+    classes = torch.arange(len(prototypes), device=labels.device)
+    everyone, theirs = torch.cat([points, prototypes]), torch.cat([labels, classes])
+    similarity = points @ everyone.T / temperature
+    itself = torch.eye(len(points), len(everyone), dtype=torch.bool, device=points.device)
+    same = ((labels[:, None] == theirs) & ~itself).to(points.dtype)
+    members = (theirs[:, None] == classes).to(points.dtype)  # [N + C, C]
+    size = ((~itself).to(points.dtype) @ members)[:, theirs]  # of each class, with prototype, without the point itself
+    logits = (similarity - size.clamp_min(1).log()).masked_fill(itself, -torch.inf)
+    log_denominator = torch.logsumexp(logits, dim=1, keepdim=True)
+    return -((similarity - log_denominator) * same).sum(1).div(same.sum(1)).mean()
+
+
+class Bcl(Method):
+    """Logit adjustment, with features pulled together by class and every class counting alike."""
+
+    streams = {"first": instance_balanced, "second": Again("first")}
+    heads = ("main", "points", "prototypes")
+    weight = Range(0.35, 0.1, 2.0, log=True)
+    temperature = Range(0.1, 0.05, 0.3, log=True)
+    corrects = "log prior in the logits"
+    cost = 2.0
+
+    def build_head(self, name: str, width: int, classes: int) -> nn.Module:
+        if name == "main":
+            return super().build_head(name, width, classes)
+        return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 128))
+
+    def setup(self, counts: Tensor) -> None:
+        self.log_prior = log_prior(counts).float()
+
+    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        features = net.features(batch.images)
+        adjusted = F.cross_entropy(net.heads["main"](features).float() + self.log_prior, batch.labels)
+        points = F.normalize(net.heads["points"](features).float())
+        prototypes = F.normalize(net.heads["prototypes"](net.heads["main"].get_parameter("weight")).float())
+        return adjusted + self.weight * balanced_contrastive(points, batch.labels, prototypes, self.temperature)

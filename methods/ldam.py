@@ -1,0 +1,38 @@
+"""LDAM: label-distribution-aware margins, without deferred re-weighting.
+
+Cao, Wei, Gaidon, Arechiga, Ma: Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
+arXiv 1906.07413, equations 12 and 13. The margin of class j, M * n_j ** -1/4 / max_k n_k ** -1/4, is taken off the
+target's cosine before the scale s. Deviation: none.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench.functional import ldam_margins, subtract_margin
+
+
+class Ldam(Method):
+    """Margins that grow for rare classes."""
+
+    classifier = "cosine"
+    max_margin = Range(0.5, 0.1, 0.8)
+    scale = Range(30.0, 10.0, 40.0, log=True)
+    published = (
+        Figure("cifar10", "100", 73.35, "Cao19 table 2", "F1", "A"),
+        Figure("cifar10", "50", 79.01, "BagofTricks-LT gallery", "F1", "A"),
+        Figure("cifar10", "10", 86.96, "Cao19 table 2", "F1", "A"),
+        Figure("cifar100", "100", 39.60, "Cao19 table 2", "F1", "A"),
+        Figure("cifar100", "50", 43.59, "BagofTricks-LT gallery", "F1", "A"),
+        Figure("cifar100", "10", 56.91, "Cao19 table 2", "F1", "A"),
+    )
+
+    def setup(self, counts: Tensor) -> None:
+        self.margins = ldam_margins(counts, self.max_margin).float()
+
+    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        cosines = subtract_margin(net(batch.images).float(), batch.labels, self.margins)
+        return F.cross_entropy(self.scale * cosines, batch.labels)
+
+    def predict(self, net: Network, images: Tensor) -> Tensor:
+        return self.scale * super().predict(net, images)

@@ -1,0 +1,57 @@
+"""NCM: nearest class mean.
+
+Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis: Decoupling Representation and Classifier for Long-Tailed Recognition,
+ICLR 2020, arXiv 1910.09217, section 4.2. After plain training the class whose mean feature is nearest predicts; the
+means are those of the un-augmented training images. Metric ``cl2n``, the default of the authors' code: features are
+centred by the training mean and L2-normalised before means and distances are taken.
+Deviation: none. Logits are minus the squared distances (for ``cosine``: the cosine).
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ltbench import Choice, Features, Method, Network, Stage
+
+
+class NearestMean(nn.Module):
+    """Features [B, D] -> logits [B, C], by the distance to class means that were set."""
+
+    def __init__(self, width: int, classes: int, metric: str) -> None:
+        super().__init__()
+        self.metric = metric
+        self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("means", torch.zeros(classes, width))
+
+    def placed(self, features: Tensor) -> Tensor:
+        """Features [B, D] where distances are measured."""
+        if self.metric == "cl2n":
+            return F.normalize(features - self.get_buffer("centre"))
+        return F.normalize(features) if self.metric == "cosine" else features
+
+    def forward(self, features: Tensor) -> Tensor:
+        x, means = self.placed(features.float()), self.get_buffer("means")
+        return x @ F.normalize(means).T if self.metric == "cosine" else -torch.cdist(x, means).square()
+
+
+class Ncm(Method):
+    """Plain training, then the class with the nearest mean feature predicts."""
+
+    after = "ce"
+    metric = Choice("cl2n", ("cl2n", "l2", "cosine"))
+
+    def build_head(self, name: str, width: int, classes: int) -> nn.Module:
+        return NearestMean(width, classes, self.metric)
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage("post-hoc", epochs=0, new_heads=True, finish="take_means"),)
+
+    def take_means(self, net: Network, features: Features) -> None:
+        """Set the means from the training features."""
+        head, (seen, labels) = net.heads["main"], features("train")
+        assert isinstance(head, NearestMean)
+        head.get_buffer("centre").copy_(seen.mean(0))
+        placed, means = head.placed(seen), head.get_buffer("means")
+        means.zero_().index_add_(0, labels, placed).div_(labels.bincount(minlength=len(means))[:, None])

@@ -1,0 +1,58 @@
+"""RIDE: routing diverse experts, without the routing.
+
+Wang, Lian, Miao, Liu, Yu: Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021, arXiv
+2010.01809, equations 5 to 7. Each of three experts is trained by LDAM-DRW and pushed away from the experts' mean:
+diversity * T ** 2 * KL(mean || expert) at a temperature of its own for every class, diversity < 0. Their mean logits
+predict.
+Deviation: no narrower last stage, no distillation. From the code: class temperatures factor * n_j / mean(n) + 1 -
+factor, and these and the class weights only late.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench.functional import effective_number_weights, ldam_margins, subtract_margin
+
+
+def divergence_from_mean(logits: Tensor, temperatures: Tensor) -> Tensor:
+    """Sum over experts of the mean KL(p_mean || p_k), at class temperatures [C]. logits: [K, B, C] -> 0-dim."""
+    log_p = F.log_softmax(logits / temperatures, dim=2)
+    log_mean = F.log_softmax(logits.mean(0) / temperatures, dim=1)
+    return (log_mean.exp() * (log_mean - log_p)).sum(2).mean(1).sum()
+
+
+class Ride(Method):
+    """Three experts with margins that are pushed apart; their mean logits predict."""
+
+    classifier = "cosine"
+    branches = 3
+    heads = ("first", "second", "third")
+    diversity = Range(-0.45, -0.6, 0.0)
+    factor = Range(0.05, 0.0, 0.2)
+    max_margin = Range(0.5, 0.1, 0.8)
+    scale = Range(30.0, 10.0, 40.0, log=True)
+    defer_at = Range(0.8, 0.7, 0.95)
+    corrects = "class weights in the loss"
+    cost = 1.7
+    published = (Figure("cifar100", "100", 48.6, "RIDE zoo", "F2", "A", groups=(67.0, 49.9, 25.7)),)
+
+    def setup(self, counts: Tensor) -> None:
+        self.margins = ldam_margins(counts, self.max_margin).float()
+        self.weights = effective_number_weights(counts, 0.9999).float()
+        self.temperatures = (self.factor * counts / counts.mean() + 1 - self.factor).float()
+
+    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        late, ones = clock.progress >= self.defer_at, torch.ones_like(self.weights)
+        weights, temperatures = torch.where(late, self.weights, ones), torch.where(late, self.temperatures, ones)
+        cosines = net.experts(batch.images).float()
+        margins = [
+            F.cross_entropy(self.scale * subtract_margin(c, batch.labels, self.margins), batch.labels, weights)
+            for c in cosines
+        ]
+        apart = temperatures.mean() ** 2 * divergence_from_mean(self.scale * cosines, temperatures)
+        return torch.stack(margins).sum() + self.diversity * apart
+
+    def predict(self, net: Network, images: Tensor) -> Tensor:
+        return self.scale * net.experts(images).mean(0)

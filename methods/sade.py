@@ -1,0 +1,51 @@
+"""SADE's training of three skill-diverse experts.
+
+Zhang, Hooi, Hong, Feng: Self-Supervised Aggregation of Diverse Experts for Test-Agnostic Long-Tailed Recognition,
+NeurIPS 2022, arXiv 2107.09249, equations 1 to 3: CE(z) + CE(z + log pi) + CE(z + log pi - tau log pi_inverse),
+pi_inverse being the prior in reversed order of class sizes. The experts' mean logits predict.
+Deviation: without the test-time aggregation, which looks at test images; linear heads; no narrower last stage.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench.functional import log_prior
+
+
+def reversed_prior(prior: Tensor) -> Tensor:
+    """The prior [C] dealt out in reverse: the rarest class gets the value of the most frequent one, and so on."""
+    order = prior.argsort(stable=True)
+    reversed_ = torch.empty_like(prior)
+    reversed_[order] = prior[order].flip(0)
+    return reversed_
+
+
+class Sade(Method):
+    """Three experts: for the training prior, for a uniform one and for a reversed one; their mean logits predict."""
+
+    branches = 3
+    heads = ("skewed", "uniform", "reversed")
+    tau = Range(2.0, 1.0, 3.0)
+    corrects = "log prior in the logits"
+    cost = 1.7
+    published = (
+        Figure("cifar10", "100", 83.8, "SADE", "F2", "A"),
+        Figure("cifar10", "10", 90.8, "SADE", "F2", "A"),
+        Figure("cifar100", "100", 49.8, "SADE", "F2", "A"),
+        Figure("cifar100", "50", 53.9, "SADE", "F2", "A"),
+        Figure("cifar100", "10", 63.6, "SADE", "F2", "A"),
+    )
+
+    def setup(self, counts: Tensor) -> None:
+        prior = log_prior(counts)
+        shifts = (torch.zeros_like(prior), prior, prior - self.tau * reversed_prior(prior))
+        self.shifts = torch.stack(shifts).float()[:, None]
+
+    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        logits = net.experts(batch.images).float() + self.shifts
+        return F.cross_entropy(logits.flatten(0, 1), batch.labels.repeat(3)) * 3
+
+    def predict(self, net: Network, images: Tensor) -> Tensor:
+        return net.experts(images).mean(0)
