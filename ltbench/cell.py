@@ -23,6 +23,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def entry(method: str, changed: Mapping[str, Any]) -> str:
+    """A method with hyper-parameters of its own, as tables print and suites take it: ``aux_random(weight=0.5)``."""
+    return method + (f"({', '.join(f'{name}={value}' for name, value in changed.items())})" if changed else "")
+
+
 @dataclass(frozen=True)
 class Link:
     """A method in a cell's chain: what decides what its stages do.
@@ -109,8 +114,13 @@ class Cell:
             "seed": self.seed,
         }
 
+    @property
+    def entry(self) -> str:
+        """The method with the hyper-parameters that differ from their defaults."""
+        return entry(self.method, self.changed)
+
     def __str__(self) -> str:
-        return f"{self.label} / {self.imbalance} / {self.method} / seed {self.seed}"
+        return f"{self.label} / {self.imbalance} / {self.entry} / seed {self.seed}"
 
     def _data(self) -> list[Any]:
         return [SCIENCE, self.fingerprint, str(self.imbalance), self.subset_seed, self.holdout]

@@ -1,6 +1,7 @@
 """The command line. Everything heavy is imported where it is used."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -44,7 +45,8 @@ def run(
         str, typer.Option("--suite", metavar="NAME|FILE", help="A suite (ltbench ls suites).")
     ] = "quickstart",
     methods: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Names or patterns, with commas: 'NAME,c*'.")
+        str | None,
+        typer.Option(metavar="NAMES", help="Names or patterns, with commas: 'NAME,c*'; NAME(KEY=VALUE) for a variant."),
     ] = None,
     datasets: Annotated[str | None, typer.Option(metavar="NAMES", help="In place of the suite's.")] = None,
     imbalance: Annotated[str | None, typer.Option(metavar="LIST", help="100,50 or exp:100,step:10,natural.")] = None,
@@ -329,7 +331,8 @@ def _known_suite(suite: str, results: Path) -> str:
 def _names(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    parts = re.split(r",(?![^()]*\))", text)  # a comma inside NAME(KEY=VALUE, ...) separates no names
+    names = tuple(part.strip() for part in parts if part.strip())
     if not names:
         raise InputError("an empty list of names was given; leave the option out for the suite's own")
     return names

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from ltbench.cell import entry
 from ltbench.statistics import image_error, seed_interval, tied_by_images, tied_with_best
 from ltbench.store import Record, Store
 
@@ -74,12 +75,6 @@ def _current(records: Iterable[Record]) -> list[Record]:
     return [record for record in by_age if record["row"] == newest[_slot(record)]]
 
 
-def method_label(record: Record) -> str:
-    """A method with the hyper-parameters that are not its defaults."""
-    changed = record["hyperparameters"]
-    return str(record["method"]) + (f"({', '.join(f'{k}={v}' for k, v in changed.items())})" if changed else "")
-
-
 def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
     names = (
         "id",
@@ -92,7 +87,10 @@ def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
         "holdout",
         "recipe",
     )
-    row = {name: record[name] for name in names} | {"method": method_label(record), "seed": record["seed"]}
+    row = {name: record[name] for name in names} | {
+        "method": entry(record["method"], record["hyperparameters"]),
+        "seed": record["seed"],
+    }
     measured = record.get("protocols", {}).get(protocol)
     row["shots"] = str(record["shots"])
     row["epoch"] = measured["epoch"] if measured else None

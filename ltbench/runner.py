@@ -1,5 +1,6 @@
 """What a request comes to: its suite expanded into cells, with everything checked before anything is trained."""
 
+import re
 import shlex
 import statistics
 import tomllib
@@ -18,7 +19,7 @@ from ltbench.suite import Suite, load_suite
 
 if TYPE_CHECKING:
     from ltbench.method import Method
-    from ltbench.registry import Registry
+    from ltbench.registry import Entry, Registry
 
 SETTABLE = ("holdout", "subset_seed", "shots")
 """Keys of a suite, besides the recipe's, that ``--set`` may change."""
@@ -60,7 +61,7 @@ class Request:
             "--imbalance",
             str(cell.imbalance),
         ]
-        words += ["--methods", cell.method, "--seeds", f"{cell.seed},"]
+        words += ["--methods", cell.entry, "--seeds", f"{cell.seed},"]
         words += [w for key, value in self.changes.items() for w in ("--set", f"{key}={_toml(value)}")]
         words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
         words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]
@@ -115,19 +116,19 @@ def make_plan(request: Request) -> Plan:
     suite = _resolved(load_suite(request.suite), request, registry)
     for name in suite.datasets:
         check_name(name)
-    names, broken = registry.match(suite.methods)
+    variants, broken = _variants(suite, registry)
     check_backbone(suite.recipe.backbone)
-    chains = {name: registry.chain(name, suite.hyperparameters.get(name, {})) for name in names}
+    chains = [registry.chain(*variant) for variant in variants]
     sets = {name: load(name, suite.recipe.image_size, request.data) for name in suite.datasets}
     for images in sets.values():
         height, width, channels = images.train.images.shape[1:]
-        for branches in sorted({method.branches for chain in chains.values() for _, method in chain}):
+        for branches in sorted({method.branches for chain in chains for _, method in chain}):
             initialised_backbone(suite.recipe.backbone, channels, (height, width), seeds=[0] * branches)
     kept = {(name, i): _counts(sets[name], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
 
-    def planned(seed: int, dataset: str, imbalance: Imbalance, name: str) -> Planned:
-        methods = tuple(method for _, method in chains[name])
-        links = tuple(Link(entry.name, entry.source, method.hyperparameters) for entry, method in chains[name])
+    def planned(seed: int, dataset: str, imbalance: Imbalance, chain: "list[tuple[Entry, Method]]") -> Planned:
+        methods = tuple(method for _, method in chain)
+        links = tuple(Link(entry.name, entry.source, method.hyperparameters) for entry, method in chain)
         own = methods[-1]
         changed = {k: v for k, v in own.hyperparameters.items() if v != own.space()[k].default}
         images = sets[dataset]
@@ -146,11 +147,34 @@ def make_plan(request: Request) -> Plan:
         )
         return Planned(cell, methods, images, kept[dataset, imbalance])
 
-    cells = tuple(
-        planned(s, d, i, m) for s in suite.seeds for d in suite.datasets for i in suite.imbalance for m in names
-    )
+    every = (planned(s, d, i, m) for s in suite.seeds for d in suite.datasets for i in suite.imbalance for m in chains)
+    cells = tuple({one.cell.id: one for one in every}.values())  # two entries may come to the same
     skipped = {name: why for name, why in registry.broken.items() if name not in broken}
     return Plan(request, suite, cells, broken, skipped)
+
+
+def _variants(suite: Suite, registry: "Registry") -> tuple[list[tuple[str, Mapping[str, Any]]], dict[str, str]]:
+    """The methods that a suite asks for, each with its hyper-parameters, and those asked for by name that are broken.
+
+    An entry is a name or pattern, or ``NAME(KEY=VALUE, ...)`` for a variant with hyper-parameters of its own.
+
+    Raises:
+        InputError: for an entry that is neither, and for a name that does not exist.
+    """
+    plain = [asked for asked in suite.methods if "(" not in asked]
+    names, broken = registry.match(plain)
+    found: list[tuple[str, Mapping[str, Any]]] = [(name, suite.hyperparameters.get(name, {})) for name in names]
+    for asked in suite.methods:
+        if "(" in asked:
+            parts = re.fullmatch(r"([^()\s]+)\s*\(([^()]*)\)", asked.strip())
+            pairs = [pair.partition("=") for pair in parts[2].split(",")] if parts else []
+            if parts is None or not all(equals and value.strip() for _, equals, value in pairs):
+                raise InputError(f"method entry '{asked}' is not understood; write NAME or NAME(KEY=VALUE, ...)", asked)
+            changes = {key.strip(): parse_value(value.strip()) for key, _, value in pairs}
+            names, also_broken = registry.match([parts[1]])
+            broken |= also_broken
+            found += [(name, {**suite.hyperparameters.get(name, {}), **changes}) for name in names]
+    return found, broken
 
 
 def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:

@@ -5,7 +5,7 @@ import json
 from rich.console import Console
 from rich.table import Table
 
-from ltbench.frames import method_label
+from ltbench.cell import entry
 from ltbench.store import Record
 from ltbench.tables import duration
 
@@ -23,7 +23,7 @@ def print_record(record: Record) -> None:
     fact("cell", record["id"])
     fact("data set", f"{record['dataset']}, imbalance {record['imbalance']}, pixels {record['fingerprint']}")
     fact("cut", f"subset seed {record['subset_seed']}, {record['holdout']} images a class held out")
-    fact("method", method_label(record))
+    fact("method", entry(record["method"], record["hyperparameters"]))
     chain = [f"{name} (source {source}) {json.dumps(values)}" for name, source, values in record["settings"]["chain"]]
     fact("trained", ", then ".join(chain))
     recipe = ", ".join(f"{key}={value}" for key, value in record["settings"]["recipe"].items())

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -105,6 +106,19 @@ def test_a_method_of_twenty_lines_stands_in_the_table(ltbench: Cli) -> None:
     assert "mine" in answer.out
     tuned = ltbench("run", *FAST, "--methods", "mine", "--set", "mine.temperature=3")
     assert "mine(temperature=3.0)" in tuned.out
+
+
+def test_variants_of_a_method_stand_side_by_side(ltbench: Cli) -> None:
+    asked = "focal, focal(gamma=2), focal(gamma=1.0), aux_random(weight=0.5, samplers=swapped)"
+    answer = ltbench("run", *FAST, "--methods", asked)
+    assert answer.status == 0
+    rows = json.loads(ltbench("leaderboard", "--format", "json").out)
+    variants = {"focal", "focal(gamma=2.0)", "aux_random(weight=0.5, samplers=swapped)"}
+    assert {row["method"] for row in rows} == variants  # focal(gamma=1.0) is focal
+    for record in records().values():
+        words = shlex.split(record["command"])
+        assert ltbench(*words[1:], "--results", "again").status == 0
+    assert records("again").keys() == records().keys()
 
 
 def test_editing_a_method_makes_only_its_results_stale(ltbench: Cli) -> None:
@@ -326,6 +340,12 @@ WRONG = {
     "holdout": (["--set", "holdout=120"], "holdout of 120 images a class"),
     "results": (["--results", "/proc/results"], "results folder /proc/results cannot be written"),
     "no folder": (["--datasets", "imagefolder:nowhere"], "image folder nowhere does not exist"),
+    "variant": (["--methods", "focal(gamma)"], "method entry 'focal(gamma)' is not understood; write NAME"),
+    "variant's value": (["--methods", "focal(gama=2)"], "unknown hyper-parameter of focal 'gama'; did you mean"),
+    "backbone without branches": (
+        ["--methods", "*", "--set", "recipe.backbone=vit_tiny_patch16_224", "--set", "recipe.image_size=32"],
+        "backbone 'vit_tiny_patch16_224' cannot be split into branches",
+    ),
     "empty list": (["--methods", ","], "an empty list of names"),
 }
 
