@@ -5,6 +5,7 @@ import statistics
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +80,27 @@ class Planned:
     @property
     def work(self) -> float:
         """Images passed through the network, over all stages."""
+        return float(sum(self.counts) * sum(streams * epochs for streams, epochs in self._stages()))
+
+    @property
+    def work_an_epoch(self) -> float:
+        """The same, of one epoch; the mean of all stages."""
+        return self.work / sum(epochs for _, epochs in self._stages())
+
+    def _stages(self) -> list[tuple[int, int]]:
+        """Streams and epochs of each stage."""
         from ltbench.engine.train import stage_epochs
 
-        passes = sum(len(m.streams) * stage_epochs(s, self.cell.recipe) for m in self.methods for s in m.stages())
-        return float(passes * sum(self.counts))
+        return [(len(m.streams), stage_epochs(s, self.cell.recipe)) for m in self.methods for s in m.stages()]
+
+    @cached_property
+    def stage_ids(self) -> tuple[str, ...]:
+        """Identities of all stages of its chain, in order."""
+        return tuple(
+            self.cell.stage_id(number, index)
+            for number, method in enumerate(self.methods)
+            for index in range(len(method.stages()))
+        )
 
 
 @dataclass(frozen=True)
@@ -203,7 +221,7 @@ def estimate_seconds(plan: Plan, records: Mapping[str, Record]) -> float | None:
     for record in records.values():
         if record["status"] == "done":
             known = speeds.setdefault(kind(record["settings"]["recipe"], record["image"]), [])
-            known.append(record["cost"]["images_per_second"])
+            known.append(record["cost"]["images_per_second"] * record["cost"].get("runs_together", 1))
     seconds = 0.0
     for planned in plan.cells:
         if records.get(planned.cell.id, {}).get("status") != "done":

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from ltbench.engine.process import seeded
 from ltbench.errors import InputError
 from ltbench.models.backbones import build_backbone
 from ltbench.models.classifiers import CLASSIFIERS
@@ -38,8 +39,7 @@ class Network(nn.Module):
         self.backbone = backbone
         self.heads = nn.ModuleDict()
         for head, seed in zip(heads, seeds, strict=True):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
+            with seeded(seed):
                 self.heads[head] = CLASSIFIERS[classifier](width, classes)
         self.first = heads[0]
 
@@ -60,8 +60,7 @@ def initialised_backbone(name: str, channels: int, size: tuple[int, int], seed: 
     Raises:
         InputError: when the model does not take images of this size.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         backbone = build_backbone(name, channels, size)
         try:
             with torch.no_grad():
