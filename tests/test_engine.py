@@ -354,7 +354,8 @@ def test_every_method_captured_on_a_gpu_trains_as_the_eager_one(data: Any, name:
         return train_stage(net, method, method.stages()[0], 0, task, Memory())
 
     eager, graph = on_gpu("eager"), on_gpu("graph")
-    assert (graph["tier"], graph["tier_reason"]) == ("eager", method.eager_only) if method.eager_only else ("graph", "")
+    wanted = ("eager", method.eager_only) if method.eager_only else ("graph", "")
+    assert (graph["tier"], graph["tier_reason"]) == wanted
     assert graph["losses"] == pytest.approx(eager["losses"], rel=1e-3)
 
 
