@@ -30,6 +30,7 @@ from ltbench.recipe import RECIPES
 from ltbench.registry import discover
 from ltbench.store import Store
 
+DOUBLED = ("images", "classes", "seeds", "methods", "ratios")
 RECIPE = RECIPES["ldam"].changed({"backbone": "resnet8_cifar", "epochs": 2})
 
 
@@ -89,30 +90,25 @@ def suite(size: Size) -> Cost:
 
 def growth() -> list[dict[str, Any]]:
     """Each thing doubled once and twice, against the same suite undoubled."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.growth"])  # torch is imported once for all
 
     def measured(size: Size) -> Cost:
         with context.Pool(1) as pool:
             pool.apply(suite, (replace(size, images=size.classes * 8),))  # the first steps of a process are slow
             return pool.apply(suite, (size,))
 
-    base = Size()
-    start = measured(base)
-    first: dict[str, Any] = {"doubled": "nothing", "times": 1, "seconds": start.seconds, "images trained": start.images}
-    rows = [first | {"time": 1.0, "time an image": 1.0, "peak memory": 1.0, "store": 1.0}]
-    for name in ("images", "classes", "seeds", "methods", "ratios"):
-        for times in (2, 4):
-            cost = measured(replace(base, **{name: times * getattr(base, name)}))
-            row: dict[str, Any] = {
-                "doubled": name,
-                "times": times,
-                "seconds": cost.seconds,
-                "images trained": cost.images,
-            }
-            row["time"] = cost.seconds / start.seconds
-            row["time an image"] = (cost.seconds / cost.images) / (start.seconds / start.images)
-            row |= {"peak memory": cost.peak_bytes / start.peak_bytes, "store": cost.store_bytes / start.store_bytes}
-            rows.append(row)
+    sizes = [("nothing", 1, Size())]
+    sizes += [(n, times, replace(Size(), **{n: times * getattr(Size(), n)})) for n in DOUBLED for times in (2, 4)]
+    costs = [measured(size) for _, _, size in sizes]
+    start = costs[0]
+    again = measured(Size())  # at the end: how far apart the two are tells how quiet the machine was
+    rows: list[dict[str, Any]] = []
+    for (name, times, _), cost in zip([*sizes, ("nothing, again", 1, Size())], [*costs, again], strict=True):
+        row: dict[str, Any] = {"doubled": name, "times": times, "seconds": cost.seconds, "images trained": cost.images}
+        row["time"] = cost.seconds / start.seconds
+        row["time an image"] = (cost.seconds / cost.images) / (start.seconds / start.images)
+        rows.append(row | {"peak MiB": cost.peak_bytes // 2**20, "store": cost.store_bytes / start.store_bytes})
     return rows
 
 

@@ -113,21 +113,25 @@ def _work_through(
         with cutting:
             return cuts(planned.images, cell.imbalance, cell.subset_seed, cell.holdout)
 
-    def work(wanted: Callable[[], bool] = lambda: True) -> None:
-        while (claim := todo.take(wanted)) is not None:
-            cell = claim.planned.cell
-            try:
-                found = store.latest(cell.id).get(cell.id)
-                if found is None or found == before.get(cell.id):
-                    with telling:
-                        listen.cell(str(cell))
-                    with own_stream(torch.device(settings.device)):
-                        found = _train(plan, store, settings, data, told, claim)
-                    store.add(found)
-            finally:
-                todo.give_back(claim)
+    def one(claim: Claim) -> Record:
+        cell = claim.planned.cell
+        found = store.latest(cell.id).get(cell.id)
+        if found is None or found == before.get(cell.id):
             with telling:
-                listen.finished(str(cell), outcome(found), claim.planned.work)
+                listen.cell(str(cell))
+            found = _train(plan, store, settings, data, told, claim)
+            store.add(found)
+        return found
+
+    def work(wanted: Callable[[], bool] = lambda: True) -> None:
+        with own_stream(torch.device(settings.device)):
+            while (claim := todo.take(wanted)) is not None:
+                try:
+                    found = one(claim)
+                finally:
+                    todo.give_back(claim)
+                with telling:
+                    listen.finished(str(claim.planned.cell), outcome(found), claim.planned.work)
 
     def told(planned: Planned, stage: str, done: int, epochs: int) -> None:
         speed.epoch(str(planned.cell), planned.work_an_epoch)

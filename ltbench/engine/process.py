@@ -102,7 +102,10 @@ class Draws:
 
 @contextlib.contextmanager
 def own_stream(device: torch.device) -> Iterator[None]:
-    """On a GPU everything that this thread does goes to a stream of its own; on a CPU there is none."""
+    """On a GPU everything that this thread does goes to a stream of its own; on a CPU there is none.
+
+    Enter it once a thread: torch deals streams from 32 in turn, and a 33rd would be one that another thread still has.
+    """
     if device.type == "cuda":
         with torch.cuda.stream(torch.cuda.Stream(device)):
             yield
