@@ -91,7 +91,7 @@ def suite(size: Size) -> Cost:
 def growth() -> list[dict[str, Any]]:
     """Each thing doubled once and twice, against the same suite undoubled."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.growth"])  # torch is imported once for all
+    context.set_forkserver_preload(["benchmarks.gpu_check", "torch.profiler"])  # torch is imported once for all
 
     def measured(size: Size) -> Cost:
         with context.Pool(1) as pool:
