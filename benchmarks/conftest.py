@@ -3,13 +3,16 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from ltbench.data import Imbalance
+from ltbench.engine.process import device_of
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the benchmarks."""
     parser.addoption("--images", help="folder with the CIFAR-10 images; without it generated ones of the same shape")
+    parser.addoption("--device", default="auto", help="auto, cpu, cuda; what only a GPU can do is skipped elsewhere")
     parser.addoption("--rounds", type=int, default=5, help="how often each side is measured, in turn")
 
 
@@ -18,6 +21,12 @@ def images(request: pytest.FixtureRequest) -> str | None:
     """The folder of images, if one was given."""
     given = request.config.getoption("--images")
     return str(Path(given).resolve()) if given else None
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Where to measure."""
+    return device_of(str(request.config.getoption("--device")))
 
 
 @pytest.fixture

@@ -43,13 +43,19 @@ class PlainLoop:
     """Trains a network epoch by epoch, with cross-entropy."""
 
     def __init__(
-        self, net: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64], recipe: Recipe, workers: int
+        self,
+        net: nn.Module,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        recipe: Recipe,
+        workers: int,
+        device: torch.device,
     ) -> None:
         data = Pictures(images, labels, recipe)
         self.loader: DataLoader[Any] = DataLoader(
             data, recipe.batch_size, shuffle=True, num_workers=workers, multiprocessing_context="fork"
         )
-        self.net = net
+        self.net, self.device = net, device
         self.optimiser = torch.optim.SGD(
             net.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
@@ -58,7 +64,8 @@ class PlainLoop:
         """Train one epoch; returns the mean loss."""
         self.net.train()
         total = 0.0
-        for images, labels in self.loader:
+        for batch in self.loader:
+            images, labels = (part.to(self.device) for part in batch)
             loss = nn.functional.cross_entropy(self.net(images), labels)
             total += loss.item()
             self.optimiser.zero_grad()

@@ -63,7 +63,7 @@ def plain_side(images: str | None, imbalance: Imbalance, workers: int) -> Callab
     data = cifar10_lt(images, imbalance)
     recipe = one_epoch(RECIPES["ldam"])
     net = network(Method(), Task.of(data, recipe, 0, CPU), 0)
-    loop = PlainLoop(net, data.train.images, data.train.labels, recipe, workers)
+    loop = PlainLoop(net, data.train.images, data.train.labels, recipe, workers, CPU)
 
     def epoch() -> float:
         started = time.perf_counter()

@@ -45,7 +45,13 @@ def record(method: int, imbalance: int, seed: int, generator: np.random.Generato
         "protocols": {"last": {"epoch": 200} | test, "best-on-test": {"epoch": 180} | test},
         "evaluations": [{"stage": "train", "epoch": 10 * e, "test": test} for e in range(1, 21)],
         "losses": [{"stage": "train", "loss": [1.234567] * 200}],
-        "cost": {"train_seconds": 17.0, "images_per_second": 1e5, "peak_memory_bytes": 4e8, "relative_cost": 1.0},
+        "cost": {
+            "train_seconds": 17.0,
+            "images_per_second": 1e5,
+            "peak_memory_bytes": 4e8,
+            "relative_cost": 1.0,
+            "runs_together": 1,
+        },
     }
 
 

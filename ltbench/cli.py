@@ -73,6 +73,10 @@ def run(
         Literal["eager", "graph", "compiled"],
         typer.Option(help="How steps run; graph and compiled are for CUDA, and no GPU has run their tests yet."),
     ] = "eager",
+    runs_per_device: Annotated[
+        str,
+        typer.Option(metavar="N|auto", help="Runs at once on one device, 1 to 16; no GPU has run more than 1 yet."),
+    ] = "1",
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the cells.")] = None,
     checkpoint_every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between checkpoints.", min=0)] = 30.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -104,7 +108,7 @@ def run(
     for why in {**plan.skipped, **plan.broken}.values():
         listen.say(f"method left out: {why}")
     store = Store(results)
-    settings = Settings(device, checkpoint_every, workers, threads, tier)
+    settings = Settings(device, checkpoint_every, workers, threads, tier, _runs(runs_per_device))
     listen.say(_announcement(plan, store, settings))
     if dry_run:
         if as_json:
@@ -253,21 +257,24 @@ def _options(
 
 
 def _announcement(plan: Any, store: Any, settings: Any) -> str:
-    from ltbench.runner import estimate_seconds
+    from ltbench.runner import estimate_seconds, missing
     from ltbench.tables import duration
 
     records = store.latest()
-    missing = [p for p in plan.cells if records.get(p.cell.id, {}).get("status") != "done"]
+    to_do = missing(plan, records)
+    stages = [stage.id for planned in to_do for stage in planned.stages]
+    shared = len(stages) - len(set(stages))
     seconds = estimate_seconds(plan, records)
-    if not missing:
+    if not to_do:
         time = ""
     elif seconds is None:
         time = ", time not known yet"
     else:
-        time = f", about {duration(seconds / settings.resolved(len(missing)).workers)}"
+        time = f", about {duration(seconds / settings.resolved(len(to_do)).workers)}"
     return (
         f"{plan.suite.name}: {len(plan.cells)} cells under recipe {plan.suite.recipe.label}, "
-        f"{len(plan.cells) - len(missing)} done, {len(missing)} to do{time}"
+        f"{len(plan.cells) - len(to_do)} done, {len(to_do)} to do{time}"
+        + (f"; {shared} of their {len(stages)} stages are shared, not trained again" if shared else "")
     )
 
 
@@ -350,6 +357,14 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
     if not numbers or min(numbers) < 0:
         raise InputError(f"--seeds {text} is not understood; allowed: 3 (seeds 0 to 2), 0,4 (these), 4, (this one)")
     return numbers
+
+
+def _runs(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not (text.isdigit() and 1 <= int(text) <= 16):
+        raise InputError(f"--runs-per-device {text} is not understood; allowed: 1 to 16, auto")
+    return int(text)
 
 
 def _pairs(option: str, texts: list[str]) -> dict[str, str]:

@@ -19,10 +19,11 @@ import torch
 from ltbench.cell import Cell
 from ltbench.data import LongTailed
 from ltbench.engine import plan
+from ltbench.engine.process import seeded
 from ltbench.engine.train import State, Task, Tier, stage_epochs, take_over, train_stage
 from ltbench.method import Method, Stage
 from ltbench.metrics import shot_groups, summary
-from ltbench.models.network import Network, initialised_backbone, seeded
+from ltbench.models.network import Network, initialised_backbone
 from ltbench.recipe import FAMILIES
 from ltbench.store import Record, Store, write_whole
 

@@ -1,11 +1,12 @@
 """Executes a plan: in this process, or in several workers on this machine that live until it is done."""
 
+import copy
 import functools
 import multiprocessing
 import os
 import signal
-import time
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ltbench.cell import digest
-from ltbench.data import cut
+from ltbench.data import LongTailed, cut
 from ltbench.errors import InputError
 from ltbench.progress import Reporter, Silent
-from ltbench.runner import Plan, Planned, Request, make_plan
+from ltbench.runner import Plan, Planned, Request, make_plan, missing
 from ltbench.store import Record, Store
+from ltbench.together import MOST_RUNS, Claim, Speed, Todo, Together, longest_first
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Settings:
         workers: processes; None: one for each core where there are at least as many cells to train, and no GPU.
         threads: of each process; None: the cores divided by the workers.
         tier: ``eager``, or on a GPU ``graph`` or ``compiled``.
+        runs_per_device: runs at once in this process, on a GPU each on a stream of its own; ``auto``: as many as pay.
     """
 
     device: str = "auto"
@@ -37,21 +40,28 @@ class Settings:
     workers: int | None = None
     threads: int | None = None
     tier: Literal["eager", "graph", "compiled"] = "eager"
+    runs_per_device: int | Literal["auto"] = 1
 
     def resolved(self, cells: int) -> "Settings":
         """With numbers in place of None, for so many cells to train.
 
         Raises:
-            InputError: when the device is not there.
+            InputError: when the device is not there, and for settings that exclude one another.
         """
         from ltbench.engine.process import device_of
 
         device = device_of(self.device)
         if self.tier != "eager" and device.type != "cuda":
             raise InputError(f"tier '{self.tier}' needs a CUDA device; on {device} it is --tier eager", self.tier)
+        several = self.runs_per_device != 1
+        if several and (self.workers or 1) > 1:
+            raise InputError("several runs per device are the threads of one process; leave --workers out", "workers")
+        if several and self.tier == "compiled":
+            raise InputError("tier 'compiled' compiles one run at a time; with several it is --tier graph", self.tier)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = self.workers or (cores if device.type == "cpu" and cells >= cores else 1)
-        return replace(self, device=str(device), workers=workers, threads=self.threads or max(1, cores // workers))
+        workers = self.workers or (cores if device.type == "cpu" and cells >= cores and not several else 1)
+        shares = workers * (MOST_RUNS if self.runs_per_device == "auto" else self.runs_per_device)
+        return replace(self, device=str(device), workers=workers, threads=self.threads or max(1, cores // shares))
 
 
 def execute(plan: Plan, store: Store, settings: Settings | None = None, reporter: Reporter | None = None) -> None:
@@ -64,8 +74,10 @@ def execute(plan: Plan, store: Store, settings: Settings | None = None, reporter
         InputError: when the device is not there or the results folder cannot be written.
     """
     before = store.latest()
-    todo = [p for p in plan.cells if before.get(p.cell.id, {}).get("status") != "done"]
+    todo = missing(plan, before)
     resolved = (settings or Settings()).resolved(len(todo))
+    if resolved.workers != 1 or resolved.runs_per_device != 1:
+        todo = longest_first(todo)
     store.prepare()
     ids = [planned.cell.id for planned in plan.cells]
     described = [{"id": p.cell.id, "row": p.cell.row, **p.cell.describe(), "shots": p.cell.shots} for p in plan.cells]
@@ -80,69 +92,88 @@ def execute(plan: Plan, store: Store, settings: Settings | None = None, reporter
 
 def _work_through(
     plan: Plan,
-    todo: Sequence[Planned],
+    cells: Sequence[Planned],
     store: Store,
     before: Mapping[str, Record],
     settings: Settings,
     listen: Reporter,
 ) -> None:
-    """Train these cells one after another, leaving alone what other processes have in hand."""
+    """Train these cells, one after another or several at once, leaving alone what other processes have in hand."""
     import torch
 
-    from ltbench.engine.process import prepare
+    from ltbench.engine.process import numerics, own_stream, prepare
 
     prepare()
     torch.set_num_threads(settings.threads or 1)
-    train = functools.partial(_train, plan, store, settings, functools.lru_cache(maxsize=4)(cut), listen)
-    left = list(todo)
-    while left:
-        waiting = []
-        for planned in left:
-            cell = planned.cell
-            lock = None if _blocked(planned, store) else store.try_lock(cell.id)
-            if lock is None:
-                waiting.append(planned)
-                continue
-            with lock:
-                found = store.latest(cell.id).get(cell.id)
-                if found is None or found == before.get(cell.id):
-                    found = train(planned)
-                    store.add(found)
-            listen.finished(str(cell), outcome(found), planned.work)
-        if len(waiting) == len(left):
-            time.sleep(0.1)  # all that is left is in the hands of other processes
-        left = waiting
+    todo, speed, telling, cutting = Todo(cells, store), Speed(), threading.Lock(), threading.Lock()
+    cuts = functools.lru_cache(maxsize=4)(cut)
+
+    def data(planned: Planned) -> LongTailed:
+        cell = planned.cell
+        with cutting:
+            return cuts(planned.images, cell.imbalance, cell.subset_seed, cell.holdout)
+
+    def one(claim: Claim) -> Record:
+        cell = claim.planned.cell
+        found = store.latest(cell.id).get(cell.id)
+        if found is None or found == before.get(cell.id):
+            with telling:
+                listen.cell(str(cell))
+            found = _train(plan, store, settings, data, told, claim)
+            store.add(found)
+        return found
+
+    def work(wanted: Callable[[], bool] = lambda: True) -> None:
+        with own_stream(torch.device(settings.device)):
+            while (claim := todo.take(wanted)) is not None:
+                try:
+                    found = one(claim)
+                finally:
+                    todo.give_back(claim)
+                with telling:
+                    listen.finished(str(claim.planned.cell), outcome(found), claim.planned.work)
+
+    def told(planned: Planned, stage: str, done: int, epochs: int) -> None:
+        speed.epoch(str(planned.cell), planned.work_an_epoch)
+        with telling:
+            listen.epoch(str(planned.cell), stage, done, epochs)
+
+    if settings.runs_per_device == 1:
+        work()
+        return
+    runs = None if settings.runs_per_device == "auto" else settings.runs_per_device
+    with numerics(strict=plan.suite.recipe.precision == "fp32-strict"):
+        Together(work, runs, speed).run()
 
 
-def _blocked(planned: Planned, store: Store) -> bool:
-    """Whether another process is at work on a stage that the cell needs."""
-    stages = [
-        planned.cell.stage_id(number, index)
-        for number, method in enumerate(planned.methods)
-        for index in range(len(method.stages()))
-    ]
-    return any(not store.stage_path(s).exists() and store.is_locked(f"stage-{s}") for s in stages)
-
-
-def _train(plan: Plan, store: Store, settings: Settings, data: Any, listen: Reporter, planned: Planned) -> Record:
+def _train(
+    plan: Plan,
+    store: Store,
+    settings: Settings,
+    data: Callable[[Planned], LongTailed],
+    told: Callable[[Planned, str, int, int], None],
+    claim: Claim,
+) -> Record:
     """The record of a cell, trained or failed."""
     import torch
 
     from ltbench.execute import header, run_cell
 
-    cell = planned.cell
-    listen.cell(str(cell))
+    planned, cell = claim.planned, claim.planned.cell
     try:
         record = run_cell(
             cell,
-            planned.methods,
-            data(planned.images, cell.imbalance, cell.subset_seed, cell.holdout),
+            copy.deepcopy(planned.methods),  # they keep what ``setup`` made of this cell's class counts
+            data(planned),
             store,
             torch.device(settings.device),
             settings.checkpoint_every_s,
-            functools.partial(listen.epoch, str(cell)),
+            functools.partial(told, planned),
             settings.tier,
         )
+        record["cost"]["runs_together"] = claim.together
+        if claim.together > 1:
+            record["cost"]["peak_memory_bytes"] = None  # is known of all runs together only
     except Exception as error:  # a cell that fails takes no other down
         text = str(error).splitlines()[0] if str(error) else ""
         reason = text if type(error).__name__ == "TrainingFailed" else f"{type(error).__name__}: {text}"
@@ -158,7 +189,9 @@ def outcome(record: Record) -> str:
     cost, last = record["cost"], record["protocols"]["last"]
     few = "" if last["few"] is None else f", few {last['few']:.1f} %"
     reused = f", {cost['reused_seconds']:.1f} s of it reused" if cost["reused_seconds"] else ""
-    speed = f"{cost['images_per_second']:.0f} images/s, peak {cost['peak_memory_bytes'] / 2**20:.0f} MiB"
+    alone = cost["runs_together"] == 1
+    beside = f"peak {cost['peak_memory_bytes'] / 2**20:.0f} MiB" if alone else f"{cost['runs_together']} runs together"
+    speed = f"{cost['images_per_second']:.0f} images/s, {beside}"
     return f"{last['balanced_accuracy']:.1f} %{few}; trained {cost['train_seconds']:.1f} s{reused}, {speed}"
 
 
@@ -186,7 +219,7 @@ def _worker(
     plan = make_plan(request)
     store = Store(root)
     seen = {cell: record for cell, record in store.latest().items() if f"{cell} {record['created']}" in before}
-    todo = [planned for planned in plan.cells if planned.cell.id in ids]
+    todo = longest_first([planned for planned in plan.cells if planned.cell.id in ids])
     _work_through(plan, todo, store, seen, settings, _Remote(connection))
 
 

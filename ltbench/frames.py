@@ -13,7 +13,7 @@ from ltbench.store import Record, Store
 
 Protocol = Literal["last", "val", "best-on-test"]
 PROTOCOLS: tuple[Protocol, ...] = ("last", "val", "best-on-test")
-COSTS = ("train_seconds", "images_per_second", "peak_memory_bytes", "relative_cost")
+COSTS = ("train_seconds", "images_per_second", "peak_memory_bytes", "relative_cost", "runs_together")
 PAPER = ("paper", "paper_source")
 METRICS = (
     "balanced_accuracy",
@@ -99,7 +99,10 @@ def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
         row |= {metric: np.nan if measured[metric] is None else measured[metric] for metric in METRICS}
         row["image_error"] = image_error(record["hits"], record["test_counts"])
         row |= {f"{group}_classes": n for group, n in record["groups"].items()}
-        row |= {name: record["cost"][name] for name in COSTS}
+        known = {"runs_together": 1} | {
+            name: np.nan if value is None else value for name, value in record["cost"].items()
+        }
+        row |= {name: known[name] for name in COSTS}
         row |= dict(zip(PAPER, record["published"] or (None, None), strict=True))
     elif record["status"] == "done":
         row |= {"status": "failed", "reason": f"no validation split, so nothing under protocol '{protocol}'"}

@@ -6,8 +6,9 @@ import statistics
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ltbench.cell import Cell, Link
 from ltbench.data import ImageSet, Imbalance, class_counts, load
@@ -77,13 +78,38 @@ class Planned:
     images: ImageSet
     counts: tuple[int, ...]
 
+    @cached_property
+    def stages(self) -> "tuple[PlannedStage, ...]":
+        """All stages of its chain, in order."""
+        from ltbench.engine.train import stage_epochs
+
+        return tuple(
+            PlannedStage(
+                self.cell.stage_id(number, index),
+                stage_epochs(stage, self.cell.recipe),
+                sum(self.counts) * len(method.streams_of(stage)),
+            )
+            for number, method in enumerate(self.methods)
+            for index, stage in enumerate(method.stages())
+        )
+
     @property
     def work(self) -> float:
         """Images passed through the network, over all stages."""
-        from ltbench.engine.train import stage_epochs
+        return float(sum(stage.epochs * stage.images for stage in self.stages))
 
-        passes = sum(len(m.streams_of(s)) * stage_epochs(s, self.cell.recipe) for m in self.methods for s in m.stages())
-        return float(passes * sum(self.counts))
+    @property
+    def work_an_epoch(self) -> float:
+        """The same, of one epoch; the mean of all stages."""
+        return self.work / sum(stage.epochs for stage in self.stages)
+
+
+class PlannedStage(NamedTuple):
+    """A stage of a cell: its identity, its length, and the images that an epoch of it passes through the network."""
+
+    id: str
+    epochs: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -228,15 +254,20 @@ def estimate_seconds(plan: Plan, records: Mapping[str, Record]) -> float | None:
     for record in records.values():
         if record["status"] == "done":
             known = speeds.setdefault(kind(record["settings"]["recipe"], record["image"]), [])
-            known.append(record["cost"]["images_per_second"])
-    seconds = 0.0
-    for planned in plan.cells:
-        if records.get(planned.cell.id, {}).get("status") != "done":
-            like = kind(planned.cell.recipe.identity(), planned.images.train.images.shape[1:])
-            if like not in speeds:
-                return None
-            seconds += planned.work / statistics.median(speeds[like])
-    return seconds
+            known.append(record["cost"]["images_per_second"] * record["cost"].get("runs_together", 1))
+    seconds: dict[str, float] = {}
+    for planned in missing(plan, records):
+        like = kind(planned.cell.recipe.identity(), planned.images.train.images.shape[1:])
+        if like not in speeds:
+            return None
+        for stage in planned.stages:  # one that several cells share is trained once
+            seconds[stage.id] = stage.epochs * stage.images / statistics.median(speeds[like])
+    return sum(seconds.values())
+
+
+def missing(plan: Plan, records: Mapping[str, Record]) -> list[Planned]:
+    """The cells of a plan that have no finished record."""
+    return [planned for planned in plan.cells if records.get(planned.cell.id, {}).get("status") != "done"]
 
 
 def parse_value(text: str) -> Any:

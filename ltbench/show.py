@@ -32,13 +32,15 @@ def print_record(record: Record) -> None:
     fact("status", record["status"] + (f": {record['reason']}" if record["reason"] else ""))
     if record["status"] == "done":
         cost = record["cost"]
+        alone = cost["peak_memory_bytes"] is not None
+        peak = f"peak {cost['peak_memory_bytes'] / MIB:.0f} MiB" if alone else f"{cost['runs_together']} runs together"
         fact("images a class", " ".join(str(n) for n in record["class_counts"]))
         fact("groups", ", ".join(f"{n} classes {name}" for name, n in record["groups"].items()))
         fact(
             "cost",
             f"trained {duration(cost['train_seconds'])} ({cost['reused_seconds']:.1f} s of it reused), evaluated "
             f"{duration(cost['evaluation_seconds'])}, {cost['images_per_second']:.0f} images/s, "
-            f"peak {cost['peak_memory_bytes'] / MIB:.0f} MiB, {record['parameters']} parameters",
+            f"{peak}, {record['parameters']} parameters",
         )
         tiers = (f"{t['stage']}: {t['tier']}{' (' + t['reason'] + ')' if t['reason'] else ''}" for t in record["tiers"])
         fact("steps ran", ", ".join(tiers))

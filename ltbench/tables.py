@@ -49,7 +49,7 @@ def cells_of(row: pd.Series) -> list[str]:
         accuracy,
         *("–" if pd.isna(value) else f"{value:.1f}" for value in values),
         f"{row.nll:.2f}",
-        duration(row.train_seconds),
+        duration(row.train_seconds) + ("‡" if row.runs_together > 1 else ""),
         f"{row.relative_cost:.2g}",
         seeds,
         f"{row.paper:.1f}" if pd.notna(row.paper) else "",
@@ -67,6 +67,8 @@ def duration(seconds: float) -> str:
 def footnotes(board: pd.DataFrame, protocol: Protocol) -> list[str]:
     """What a reader must know of the tables."""
     notes = [NOTE, *(f"many / medium / few: {shots_note(shots)}." for shots in dict.fromkeys(board.shots))]
+    if (board.runs_together > 1).any():
+        notes.append("‡ beside other runs on the same device, so longer than alone.")
     if protocol == "best-on-test":
         notes.append("OPTIMISTIC: the epoch was chosen on the test set, as many papers do. Not a ranking.")
     if protocol == "val":

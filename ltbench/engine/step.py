@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from ltbench.engine.process import seeded
+
 Step = Callable[[Tensor], Tensor]
 WARM_UP = 3
 
@@ -74,29 +76,42 @@ class Static:
     def capture(self, drawn: Tensor, state: Sequence[Tensor]) -> None:
         """Capture a graph of each size of step, on the current CUDA device.
 
+        Other threads may be training on the same device meanwhile, on streams of their own:
+
+        - one thread captures at a time (``seeded`` holds the lock), in the mode that forbids nothing to the others;
+        - a thread with a stream of its own warms up, captures and replays on it. Memory that kernels share by stream
+          (cuBLAS's workspace, the allocator's blocks) is then never used by two graphs at once;
+        - a graph allocates from its own pool, which its two sizes share: they run one after the other, and what a step
+          leaves behind lies outside of it.
+
         Args:
             drawn: a plan to warm up with.
-            state: everything that a step changes; it is put back as it was.
+            state: everything that a step changes; it is put back as it was, also where the capture fails.
         """
-        before = [tensor.clone() for tensor in state]
-        self.drawn.copy_(drawn)
+        running = torch.cuda.current_stream()
+        own = torch.cuda.Stream() if running == torch.cuda.default_stream() else running  # which cannot be captured
         graphs: dict[int, torch.cuda.CUDAGraph] = {}
         pool: Any = torch.cuda.graph_pool_handle()
-        beside = torch.cuda.Stream()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):
-            for size in self.play:
-                self.at.zero_()
-                for _ in range(WARM_UP):
-                    self._advance(size)
-                    self.at.zero_()
-        torch.cuda.current_stream().wait_stream(beside)
-        for size in self.play:
-            graphs[size] = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graphs[size], pool=pool):
-                self._advance(size)
-        for tensor, value in zip(state, before, strict=True):
-            tensor.copy_(value)
+        before = [tensor.clone() for tensor in state]
+        try:
+            with seeded(0, drawn.device):
+                self.drawn.copy_(drawn)
+                own.wait_stream(running)
+                with torch.cuda.stream(own):
+                    for size in self.play:
+                        self.at.zero_()
+                        for _ in range(WARM_UP):
+                            self._advance(size)
+                            self.at.zero_()
+                running.wait_stream(own)
+                for size in self.play:
+                    graphs[size] = torch.cuda.CUDAGraph()
+                    with torch.cuda.graph(graphs[size], pool, own, capture_error_mode="thread_local"):
+                        self._advance(size)
+        finally:
+            own.synchronize()
+            for tensor, value in zip(state, before, strict=True):
+                tensor.copy_(value)
         self.play = {size: graph.replay for size, graph in graphs.items()}
 
     def _advance(self, size: int) -> None:

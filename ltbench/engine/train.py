@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ltbench.data.images import LongTailed, Split
 from ltbench.engine import plan
-from ltbench.engine.process import numerics
+from ltbench.engine.process import Draws, numerics
 from ltbench.engine.resident import Normaliser, Resident
 from ltbench.engine.step import Eager, Epochs, Static, Step
 from ltbench.errors import InputError
@@ -83,8 +83,9 @@ class Task:
         )
 
     def autocast(self) -> torch.autocast:
-        """The context of every forward pass."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
+        """The context of every forward pass. Its cache is off: it is the process's, and any thread may clear it."""
+        enabled = self.recipe.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
 def learning_rate(recipe: Recipe, stage: Stage, epoch: int, epochs: int) -> float:
@@ -143,12 +144,11 @@ def train_stage(
     changing = [*net.state_dict().values(), *(s["momentum_buffer"] for s in optimiser.state.values())]
     run: Epochs | None = None
 
-    random_state = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-    with random_state, numerics(strict=recipe.precision == "fp32-strict"):
+    draws = Draws(device)
+    with numerics(strict=recipe.precision == "fp32-strict"):
         for epoch in range(state["epoch"], epochs):
             started = time.perf_counter()
             where = (task.seed, position, epoch)
-            torch.manual_seed(plan.key(*where, "torch"))  # for dropout and the like inside a backbone
             clock.progress.fill_(epoch / epochs)
             for group in optimiser.param_groups:
                 group["lr"].fill_(group["factor"] * learning_rate(recipe, stage, epoch, epochs))
@@ -161,7 +161,8 @@ def train_stage(
                 net.backbone.eval()
             if run is None:
                 run, state["tier"], state["tier_reason"] = epochs_of(step, task.tier, method, task, drawn, changing)
-            losses = run(drawn)
+            with draws.epoch(plan.key(*where, "torch")):
+                losses = run(drawn)
             for number, loss in enumerate(losses, 1):
                 if not math.isfinite(loss):
                     at = f"epoch {epoch + 1} of {epochs}, step {number}"

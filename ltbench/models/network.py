@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
+from ltbench.engine.process import seeded
 from ltbench.errors import InputError
 from ltbench.models.backbones import build_backbone, split_backbone
 
@@ -77,14 +78,6 @@ class Branched(nn.Module):
         """[B, channels, H, W] -> [B, K, D]."""
         shared = self.trunk(images)
         return torch.stack([tail(shared) for tail in self.tails], dim=1)
-
-
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Inside, PyTorch's generator on the CPU starts from ``seed``; afterwards it is as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
 
 
 def initialised_backbone(name: str, channels: int, size: tuple[int, int], seeds: list[int]) -> tuple[nn.Module, int]:

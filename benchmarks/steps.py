@@ -1,0 +1,117 @@
+"""Steps of one stage by themselves, in any tier: what the benchmarks of the engine time."""
+
+import copy
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+
+from ltbench.data import Imbalance, LongTailed, Split, cut
+from ltbench.data.images import ImageSet
+from ltbench.engine import plan
+from ltbench.engine.process import numerics, own_stream
+from ltbench.engine.train import Task, Tier, epochs_of, optimiser_of, step_of
+from ltbench.execute import network
+from ltbench.method import Clock, Method
+from ltbench.recipe import Recipe
+
+
+def noise(classes: int, train: int, test: int = 1, side: int = 32) -> LongTailed:
+    """Generated colour images; ``train`` and ``test`` of them a class."""
+    generator = np.random.default_rng(0)
+
+    def split(a_class: int) -> Split:
+        pixels = generator.integers(256, size=(classes * a_class, side, side, 3), dtype=np.uint8)
+        return Split(pixels, np.repeat(np.arange(classes), a_class))
+
+    pictures = ImageSet("noise", tuple(map(str, range(classes))), split(train), split(test))
+    return cut(pictures, Imbalance("natural"))
+
+
+class Steps:
+    """Epochs of a method's last stage, the same plan in each.
+
+    Args:
+        method: it is copied, as it keeps what it makes of the class counts.
+        data, recipe, device, tier, seed: of the run.
+        count: steps in an epoch; all batches are full.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        data: LongTailed,
+        recipe: Recipe,
+        device: torch.device,
+        tier: Tier = "eager",
+        seed: int = 0,
+        count: int = 1,
+    ) -> None:
+        method = copy.deepcopy(method)
+        task = Task.of(data, recipe, seed, device, tier)
+        self.net = network(method, task, 0).to(device).to(memory_format=torch.channels_last).train()
+        if tier == "compiled":
+            self.net.backbone.compile()
+        method.setup(torch.tensor(data.counts, dtype=torch.float64, device=device))
+        stage = method.stages()[-1]
+        optimiser, clock = optimiser_of(self.net, stage, recipe, device), Clock(torch.zeros((), device=device))
+        optimiser.param_groups[0]["lr"].fill_(1e-3)
+        step = step_of(self.net, method, stage, task, optimiser, clock)
+        draws, self.count = count * recipe.batch_size, count
+        drawn = plan.draw(task.pool, method.streams, max(draws, len(data.train)), 0.0, 4, True, (seed, 0, 0))
+        self.drawn = drawn[:, :, :draws].to(device)
+        changing = [*self.net.state_dict().values(), *(s["momentum_buffer"] for s in optimiser.state.values())]
+        self.strict = recipe.precision == "fp32-strict"
+        with numerics(self.strict):
+            started = time.perf_counter()
+            self.run, self.tier, self.reason = epochs_of(step, tier, method, task, self.drawn, changing)
+            self.capture_seconds = time.perf_counter() - started
+
+    def losses(self) -> list[float]:
+        """Trains an epoch; ends when the device has."""
+        with numerics(self.strict):
+            return self.run(self.drawn)
+
+    def seconds(self) -> float:
+        """Of one step, the mean of an epoch."""
+        started = time.perf_counter()
+        self.losses()
+        return (time.perf_counter() - started) / self.count
+
+
+def side_by_side(
+    makes: Sequence[Callable[[], Steps]], epochs: int, device: torch.device
+) -> tuple[float, list[list[float]]]:
+    """Several runs at once, each in a thread and on a stream of its own.
+
+    Args:
+        makes: builds each run, captures included; that is not timed. Not of precision ``fp32-strict``.
+        epochs: of each run, after one that is not timed.
+        device: where they all run.
+
+    Returns:
+        Steps a second of all runs together, and the losses of each.
+    """
+    ready = threading.Barrier(len(makes))
+
+    def work(make: Callable[[], Steps]) -> tuple[float, float, int, list[float]]:
+        try:
+            with own_stream(device):
+                steps = make()
+                losses = steps.losses()
+                ready.wait()
+                started = time.perf_counter()
+                for _ in range(epochs):
+                    losses += steps.losses()
+                return started, time.perf_counter(), epochs * steps.count, losses
+        except BaseException:
+            ready.abort()  # the others need not wait
+            raise
+
+    with numerics(strict=False), ThreadPoolExecutor(len(makes)) as pool:
+        done = list(pool.map(work, makes))
+    wall = max(end for _, end, _, _ in done) - min(started for started, _, _, _ in done)
+    return sum(count for _, _, count, _ in done) / wall, [losses for *_, losses in done]
