@@ -30,6 +30,8 @@ class Settings:
         workers: processes; None: one for each core where there are at least as many cells to train, and no GPU.
         threads: of each process; None: the cores divided by the workers.
         tier: ``eager``, or on a GPU ``graph`` or ``compiled``.
+        images_in: memory of the ``device``, ``host`` memory, or the packed ``file`` of an image folder; ``auto``: the
+            first of them that has room.
     """
 
     device: str = "auto"
@@ -37,6 +39,7 @@ class Settings:
     workers: int | None = None
     threads: int | None = None
     tier: Literal["eager", "graph", "compiled"] = "eager"
+    images_in: Literal["auto", "device", "host", "file"] = "auto"
 
     def resolved(self, cells: int) -> "Settings":
         """With numbers in place of None, for so many cells to train.
@@ -142,6 +145,8 @@ def _train(plan: Plan, store: Store, settings: Settings, data: Any, listen: Repo
             settings.checkpoint_every_s,
             functools.partial(listen.epoch, str(cell)),
             settings.tier,
+            settings.images_in,
+            settings.workers or 1,
         )
     except Exception as error:  # a cell that fails takes no other down
         text = str(error).splitlines()[0] if str(error) else ""

@@ -120,7 +120,7 @@ def make_plan(request: Request) -> Plan:
     sets = {name: load(name, suite.recipe.image_size, request.data) for name in suite.datasets}
     for images in sets.values():
         height, width, channels = images.train.images.shape[1:]
-        initialised_backbone(suite.recipe.backbone, channels, (height, width), seed=0)
+        initialised_backbone(suite.recipe.backbone, channels, suite.recipe.input_size(height, width), seed=0)
     kept = {(name, i): _counts(sets[name], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
     chains = {name: registry.chain(name, suite.hyperparameters.get(name, {})) for name in names}
 
@@ -197,7 +197,7 @@ def estimate_seconds(plan: Plan, records: Mapping[str, Record]) -> float | None:
     """
 
     def kind(recipe: Mapping[str, Any], image: Sequence[int]) -> tuple[Any, ...]:
-        return recipe["backbone"], recipe["precision"], *image
+        return recipe["backbone"], recipe["precision"], recipe.get("resized_crop"), *image
 
     speeds: dict[tuple[Any, ...], list[float]] = {}
     for record in records.values():

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ltbench.engine import jitter as colour
+from ltbench.engine import resized_crop
 from ltbench.samplers import Pool, Sampler
 
 
@@ -32,6 +34,8 @@ def draw(
     crop_padding: int,
     flip: bool,
     where: tuple[object, ...],
+    resized: tuple[int, int] | None = None,
+    jitter: float = 0.0,
 ) -> Tensor:
     """The plan of one epoch.
 
@@ -42,16 +46,24 @@ def draw(
         progress: epochs done / epochs of the stage.
         crop_padding, flip: the augmentation.
         where: seed, stage and epoch, which key the generators.
+        resized: H, W of the images where random-resized crops are taken of them; None: padded crops.
+        jitter: strength of the colour jitter.
 
     Returns:
-        int64 [4, S, draws]: for each image whether it is mirrored, its index, and its crop's top and left.
+        int64 [rows, S, draws]: for each image whether it is mirrored, its index, and its crop's top and left; then,
+        where they are used, the height and width of a resized crop and the factors of the jitter.
     """
-    plan = np.zeros((4, len(streams), draws), np.int64)
+    rows = 4 + (2 if resized else 0) + (colour.FACTORS if jitter else 0)
+    plan = np.zeros((rows, len(streams), draws), np.int64)
     for s, (name, sampler) in enumerate(streams.items()):
         plan[1, s] = sampler(pool, draws, progress, generator(*where, name, "sample"))
         random = generator(*where, name, "augment")
         if flip:
             plan[0, s] = random.integers(2, size=draws)
         if crop_padding:
-            plan[2:, s] = random.integers(2 * crop_padding + 1, size=(2, draws))
+            plan[2:4, s] = random.integers(2 * crop_padding + 1, size=(2, draws))
+        if resized:
+            plan[2:6, s] = resized_crop.draw(draws, *resized, random)
+        if jitter:
+            plan[rows - colour.FACTORS :, s] = colour.draw(draws, jitter, random)
     return torch.from_numpy(plan)

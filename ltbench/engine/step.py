@@ -1,7 +1,7 @@
 """How the steps of an epoch are run: one by one, or captured once as a CUDA graph and replayed.
 
-A *step* takes the columns [4, B] of a plan, trains on them and returns its loss. Whatever runs the steps, they are the
-same: same plan, same arithmetic.
+A *step* takes the columns [rows, B] of a plan, trains on them and returns its loss. Whatever runs the steps, they are
+the same: same plan, same arithmetic.
 """
 
 import functools
@@ -20,7 +20,7 @@ class Epochs(Protocol):
     """Runs all steps of an epoch."""
 
     def __call__(self, drawn: Tensor) -> list[float]:
-        """Train by a plan [4, S, draws] on the device; returns the loss of every step."""
+        """Train by a plan [rows, S, draws] on the device; returns the loss of every step."""
 
 
 class Eager:
@@ -49,11 +49,14 @@ class Static:
         streams, draws: shape of the plan.
         batch_size: B.
         device: where it all lies.
+        rows: of the plan.
     """
 
-    def __init__(self, step: Step, streams: int, draws: int, batch_size: int, device: torch.device) -> None:
+    def __init__(
+        self, step: Step, streams: int, draws: int, batch_size: int, device: torch.device, rows: int = 4
+    ) -> None:
         self.step, self.batch_size = step, batch_size
-        self.drawn = torch.zeros((4, streams, draws), dtype=torch.int64, device=device)
+        self.drawn = torch.zeros((rows, streams, draws), dtype=torch.int64, device=device)
         self.losses = torch.zeros(math.ceil(draws / batch_size), device=device)
         self.at = torch.zeros(1, dtype=torch.int64, device=device)
         self.rows = torch.arange(batch_size, device=device)

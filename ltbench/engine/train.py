@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltbench.data.images import LongTailed, Split
+from ltbench.data.images import LongTailed
 from ltbench.engine import plan
+from ltbench.engine.image_sets import HeldOut, TrainingSet, held_out, place_for, training_set
 from ltbench.engine.process import numerics
-from ltbench.engine.resident import Normaliser, Resident
+from ltbench.engine.resident import Normaliser
 from ltbench.engine.step import Eager, Epochs, Static, Step
+from ltbench.engine.stores import Place
 from ltbench.method import Batch, Clock, Method, Stage
 from ltbench.metrics import per_image, scores
 from ltbench.models.network import Network
@@ -46,38 +48,56 @@ class Checkpoint(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What all stages of one cell share: the data on the device, the recipe, the seed."""
+    """What all stages of one cell share: the data, the recipe, the seed."""
 
     data: LongTailed
     recipe: Recipe
     seed: int
     device: torch.device
-    resident: Resident
+    resident: TrainingSet
     pool: Pool
     normalise: Normaliser
-    held_out: dict[str, tuple[Tensor, Tensor]]
-    """Images uint8 [N, H, W, channels] and labels [N] of ``test`` and, where there is one, ``val``."""
+    held_out: dict[str, HeldOut]
+    """``test`` and, where there is one, ``val``."""
     tier: Tier = "eager"
+    images_in: Place = "device"
 
     @classmethod
-    def of(cls, data: LongTailed, recipe: Recipe, seed: int, device: torch.device, tier: Tier = "eager") -> "Task":
-        """Upload the data."""
+    def of(
+        cls,
+        data: LongTailed,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        tier: Tier = "eager",
+        images_in: Place | Literal["auto"] = "auto",
+        processes: int = 1,
+    ) -> "Task":
+        """Put the data where ``images_in`` says, or the size rule where it is ``auto``.
 
-        def upload(split: Split) -> tuple[Tensor, Tensor]:
-            return torch.tensor(split.images, device=device), torch.tensor(split.labels, device=device)
-
-        held_out = {"val": data.val, "test": data.test}
+        Raises:
+            InputError: when images are wanted from a file and lie in none.
+        """
+        place = place_for(data, recipe, device, processes) if images_in == "auto" else images_in
+        splits = {"val": data.val, "test": data.test}
         return cls(
             data,
             recipe,
             seed,
             device,
-            Resident(data.train.images, data.train.labels, device, recipe.crop_padding, recipe.flip),
+            training_set(data.train, recipe, place, device),
             Pool.of(data.train.labels, len(data.counts)),
             Normaliser(data.mean, data.std, device),
-            {name: upload(split) for name, split in held_out.items() if split is not None},
+            {name: held_out(split, recipe, place, device) for name, split in splits.items() if split is not None},
             tier,
+            place,
         )
+
+    @property
+    def resized(self) -> tuple[int, int] | None:
+        """H, W of the images where random-resized crops are taken of them."""
+        height, width = self.data.train.images.shape[1:3]
+        return (height, width) if self.recipe.resized_crop else None
 
     def autocast(self) -> torch.autocast:
         """The context of every forward pass."""
@@ -150,8 +170,18 @@ def train_stage(
             for group in optimiser.param_groups:
                 group["lr"].fill_(learning_rate(recipe, stage, epoch, epochs))
             drawn = plan.draw(
-                task.pool, method.streams, len(task.data.train), epoch / epochs, recipe.crop_padding, recipe.flip, where
-            ).to(device)
+                task.pool,
+                method.streams,
+                len(task.data.train),
+                epoch / epochs,
+                recipe.crop_padding,
+                recipe.flip,
+                where,
+                task.resized,
+                recipe.jitter,
+            )
+            task.resident.begin(drawn, recipe.batch_size)
+            drawn = drawn.to(device)
             net.train()
             if stage.batch_norm == "eval":
                 net.backbone.eval()
@@ -202,7 +232,7 @@ def epochs_of(
         step: one training step.
         tier: the highest that is wanted.
         method: may say why it cannot be captured.
-        task: the data.
+        task: the data, which may say so too.
         drawn: a plan to warm up with, on the device.
         state: every tensor that a step changes.
 
@@ -212,9 +242,9 @@ def epochs_of(
     eager = Eager(step, task.recipe.batch_size)
     if tier == "eager":
         return eager, "eager", ""
-    if method.eager_only:
-        return eager, "eager", method.eager_only
-    static = Static(step, drawn.shape[1], drawn.shape[2], task.recipe.batch_size, task.device)
+    if reason := method.eager_only or task.resident.eager_only:
+        return eager, "eager", reason
+    static = Static(step, drawn.shape[1], drawn.shape[2], task.recipe.batch_size, task.device, rows=drawn.shape[0])
     try:
         static.capture(drawn, state)
     except RuntimeError as error:  # of CUDA or of the compiler; the reason stands in the record
@@ -249,11 +279,10 @@ def evaluate(net: Network, method: Method, task: Task, state: State) -> None:
     started = time.perf_counter()
     net.eval()
     entry: dict[str, Any] = {"epoch": state["epoch"]}
-    for name, (images, labels) in task.held_out.items():
+    for name, images in task.held_out.items():
         chunks, rows = [], []
         with torch.inference_mode():
-            batches = zip(torch.split(images, EVALUATION_BATCH), torch.split(labels, EVALUATION_BATCH), strict=True)
-            for pixels, targets in batches:
+            for pixels, targets in images.batches(EVALUATION_BATCH):
                 with task.autocast():
                     logits = method.predict(net, task.normalise(pixels))
                 chunks.append(logits.half())
@@ -261,7 +290,7 @@ def evaluate(net: Network, method: Method, task: Task, state: State) -> None:
         seen = torch.cat(rows, dim=1).cpu().numpy()
         if not np.isfinite(seen).all():
             raise TrainingFailed(f"the logits of split '{name}' are not finite after epoch {state['epoch']}")
-        entry[name] = scores(seen, labels.cpu().numpy(), len(task.data.counts))
+        entry[name] = scores(seen, images.labels.cpu().numpy(), len(task.data.counts))
         state["logits"][name] = torch.cat(chunks).cpu()
     state["evaluations"].append(entry)
     state["evaluation_seconds"] += time.perf_counter() - started
