@@ -64,8 +64,14 @@ def execute(plan: Plan, store: Store, settings: Settings | None = None, reporter
     others go on.
 
     Raises:
-        InputError: when the device is not there or the results folder cannot be written.
+        InputError: when the device is not there, images are to lie where they cannot, or the results folder cannot be
+            written.
     """
+    if settings is not None and settings.images_in == "file":
+        for planned in plan.cells:
+            if not planned.images.train.in_file:
+                name = planned.cell.label
+                raise InputError(f"{name} lies in no packed file, as image folders do; use --images-in host", "file")
     before = store.latest()
     todo = [p for p in plan.cells if before.get(p.cell.id, {}).get("status") != "done"]
     resolved = (settings or Settings()).resolved(len(todo))

@@ -53,8 +53,8 @@ def draw(
         int64 [rows, S, draws]: for each image whether it is mirrored, its index, and its crop's top and left; then,
         where they are used, the height and width of a resized crop and the factors of the jitter.
     """
-    rows = 4 + (2 if resized else 0) + (colour.FACTORS if jitter else 0)
-    plan = np.zeros((rows, len(streams), draws), np.int64)
+    colours = slice(6, 6 + colour.FACTORS) if resized else slice(4, 4 + colour.FACTORS)
+    plan = np.zeros((colours.stop if jitter else colours.start, len(streams), draws), np.int64)
     for s, (name, sampler) in enumerate(streams.items()):
         plan[1, s] = sampler(pool, draws, progress, generator(*where, name, "sample"))
         random = generator(*where, name, "augment")
@@ -65,5 +65,5 @@ def draw(
         if resized:
             plan[2:6, s] = resized_crop.draw(draws, *resized, random)
         if jitter:
-            plan[rows - colour.FACTORS :, s] = colour.draw(draws, jitter, random)
+            plan[colours, s] = colour.draw(draws, jitter, random)
     return torch.from_numpy(plan)

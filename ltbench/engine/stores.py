@@ -168,7 +168,7 @@ class FromFile:
 
     def __init__(self, split: Split) -> None:
         if not isinstance(split.images, np.memmap):
-            raise InputError("only an image folder can be read from its file; use --images-in device or host", "file")
+            raise InputError("these images lie in no packed file, as image folders do; use --images-in host", "file")
         self.split, self.path, self.offset = split, str(split.images.filename), split.images.offset
         self.file = os.open(self.path, os.O_RDONLY)
         self.readers = ThreadPoolExecutor(READERS)
