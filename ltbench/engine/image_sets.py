@@ -1,7 +1,6 @@
 """Augmented training batches and plain evaluation batches, from wherever the images lie."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -15,13 +14,25 @@ from ltbench.engine.resident import Resident
 from ltbench.engine.stores import Fed, Place, Store, free_bytes, place_of, store_of
 from ltbench.recipe import Recipe
 
-Crop = Callable[[Tensor, Tensor], Tensor]
-"""(images [B, H, W, channels] uint8, columns [rows, B] of a plan) -> [B, S, S, channels], cropped and mirrored."""
+
+class Crop(Protocol):
+    """Crops and mirrors a batch by the first ``rows`` rows of a plan."""
+
+    rows: int
+
+    def __call__(self, pixels: Tensor, columns: Tensor) -> Tensor:
+        """Images [B, H, W, channels] uint8 and columns [rows or more, B] -> [B, S, S, channels] uint8."""
 
 
 class TrainingSet(Protocol):
-    """Batches by a plan. ``eager_only`` says why a step with them cannot be captured; empty where it can."""
+    """Batches by a plan.
 
+    Attributes:
+        rows: how many of a plan's rows it reads, from the first on.
+        eager_only: why a step with its batches cannot be captured; empty where it can.
+    """
+
+    rows: int
     eager_only: str
 
     def begin(self, drawn: Tensor, batch_size: int) -> None:
@@ -41,7 +52,7 @@ class Streamed:
     """
 
     def __init__(self, store: Store, labels: Tensor, crop: Crop) -> None:
-        self.store, self.labels, self.crop = store, labels, crop
+        self.store, self.labels, self.crop, self.rows = store, labels, crop, crop.rows
         self.eager_only = "images do not lie on the device" if isinstance(store, Fed) else ""
 
     def begin(self, drawn: Tensor, batch_size: int) -> None:
@@ -55,28 +66,32 @@ class Streamed:
 
 
 class Jittered:
-    """A training set whose batches get other colours, by the rows of the plan from ``row`` on."""
+    """A training set whose batches get other colours, by the rows of the plan after those of the set itself."""
 
-    def __init__(self, images: TrainingSet, row: int) -> None:
-        self.images, self.rows = images, slice(row, row + FACTORS)
-        self.eager_only = images.eager_only
-        self.begin = images.begin
+    def __init__(self, images: TrainingSet) -> None:
+        self.images, self.rows, self.eager_only = images, images.rows + FACTORS, images.eager_only
+
+    def begin(self, drawn: Tensor, batch_size: int) -> None:
+        """See ``TrainingSet``."""
+        self.images.begin(drawn, batch_size)
 
     def batch(self, columns: Tensor) -> tuple[Tensor, Tensor]:
         """See ``TrainingSet``."""
         pixels, labels = self.images.batch(columns)
-        return jitter(pixels, columns[self.rows]), labels
+        return jitter(pixels, columns[self.images.rows : self.rows]), labels
 
 
-@dataclass(frozen=True)
 class PaddedCrop:
-    """What ``Resident`` does, for a batch whose images have just arrived."""
+    """What ``Resident`` does, for a batch whose images have just arrived: ``padding`` pixels on each side."""
 
-    padding: int
+    rows = 4
+
+    def __init__(self, padding: int) -> None:
+        self.padding = padding
 
     def __call__(self, pixels: Tensor, columns: Tensor) -> Tensor:
         """See ``Crop``."""
-        mirrored, _, top, left = columns[:4].unbind()
+        mirrored, _, top, left = columns[: self.rows].unbind()
         height, width = pixels.shape[1:3]
         pad = self.padding
         padded = F.pad(_mirror(pixels, mirrored), (0, 0, pad, pad, pad, pad))
@@ -84,16 +99,18 @@ class PaddedCrop:
         return windows[torch.arange(len(pixels), device=pixels.device), top, left]
 
 
-@dataclass(frozen=True)
 class ResizedCrop:
     """A random resized crop of ``side`` pixels, then the mirror."""
 
-    side: int
+    rows = 6
+
+    def __init__(self, side: int) -> None:
+        self.side = side
 
     def __call__(self, pixels: Tensor, columns: Tensor) -> Tensor:
         """See ``Crop``."""
         take = resized_crop.one_by_one if pixels.device.type == "cpu" else resized_crop.at_once
-        return _mirror(take(pixels, columns[2:6], self.side), columns[0])
+        return _mirror(take(pixels, columns[2 : self.rows], self.side), columns[0])
 
 
 def _mirror(pixels: Tensor, mirrored: Tensor) -> Tensor:
@@ -139,12 +156,12 @@ def training_set(split: Split, recipe: Recipe, place: Place, device: torch.devic
     labels = torch.tensor(split.labels, device=device)
     images: TrainingSet
     if recipe.resized_crop is not None:
-        images, row = Streamed(store_of(split, place, device), labels, ResizedCrop(recipe.resized_crop)), 6
+        images = Streamed(store_of(split, place, device), labels, ResizedCrop(recipe.resized_crop))
     elif place == "device":
-        images, row = Resident(split.pixels(), split.labels, device, recipe.crop_padding, recipe.flip), 4
+        images = Resident(split.pixels(), split.labels, device, recipe.crop_padding, recipe.flip)
     else:
-        images, row = Streamed(store_of(split, place, device), labels, PaddedCrop(recipe.crop_padding)), 4
-    return Jittered(images, row) if recipe.jitter else images
+        images = Streamed(store_of(split, place, device), labels, PaddedCrop(recipe.crop_padding))
+    return Jittered(images) if recipe.jitter else images
 
 
 def held_out(split: Split, recipe: Recipe, place: Place, device: torch.device) -> HeldOut:

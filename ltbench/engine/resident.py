@@ -39,6 +39,7 @@ class Resident:
         flip: whether the mirrored copy is needed.
     """
 
+    rows = 4
     eager_only = ""
 
     def __init__(
@@ -63,5 +64,5 @@ class Resident:
 
     def batch(self, plan: Tensor) -> tuple[Tensor, Tensor]:
         """Images uint8 [B, H, W, channels] and labels [B] for the columns [rows, B] of a plan."""
-        mirrored, index, top, left = plan[:4].unbind()
+        mirrored, index, top, left = plan[: self.rows].unbind()
         return self.windows[mirrored, index, top, left], self.labels[index]

@@ -78,6 +78,7 @@ def test_batches_are_the_same_from_everywhere(data: LongTailed, recipe: Recipe) 
         drawn = plan.draw(
             task.pool, Method.streams, len(data.train), 0.0, recipe.crop_padding, True, (0,), size, recipe.jitter
         )
+        assert len(drawn) == task.resident.rows
         task.resident.begin(drawn, 32)
         return [part.clone() for columns in drawn.split(32, dim=2) for part in task.resident.batch(columns.flatten(1))]
 
