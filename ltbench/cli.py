@@ -77,6 +77,10 @@ def run(
         str,
         typer.Option(metavar="N|auto", help="Runs at once on one device, 1 to 16; no GPU has run more than 1 yet."),
     ] = "1",
+    images_in: Annotated[
+        Literal["auto", "device", "host", "file"],
+        typer.Option(help="Where decoded images lie while training; auto: the first of these that has room."),
+    ] = "auto",
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the cells.")] = None,
     checkpoint_every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between checkpoints.", min=0)] = 30.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
@@ -108,7 +112,7 @@ def run(
     for why in {**plan.skipped, **plan.broken}.values():
         listen.say(f"method left out: {why}")
     store = Store(results)
-    settings = Settings(device, checkpoint_every, workers, threads, tier, _runs(runs_per_device))
+    settings = Settings(device, checkpoint_every, workers, threads, tier, _runs(runs_per_device), images_in)
     listen.say(_announcement(plan, store, settings))
     if dry_run:
         if as_json:
@@ -236,6 +240,24 @@ def data_check(
     for fact, value in facts.items():
         print(f"{fact:22}  {value}")
     print(f"{name} is whole.")
+
+
+@data_app.command("prepare")
+def data_prepare(
+    name: Annotated[str, typer.Argument(help="A data set (ltbench ls datasets), or imagefolder:PATH.")],
+    data: DataPlaces = [],  # noqa: B006
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels, as recipe.image_size.", min=4)] = None,
+) -> None:
+    """Download or decode a data set now, so that no run has to."""
+    from ltbench.data import load
+    from ltbench.data.home import data_folder
+
+    images = load(name, image_size, _pairs("--data", data))
+    splits = [split for split in (images.train, images.val, images.test) if split is not None]
+    size = sum(split.size_bytes for split in splits) / 1e9
+    print(
+        f"{name} is ready: {sum(map(len, splits))} images, {size:.2f} GB decoded; what is kept lies in {data_folder()}"
+    )
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from ltbench.cell import Cell
 from ltbench.data import LongTailed
 from ltbench.engine import plan
 from ltbench.engine.process import seeded
+from ltbench.engine.stores import Place
 from ltbench.engine.train import State, Task, Tier, stage_epochs, take_over, train_stage
 from ltbench.method import Method, Stage
 from ltbench.metrics import shot_groups, summary
@@ -76,6 +77,8 @@ def run_cell(
     checkpoint_every_s: float,
     on_epoch: Callable[[str, int, int], None],
     tier: Tier = "eager",
+    images_in: Place | Literal["auto"] = "auto",
+    processes: int = 1,
 ) -> Record:
     """Train a cell, or what of it is missing, and measure it.
 
@@ -88,6 +91,8 @@ def run_cell(
         checkpoint_every_s: seconds between checkpoints.
         on_epoch: called after each epoch with (stage, epochs done, epochs); at once for a stage that is reused.
         tier: the highest in which steps are to run.
+        images_in: where images are to lie.
+        processes: that share this machine.
 
     Returns:
         The record of the finished cell, not yet in the store.
@@ -98,7 +103,7 @@ def run_cell(
     started = time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    task = Task.of(data, cell.recipe, cell.seed, device, tier)
+    task = Task.of(data, cell.recipe, cell.seed, device, tier, images_in, processes)
     phases: list[Phase] = []
     for number, method in enumerate(methods):
         for index, stage in enumerate(method.stages()):
@@ -123,6 +128,7 @@ def run_cell(
         "reason": None,
         **measurements(data, cell.shots, own),
         "image": list(data.train.images.shape[1:]),
+        "images_in": task.images_in,
         "published": published(cell, methods[-1]),
         "parameters": sum(v.numel() for k, v in state["network"].items() if not k.endswith(("_mean", "_var"))),
         "losses": [{"stage": name, "loss": part["losses"]} for name, part in own],
@@ -198,9 +204,10 @@ def _to_cpu(state: State) -> State:
 
 def network(method: Method, task: Task, position: int) -> Network:
     """A fresh network for a method: all methods of one seed begin with the same backbone."""
-    size, channels = task.data.train.images.shape[1:3], task.data.train.images.shape[3]
+    height, length, channels = task.data.train.images.shape[1:]
     branches = [plan.key(task.seed, "backbone", *([k] if k else [])) for k in range(method.branches)]
-    backbone, width = initialised_backbone(task.recipe.backbone, channels, (size[0], size[1]), branches)
+    size = task.recipe.input_size(height, length)
+    backbone, width = initialised_backbone(task.recipe.backbone, channels, size, branches)
     heads = {}
     for name in method.heads:
         with seeded(plan.key(task.seed, "head", name, position)):

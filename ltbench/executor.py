@@ -33,6 +33,8 @@ class Settings:
         threads: of each process; None: the cores divided by the workers.
         tier: ``eager``, or on a GPU ``graph`` or ``compiled``.
         runs_per_device: runs at once in this process, on a GPU each on a stream of its own; ``auto``: as many as pay.
+        images_in: memory of the ``device``, ``host`` memory, or the packed ``file`` of an image folder; ``auto``: the
+            first of them that has room.
     """
 
     device: str = "auto"
@@ -41,6 +43,7 @@ class Settings:
     threads: int | None = None
     tier: Literal["eager", "graph", "compiled"] = "eager"
     runs_per_device: int | Literal["auto"] = 1
+    images_in: Literal["auto", "device", "host", "file"] = "auto"
 
     def resolved(self, cells: int) -> "Settings":
         """With numbers in place of None, for so many cells to train.
@@ -71,8 +74,14 @@ def execute(plan: Plan, store: Store, settings: Settings | None = None, reporter
     others go on.
 
     Raises:
-        InputError: when the device is not there or the results folder cannot be written.
+        InputError: when the device is not there, images are to lie where they cannot, or the results folder cannot be
+            written.
     """
+    if settings is not None and settings.images_in == "file":
+        for planned in plan.cells:
+            if not planned.images.train.in_file:
+                name = planned.cell.label
+                raise InputError(f"{name} lies in no packed file, as image folders do; use --images-in host", "file")
     before = store.latest()
     todo = missing(plan, before)
     resolved = (settings or Settings()).resolved(len(todo))
@@ -170,6 +179,8 @@ def _train(
             settings.checkpoint_every_s,
             functools.partial(told, planned),
             settings.tier,
+            settings.images_in,
+            settings.workers or 1,
         )
         record["cost"]["runs_together"] = claim.together
         if claim.together > 1:

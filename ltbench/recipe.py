@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from ltbench.errors import InputError, unknown
 
@@ -37,12 +37,25 @@ class Recipe(BaseModel):
     """In epoch e (from 0) of the warm-up the learning rate is lr * (e + 1) / warmup_epochs."""
     crop_padding: int = Field(4, ge=0)
     """Black pixels padded on each side before a random crop of the old size; 0: no crop."""
+    resized_crop: int | None = Field(None, ge=4)
+    """Side in pixels of a random resized crop (area 0.08 to 1 of the image, aspect ratio 3/4 to 4/3) in place of the
+    padded one, which needs ``crop_padding`` 0; evaluation takes the centre of that side. Crops are taken from images
+    that were resized to ``image_size`` before, not from the original files."""
     flip: bool = True
     """Mirror each image with probability 1/2."""
+    jitter: float = Field(0.0, ge=0, le=1)
+    """Brightness, contrast and saturation are each multiplied by a factor between 1 - jitter and 1 + jitter."""
     precision: Literal["fp32", "fp32-strict", "bf16"] = "fp32"
     """``fp32`` lets a GPU use TF32 in convolutions, as PyTorch does by default; ``bf16`` is autocast."""
     evaluate_every: int = Field(10, ge=1)
     """Epochs between evaluations; there is always one at the end."""
+
+    @field_validator("resized_crop")
+    @classmethod
+    def _one_kind_of_crop(cls, value: int | None, others: ValidationInfo) -> int | None:
+        if value is not None and others.data.get("crop_padding"):
+            raise ValueError("it takes the place of the padded crop; set crop_padding=0 with it")
+        return value
 
     @classmethod
     def of(cls, name: str) -> "Recipe":
@@ -90,10 +103,31 @@ class Recipe(BaseModel):
             changes.insert(0, f"epochs={self.epochs}")
         return f"{self.base}[{','.join(changes)}]" if changes else self.base
 
-    def identity(self) -> dict[str, Any]:
-        """What of it can change a result: all but the name."""
-        return self.model_dump(mode="json", exclude={"base"})
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """H, W of what the network sees of images of this size.
 
+        Raises:
+            InputError: when the images are smaller than the crop that evaluation takes of them.
+        """
+        side = self.resized_crop
+        if side is None:
+            return height, width
+        if side > min(height, width):
+            raise InputError(
+                f"recipe.resized_crop={side} is larger than the images of {width}x{height} pixels; "
+                f"lower it, or set recipe.image_size to {side} or more",
+                "resized_crop",
+            )
+        return side, side
+
+    def identity(self) -> dict[str, Any]:
+        """What of it can change a result: all but the name, and settings that came later where they are not used."""
+        unused = {field for field in LATER if getattr(self, field) == type(self).model_fields[field].default}
+        return self.model_dump(mode="json", exclude={"base"} | unused)
+
+
+LATER = ("resized_crop", "jitter")
+"""Settings that earlier records lack; at their defaults they change nothing, so they stay out of the identity."""
 
 FAMILIES = {"ldam": "F1"}
 """Family, as ``Figure.family`` names them, of the recipes whose results may stand beside published ones."""
@@ -110,5 +144,19 @@ RECIPES: dict[str, Recipe] = {
         crop_padding=1,
         flip=False,
         evaluate_every=10,
+    ),
+    "imagenet-lt": Recipe(  # Kang et al., ICLR 2020, stage 1; their crops are of the original files
+        base="imagenet-lt",
+        backbone="resnet50",
+        image_size=256,
+        epochs=90,
+        batch_size=512,
+        lr=0.2,
+        weight_decay=5e-4,
+        schedule="cosine",
+        warmup_epochs=0,
+        crop_padding=0,
+        resized_crop=224,
+        jitter=0.4,
     ),
 }

@@ -148,8 +148,9 @@ def make_plan(request: Request) -> Plan:
     sets = {name: load(name, suite.recipe.image_size, request.data) for name in suite.datasets}
     for images in sets.values():
         height, width, channels = images.train.images.shape[1:]
+        size = suite.recipe.input_size(height, width)
         for branches in sorted({method.branches for chain in chains for _, method in chain}):
-            initialised_backbone(suite.recipe.backbone, channels, (height, width), seeds=[0] * branches)
+            initialised_backbone(suite.recipe.backbone, channels, size, seeds=[0] * branches)
     kept = {(name, i): _counts(sets[name], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
 
     def planned(seed: int, dataset: str, imbalance: Imbalance, chain: "list[tuple[Entry, Method]]") -> Planned:
@@ -248,7 +249,7 @@ def estimate_seconds(plan: Plan, records: Mapping[str, Record]) -> float | None:
     """
 
     def kind(recipe: Mapping[str, Any], image: Sequence[int]) -> tuple[Any, ...]:
-        return recipe["backbone"], recipe["precision"], *image
+        return recipe["backbone"], recipe["precision"], recipe.get("resized_crop"), *image
 
     speeds: dict[tuple[Any, ...], list[float]] = {}
     for record in records.values():

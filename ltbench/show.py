@@ -44,6 +44,7 @@ def print_record(record: Record) -> None:
         )
         tiers = (f"{t['stage']}: {t['tier']}{' (' + t['reason'] + ')' if t['reason'] else ''}" for t in record["tiers"])
         fact("steps ran", ", ".join(tiers))
+        fact("images in", record.get("images_in", "device"))  # earlier records knew no other place
         fact("environment", ", ".join(f"{key} {value}" for key, value in record["environment"].items()))
     fact("created", record["created"])
     fact("repeat with", record["command"])

@@ -46,7 +46,7 @@ def records(results: str = "results") -> dict[str, dict]:
 def numbers(record: dict) -> dict:
     """All of a record that must not depend on when, how fast and where it was made."""
     costs = {key: record["cost"][key] for key in ("images",)}
-    left_out = ("created", "cost", "environment", "command", "suite")
+    left_out = ("created", "cost", "environment", "command", "suite", "images_in")
     return {key: value for key, value in record.items() if key not in left_out} | {"cost": costs}
 
 
@@ -273,6 +273,30 @@ def test_data_check(ltbench: Cli, picture_folder: Callable[..., Path]) -> None:
     assert "000.png cannot be read" in answer.err
 
 
+def test_data_prepare_decodes_a_folder(ltbench: Cli, picture_folder: Callable[..., Path], tmp_path: Path) -> None:
+    folder = picture_folder({"cat": 10, "dog": 6})
+    answer = ltbench("data", "prepare", f"imagefolder:{folder}", "--image-size", "4")
+    assert (answer.status, answer.err) == (0, "")
+    assert "16 images" in answer.out
+    assert str(tmp_path / "data-home") in answer.out
+    assert len(list((tmp_path / "data-home" / "folders").glob("*.images"))) == 1
+
+
+def test_a_folder_runs_with_resized_crops_from_its_file(ltbench: Cli, picture_folder: Callable[..., Path]) -> None:
+    folder = picture_folder({"cat": 12, "dog": 10}, size=(20, 16))
+    crops = ("--set", "recipe.image_size=16", "--set", "recipe.resized_crop=12", "--set", "recipe.crop_padding=0")
+    where = ("--datasets", f"imagefolder:{folder}", "--imbalance", "natural", "--seeds", "1", "--methods", "ce")
+    found = {}
+    for place in ("file", "auto"):
+        options = ("--set", "recipe.epochs=1", "--results", place, "--images-in", place, "--threads", "1")
+        answer = ltbench("run", *where, *crops, *options)
+        assert answer.status == 0, answer.err
+        (found[place],) = Store(place).latest().values()
+    assert [found[place]["images_in"] for place in found] == ["file", "device"]
+    assert numbers(found["file"]) == numbers(found["auto"])
+    assert "images in" in ltbench("show", found["file"]["id"], "--results", "file").out
+
+
 def test_any_image_folder_runs(ltbench: Cli, picture_folder: Callable[..., Path]) -> None:
     folder = picture_folder({"cat": 30, "dog": 20, "emu": 10}, mode="L", size=(12, 9))
     common = ("--seeds", "1", "--methods", "ce", "--set", "recipe.epochs=1")
@@ -339,6 +363,8 @@ WRONG = {
     "methods folder": (["--methods-dir", "nowhere"], "methods folder nowhere does not exist"),
     "holdout": (["--set", "holdout=120"], "holdout of 120 images a class"),
     "results": (["--results", "/proc/results"], "results folder /proc/results cannot be written"),
+    "no file": (["--images-in", "file"], "digits lies in no packed file, as image folders do; use --images-in host"),
+    "no imagenet": (["--suite", "imagenet-lt"], "--data imagenet-lt=imagefolder:PATH"),
     "no folder": (["--datasets", "imagefolder:nowhere"], "image folder nowhere does not exist"),
     "variant": (["--methods", "focal(gamma)"], "method entry 'focal(gamma)' is not understood; write NAME"),
     "variant's value": (["--methods", "focal(gama=2)"], "unknown hyper-parameter of focal 'gama'; did you mean"),

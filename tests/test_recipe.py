@@ -55,9 +55,24 @@ def test_the_label_says_what_differs() -> None:
     assert Recipe().changed({"epochs": 5}).identity() != Recipe().identity()
 
 
+def test_settings_that_came_later_are_in_the_identity_only_where_they_are_used() -> None:
+    assert not {"resized_crop", "jitter"} & set(Recipe().identity())
+    assert Recipe().changed({"jitter": 0.4}).identity() == Recipe().identity() | {"jitter": 0.4}
+    assert RECIPES["imagenet-lt"].identity()["resized_crop"] == 224
+
+
+def test_the_network_sees_the_crop() -> None:
+    assert Recipe().input_size(32, 48) == (32, 48)
+    assert RECIPES["imagenet-lt"].input_size(256, 256) == (224, 224)
+    with pytest.raises(InputError, match=r"recipe\.resized_crop=224 is larger than the images of 96x64 pixels"):
+        RECIPES["imagenet-lt"].input_size(64, 96)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"resized_crop": 32}, r"recipe\.resized_crop=32: .*set crop_padding=0"),
+        ({"jitter": 2}, r"recipe\.jitter=2"),
         ({"epoch": 5}, r"unknown recipe setting 'epoch'; did you mean 'epochs'"),
         ({"epochs": 0}, r"recipe\.epochs=0"),
         ({"lr": -1}, r"recipe\.lr=-1"),

@@ -1,6 +1,8 @@
-"""Images in memory: what a source delivers and what a training run takes."""
+"""Images in memory or mapped from a file: what a source delivers and what a training run takes."""
 
 import hashlib
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,20 +11,55 @@ from numpy.typing import NDArray
 
 from ltbench.data.longtail import Imbalance, class_counts, hold_out, select
 
+CHUNK_BYTES = 1 << 26
+MOST_SQUARES = 65_536
+"""So many squares of a uint8 can be summed in a uint32."""
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images [N, H, W, channels] uint8 (1 or 3 channels) and their labels [N] int64."""
+    """Labelled images.
+
+    Attributes:
+        images: [N, H, W, channels] uint8, 1 or 3 channels; or a memory map of a file of M images.
+        labels: [N] int64.
+        rows: [N] int64, which images of the memory map are meant; None: all of ``images``, in their order.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def size_bytes(self) -> int:
+        """What its decoded images take in memory."""
+        return len(self) * math.prod(self.images.shape[1:])
+
+    @property
+    def in_file(self) -> bool:
+        """Whether its images are a memory map."""
+        return isinstance(self.images, np.memmap)
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Its images [N, H, W, channels]."""
+        return self.images if self.rows is None else self.images[self.rows]
+
     def take(self, indices: NDArray[np.int64]) -> "Split":
-        """The images at ``indices``."""
+        """The images at ``indices``; of a memory map no pixel is read."""
+        if self.in_file:
+            rows = indices if self.rows is None else self.rows[indices]
+            return Split(self.images, self.labels[indices], rows)
         return Split(np.ascontiguousarray(self.images[indices]), self.labels[indices])
+
+    def chunks(self) -> Iterator[NDArray[np.uint8]]:
+        """Its images in order, [n, H, W, channels] a time with some tens of MB."""
+        step = min(MOST_SQUARES, max(1, CHUNK_BYTES * len(self) // self.size_bytes))
+        for start in range(0, len(self), step):
+            part = slice(start, start + step)
+            yield self.images[part] if self.rows is None else self.images[self.rows[part]]
 
     def counts(self, classes: int) -> list[int]:
         """Images of each class, in label order."""
@@ -39,6 +76,7 @@ class ImageSet:
         train, val, test: its splits; ``val`` is None where the data set defines none.
         found: in words, where the images came from.
         mean, std: per-channel normalisation that the literature uses, in [0, 1]; None: computed from the training set.
+        known_fingerprint: the fingerprint where the source has it already, so that no pixel need be read for it.
     """
 
     name: str
@@ -49,15 +87,19 @@ class ImageSet:
     found: str = ""
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    known_fingerprint: str | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """Hash of all pixels and labels: two versions of a data set never share a result."""
+        if self.known_fingerprint is not None:
+            return self.known_fingerprint
         digest = hashlib.sha256()
         for split in (self.train, self.val, self.test):
             if split is not None:
-                digest.update(repr(split.images.shape).encode())
-                digest.update(np.ascontiguousarray(split.images).data)
+                digest.update(repr((len(split), *split.images.shape[1:])).encode())
+                for images in split.chunks():
+                    digest.update(np.ascontiguousarray(images).data)
                 digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
         return digest.hexdigest()[:16]
 
@@ -99,7 +141,21 @@ def cut(images: ImageSet, imbalance: Imbalance, subset_seed: int = 0, holdout: i
     train = pool.take(select(pool.labels, counts, subset_seed)) if imbalance.profile != "natural" else pool
     mean, std = images.mean, images.std
     if mean is None or std is None:
-        pixels = train.images.reshape(-1, train.images.shape[-1])
-        mean = tuple(float(m) / 255 for m in pixels.mean(axis=0, dtype=np.float64))
-        std = tuple(max(float(s) / 255, 1e-3) for s in pixels.std(axis=0, dtype=np.float64))
+        mean, std = mean_and_std(train)
     return LongTailed(train, val, images.test, tuple(counts), mean, std)
+
+
+def mean_and_std(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, in [0, 1]: one pass over the pixels, summed in whole numbers."""
+    channels = split.images.shape[-1]
+    sums, squares = [0] * channels, [0] * channels
+    for images in split.chunks():
+        flat = images.reshape(len(images), -1)
+        places = flat.sum(axis=0, dtype=np.uint32), np.square(flat, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
+        by_channel = [place.reshape(-1, channels).sum(axis=0, dtype=np.int64) for place in places]
+        sums = [old + int(new) for old, new in zip(sums, by_channel[0], strict=True)]
+        squares = [old + int(new) for old, new in zip(squares, by_channel[1], strict=True)]
+    n = split.size_bytes // channels
+    mean = tuple(s / n / 255 for s in sums)
+    std = tuple(max(math.sqrt((n * q - s * s) / n**2) / 255, 1e-3) for s, q in zip(sums, squares, strict=True))
+    return mean, std

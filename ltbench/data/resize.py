@@ -30,4 +30,4 @@ def resized(images: ImageSet, side: int | None) -> ImageSet:
         return Split(pixels[..., None] if grey else pixels, split.labels)
 
     val = resize(images.val) if images.val is not None else None
-    return replace(images, train=resize(images.train), val=val, test=resize(images.test))
+    return replace(images, train=resize(images.train), val=val, test=resize(images.test), known_fingerprint=None)

@@ -1,7 +1,7 @@
 """Data sets by name: where each is looked for, and how it is read.
 
-A data set is written ``digits``, ``fashion-mnist``, ``cifar10``, ``cifar100`` or ``imagefolder:PATH``. ``--data
-NAME=PATH`` and ``--data NAME=imagefolder:PATH`` say where the images of NAME lie.
+A data set is written ``digits``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``imagenet-lt`` or
+``imagefolder:PATH``. ``--data NAME=PATH`` and ``--data NAME=imagefolder:PATH`` say where the images of NAME lie.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,11 +23,20 @@ class Source:
     read: Callable[[Path | None], ImageSet]
 
 
+def _not_distributed(given: Path | None) -> ImageSet:
+    raise InputError(
+        "imagenet-lt cannot be downloaded; put the images of its published lists into PATH/{train,val,test}/CLASS/ "
+        "and add --data imagenet-lt=imagefolder:PATH",
+        "imagenet-lt",
+    )
+
+
 SOURCES: dict[str, Source] = {
     "digits": Source("8x8 grey hand-written digits, 10 classes; comes with scikit-learn", archives.digits),
     "fashion-mnist": Source("28x28 grey clothes, 10 classes x 6,000", archives.fashion_mnist),
     "cifar10": Source("32x32 colour, 10 classes x 5,000", archives.cifar10),
     "cifar100": Source("32x32 colour, 100 classes x 500", archives.cifar100),
+    "imagenet-lt": Source("1,000 classes x 5 to 1,280; only from an image folder of your own", _not_distributed),
 }
 FOLDER = "imagefolder:"
 

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ltbench.engine import jitter as colour
+from ltbench.engine import resized_crop
 from ltbench.samplers import Again, Pool, Stream
 
 
@@ -34,6 +36,8 @@ def draw(
     crop_padding: int,
     flip: bool,
     where: tuple[object, ...],
+    resized: tuple[int, int] | None = None,
+    jitter: float = 0.0,
 ) -> Tensor:
     """The plan of one epoch.
 
@@ -44,11 +48,15 @@ def draw(
         progress: epochs done / epochs of the stage.
         crop_padding, flip: the augmentation.
         where: seed, stage and epoch, which key the generators.
+        resized: H, W of the images where random-resized crops are taken of them; None: padded crops.
+        jitter: strength of the colour jitter.
 
     Returns:
-        int64 [4, S, draws]: for each image whether it is mirrored, its index, and its crop's top and left.
+        int64 [rows, S, draws]: for each image whether it is mirrored, its index, and its crop's top and left; then,
+        where they are used, the height and width of a resized crop and the factors of the jitter.
     """
-    plan = np.zeros((4, len(streams), draws), np.int64)
+    colours = slice(6, 6 + colour.FACTORS) if resized else slice(4, 4 + colour.FACTORS)
+    plan = np.zeros((colours.stop if jitter else colours.start, len(streams), draws), np.int64)
     for s, (name, sampler) in enumerate(streams.items()):
         if isinstance(sampler, Again):
             plan[1, s] = plan[1, list(streams).index(sampler.stream)]
@@ -58,7 +66,11 @@ def draw(
         if flip:
             plan[0, s] = random.integers(2, size=draws)
         if crop_padding:
-            plan[2:, s] = random.integers(2 * crop_padding + 1, size=(2, draws))
+            plan[2:4, s] = random.integers(2 * crop_padding + 1, size=(2, draws))
+        if resized:
+            plan[2:6, s] = resized_crop.draw(draws, *resized, random)
+        if jitter:
+            plan[colours, s] = colour.draw(draws, jitter, random)
     return torch.from_numpy(plan)
 
 

@@ -39,6 +39,9 @@ class Resident:
         flip: whether the mirrored copy is needed.
     """
 
+    rows = 4
+    eager_only = ""
+
     def __init__(
         self,
         images: NDArray[np.uint8],
@@ -56,7 +59,10 @@ class Resident:
         self.windows = windows.permute(0, 1, 2, 3, 5, 6, 4)
         self.labels = torch.tensor(labels, device=device)
 
+    def begin(self, drawn: Tensor, batch_size: int) -> None:
+        """Nothing to prepare for an epoch."""
+
     def batch(self, plan: Tensor) -> tuple[Tensor, Tensor]:
-        """Images uint8 [B, H, W, channels] and labels [B] for the columns [4 or more, B] of a plan."""
-        mirrored, index, top, left = plan[:4].unbind()
+        """Images uint8 [B, H, W, channels] and labels [B] for the columns [rows, B] of a plan."""
+        mirrored, index, top, left = plan[: self.rows].unbind()
         return self.windows[mirrored, index, top, left], self.labels[index]

@@ -51,6 +51,7 @@ class Static:
         shape: of the plan: rows, streams, draws.
         batch_size: B.
         device: where it all lies.
+        rows: of the plan.
     """
 
     def __init__(self, step: Step, shape: Sequence[int], batch_size: int, device: torch.device) -> None:

@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ltbench.data.images import LongTailed, Split
+from ltbench.data.images import LongTailed
 from ltbench.engine import plan
+from ltbench.engine.image_sets import HeldOut, TrainingSet, held_out, place_for, training_set
 from ltbench.engine.process import Draws, numerics
-from ltbench.engine.resident import Normaliser, Resident
+from ltbench.engine.resident import Normaliser
 from ltbench.engine.step import Eager, Epochs, Static, Step
+from ltbench.engine.stores import Place
 from ltbench.errors import InputError
 from ltbench.method import Batch, Clock, Method, Stage
 from ltbench.metrics import per_image, scores
@@ -49,38 +51,56 @@ class Checkpoint(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What all stages of one cell share: the data on the device, the recipe, the seed."""
+    """What all stages of one cell share: the data, the recipe, the seed."""
 
     data: LongTailed
     recipe: Recipe
     seed: int
     device: torch.device
-    resident: Resident
+    resident: TrainingSet
     pool: Pool
     normalise: Normaliser
-    held_out: dict[str, tuple[Tensor, Tensor]]
-    """Images uint8 [N, H, W, channels] and labels [N] of ``test`` and, where there is one, ``val``."""
+    held_out: dict[str, HeldOut]
+    """``test`` and, where there is one, ``val``."""
     tier: Tier = "eager"
+    images_in: Place = "device"
 
     @classmethod
-    def of(cls, data: LongTailed, recipe: Recipe, seed: int, device: torch.device, tier: Tier = "eager") -> "Task":
-        """Upload the data."""
+    def of(
+        cls,
+        data: LongTailed,
+        recipe: Recipe,
+        seed: int,
+        device: torch.device,
+        tier: Tier = "eager",
+        images_in: Place | Literal["auto"] = "auto",
+        processes: int = 1,
+    ) -> "Task":
+        """Put the data where ``images_in`` says, or the size rule where it is ``auto``.
 
-        def upload(split: Split) -> tuple[Tensor, Tensor]:
-            return torch.tensor(split.images, device=device), torch.tensor(split.labels, device=device)
-
-        held_out = {"val": data.val, "test": data.test}
+        Raises:
+            InputError: when images are wanted from a file and lie in none.
+        """
+        place = place_for(data, recipe, device, processes) if images_in == "auto" else images_in
+        splits = {"val": data.val, "test": data.test}
         return cls(
             data,
             recipe,
             seed,
             device,
-            Resident(data.train.images, data.train.labels, device, recipe.crop_padding, recipe.flip),
+            training_set(data.train, recipe, place, device),
             Pool.of(data.train.labels, len(data.counts)),
             Normaliser(data.mean, data.std, device),
-            {name: upload(split) for name, split in held_out.items() if split is not None},
+            {name: held_out(split, recipe, place, device) for name, split in splits.items() if split is not None},
             tier,
+            place,
         )
+
+    @property
+    def resized(self) -> tuple[int, int] | None:
+        """H, W of the images where random-resized crops are taken of them."""
+        height, width = self.data.train.images.shape[1:3]
+        return (height, width) if self.recipe.resized_crop else None
 
     def autocast(self) -> torch.autocast:
         """The context of every forward pass. Its cache is off: it is the process's, and any thread may clear it."""
@@ -153,8 +173,17 @@ def train_stage(
             for group in optimiser.param_groups:
                 group["lr"].fill_(group["factor"] * learning_rate(recipe, stage, epoch, epochs))
             drawn = plan.draw(
-                task.pool, streams, len(task.data.train), epoch / epochs, recipe.crop_padding, recipe.flip, where
+                task.pool,
+                streams,
+                len(task.data.train),
+                epoch / epochs,
+                recipe.crop_padding,
+                recipe.flip,
+                where,
+                task.resized,
+                recipe.jitter,
             )
+            task.resident.begin(drawn, recipe.batch_size)
             drawn = plan.with_noise(drawn, method.noise, where).to(device)
             net.train()
             if stage.batch_norm == "eval":
@@ -196,7 +225,7 @@ def step_of(
 
     def step(columns: Tensor) -> Tensor:
         pixels, labels = task.resident.batch(columns)
-        noise = plan.noise_of(columns[4:], len(streams))
+        noise = plan.noise_of(columns[task.resident.rows :], len(streams))
         with task.autocast():
             loss = loss_of(net, Batch(task.normalise(pixels), labels, streams, noise), clock)
         optimiser.zero_grad(set_to_none=True)
@@ -219,7 +248,7 @@ def epochs_of(
         step: one training step.
         tier: the highest that is wanted.
         method: may say why it cannot be captured.
-        task: the data.
+        task: the data, which may say so too.
         drawn: a plan to warm up with, on the device.
         state: every tensor that a step changes.
 
@@ -229,8 +258,8 @@ def epochs_of(
     eager = Eager(step, task.recipe.batch_size)
     if tier == "eager":
         return eager, "eager", ""
-    if method.eager_only:
-        return eager, "eager", method.eager_only
+    if reason := method.eager_only or task.resident.eager_only:
+        return eager, "eager", reason
     static = Static(step, drawn.shape, task.recipe.batch_size, task.device)
     try:
         static.capture(drawn, state)
@@ -272,11 +301,10 @@ def evaluate(net: Network, method: Method, task: Task, state: State) -> None:
     started = time.perf_counter()
     net.eval()
     entry: dict[str, Any] = {"epoch": state["epoch"]}
-    for name, (images, labels) in task.held_out.items():
+    for name, images in task.held_out.items():
         chunks, rows = [], []
         with torch.inference_mode():
-            batches = zip(torch.split(images, EVALUATION_BATCH), torch.split(labels, EVALUATION_BATCH), strict=True)
-            for pixels, targets in batches:
+            for pixels, targets in images.batches(EVALUATION_BATCH):
                 with task.autocast():
                     logits = method.predict(net, task.normalise(pixels))
                 chunks.append(logits.half())
@@ -284,7 +312,7 @@ def evaluate(net: Network, method: Method, task: Task, state: State) -> None:
         seen = torch.cat(rows, dim=1).cpu().numpy()
         if not np.isfinite(seen).all():
             raise TrainingFailed(f"the logits of split '{name}' are not finite after epoch {state['epoch']}")
-        entry[name] = scores(seen, labels.cpu().numpy(), len(task.data.counts))
+        entry[name] = scores(seen, images.labels.cpu().numpy(), len(task.data.counts))
         state["logits"][name] = torch.cat(chunks).cpu()
     state["evaluations"].append(entry)
     state["evaluation_seconds"] += time.perf_counter() - started
@@ -298,18 +326,17 @@ def features(net: Network, task: Task, split: str) -> tuple[Tensor, Tensor]:
     """
     net.eval()
     if split == "train":
-        chunks = torch.arange(len(task.data.train), device=task.device).split(EVALUATION_BATCH)
-        pad = task.recipe.crop_padding
-        at = (torch.stack([torch.zeros_like(x), x, torch.full_like(x, pad), torch.full_like(x, pad)]) for x in chunks)
-        batches = [task.resident.batch(columns) for columns in at]
-    elif "val" in task.held_out:
-        images, labels = (x.split(EVALUATION_BATCH) for x in task.held_out["val"])
-        batches = list(zip(images, labels, strict=True))
+        images = held_out(task.data.train, task.recipe, task.images_in, task.device)
+    elif split == "val" and "val" in task.held_out:
+        images = task.held_out["val"]
     else:
         raise InputError("it needs validation images; set some aside with --set holdout=N (images a class)")
+    found, labels = [], []
     with torch.inference_mode(), task.autocast():
-        found = [net.features(task.normalise(pixels)).float() for pixels, _ in batches]
-    return torch.cat(found), torch.cat([labels for _, labels in batches])
+        for pixels, targets in images.batches(EVALUATION_BATCH):
+            found.append(net.features(task.normalise(pixels)).float())
+            labels.append(targets)
+    return torch.cat(found), torch.cat(labels)
 
 
 def stage_epochs(stage: Stage, recipe: Recipe) -> int:
