@@ -56,14 +56,15 @@ def numbers(record: dict) -> dict:
 def test_run_then_run_again(ltbench: Cli) -> None:
     answer = ltbench("run", *FAST)
     assert answer.status == 0
-    assert "6 cells under recipe digits[epochs=2], 0 done, 6 to do" in answer.err
-    assert "[6/6] digits / 20 / ldam_drw / seed 0" in answer.err
+    assert "15 cells under recipe digits[epochs=2], 0 done, 15 to do" in answer.err
+    assert "5 of their 20 stages are shared, not trained again" in answer.err
+    assert "[15/15] digits / 20 / tau_norm / seed 0" in answer.err
     for name in ("ce", "class_balanced_sampling", "focal", "ldam_drw", "crt", "aux_random", "★", "†"):
         assert name in answer.out
     before = {path: path.stat().st_mtime_ns for path in Path("results").rglob("*.*")}
     again = ltbench("run", *FAST)
     assert again.status == 0
-    assert "6 done, 0 to do" in again.err
+    assert "15 done, 0 to do" in again.err
     assert again.out == answer.out
     assert {path: path.stat().st_mtime_ns for path in Path("results").rglob("*.*")} == before
 
@@ -109,11 +110,11 @@ def test_a_method_of_twenty_lines_stands_in_the_table(ltbench: Cli) -> None:
 
 
 def test_variants_of_a_method_stand_side_by_side(ltbench: Cli) -> None:
-    asked = "focal, focal(gamma=2), focal(gamma=1.0), aux_random(weight=0.5, samplers=swapped)"
+    asked = "focal, focal(gamma=2), focal(gamma=1.0), aux_random(samplers=swapped, weight=0.5)"
     answer = ltbench("run", *FAST, "--methods", asked)
     assert answer.status == 0
     rows = json.loads(ltbench("leaderboard", "--format", "json").out)
-    variants = {"focal", "focal(gamma=2.0)", "aux_random(weight=0.5, samplers=swapped)"}
+    variants = {"focal", "focal(gamma=2.0)", "aux_random(samplers=swapped, weight=0.5)"}
     assert {row["method"] for row in rows} == variants  # focal(gamma=1.0) is focal
     for record in records().values():
         words = shlex.split(record["command"])
@@ -235,7 +236,7 @@ def test_without_validation_the_val_protocol_says_so(ltbench: Cli, some_results:
 def test_dry_run_and_shards_write_nothing_and_cover_everything(ltbench: Cli) -> None:
     whole = json.loads(ltbench("run", "--dry-run", "--json").out)
     parts = [json.loads(ltbench("run", "--dry-run", "--json", "--shard", f"{i}/4").out) for i in (1, 2, 3, 4)]
-    assert len(whole) == 36
+    assert len(whole) == 90
     assert sorted(cell["id"] for part in parts for cell in part) == sorted(cell["id"] for cell in whole)
     assert not Path("results").exists()
 

@@ -23,7 +23,8 @@ from tests.conftest import FAST, Answer
 from tests.test_cli import MINE, numbers
 
 Cli = Callable[..., Answer]
-CELLS = ("--imbalance", "20,10", "--seeds", "1", "--set", "recipe.epochs=3", "--threads", "1")
+ASKED = "ce,class_balanced_sampling,focal,ldam_drw,crt,aux_random,dropping,dropping2,failing"
+CELLS = ("--methods", ASKED, "--imbalance", "20,10", "--seeds", "1", "--set", "recipe.epochs=3", "--threads", "1")
 DROPPING = MINE.replace("class Mine", "class Dropping").replace(
     "net(batch.images) / self.temperature", "F.dropout(net(batch.images), 0.5)"
 )
