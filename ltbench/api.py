@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -26,6 +26,9 @@ def run(
     results: Path | str = "results",
     device: str = "auto",
     workers: int = 1,
+    runs_per_device: int | Literal["auto"] = 1,
+    tier: Literal["eager", "graph", "compiled"] = "eager",
+    images_in: Literal["auto", "device", "host", "file"] = "auto",
 ) -> pd.DataFrame:
     """Run what is missing of a suite, as ``ltbench run`` does.
 
@@ -41,6 +44,9 @@ def run(
         results: the results folder.
         device: ``auto``, ``cpu``, ``cuda``.
         workers: processes. With more than one, a script needs the usual ``if __name__ == "__main__":``.
+        runs_per_device: runs at once in this process.
+        tier: how steps run on a GPU.
+        images_in: where decoded images lie while training.
 
     Returns:
         One row a cell, finished or failed (see ``load_results``). ``ltbench.leaderboard`` makes the table of it.
@@ -62,5 +68,6 @@ def run(
     if plan.broken:
         raise InputError("; ".join(plan.broken.values()))
     store = Store(results)
-    execute(plan, store, Settings(device, workers=workers))
+    settings = Settings(device, workers=workers, tier=tier, runs_per_device=runs_per_device, images_in=images_in)
+    execute(plan, store, settings)
     return load_results(results, cells={planned.cell.id for planned in plan.cells})

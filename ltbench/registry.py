@@ -63,7 +63,7 @@ class Registry(Mapping[str, Entry]):
         return len(self._entries)
 
     def match(self, patterns: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """The names that fit any of ``patterns`` (``*`` and ``?``), and those asked for by name that are broken.
+        """The names that fit any of ``patterns`` (``*``, ``?``, ``all``), and those asked for by name that are broken.
 
         Raises:
             InputError: for a pattern that fits nothing.
@@ -71,7 +71,7 @@ class Registry(Mapping[str, Entry]):
         names: dict[str, None] = {}
         broken: dict[str, str] = {}
         for pattern in patterns:
-            fitting = fnmatch.filter(self, pattern)
+            fitting = fnmatch.filter(self, "*" if pattern == "all" else pattern)
             if not fitting and pattern in self.broken:
                 broken[pattern] = self.broken[pattern]
             elif not fitting:
