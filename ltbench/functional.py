@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench.errors import InputError
+
 
 def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
     """Class weights (1 - beta) / (1 - beta ** n_j), scaled to sum to C.
@@ -108,7 +110,16 @@ def mixed_cross_entropy(logits: Tensor, labels: Tensor, share: Tensor) -> Tensor
 
 
 def quarter_turned(images: Tensor) -> Tensor:
-    """Image i turned by i mod 4 quarters. images: [B, channels, H, H] -> the same shape."""
+    """Image i turned by i mod 4 quarters. images: [B, channels, H, H] -> the same shape.
+
+    Raises:
+        InputError: for images that are not square.
+    """
+    if images.shape[2] != images.shape[3]:
+        raise InputError(
+            f"images of {images.shape[2]}x{images.shape[3]} pixels cannot be turned by quarters; make them square with "
+            "--set recipe.image_size=PIXELS"
+        )
     copies = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
     place = torch.arange(len(images), device=images.device)
     return copies[place % 4, place]

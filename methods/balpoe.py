@@ -2,7 +2,7 @@
 
 Sanchez Aimar, Jonnarth, Felsberg, Kuhlmann: Balanced Product of Calibrated Experts for Long-Tailed Recognition, CVPR
 2023, arXiv 2206.05260: expert k is trained with CE(z + tau_k log pi), tau in {0, 1, 2}, whose mean is that of the
-balanced test; mixup calibrates. The mean logits, a product of experts, predict.
+balanced test; mixup calibrates. The loss is the mean over experts; the mean logits, a product of experts, predict.
 Deviation: linear heads; no narrower last stage; one mixup share a batch.
 """
 
@@ -39,7 +39,7 @@ class BalPoe(Method):
         share = batch.noise[0, 0]
         logits = net.experts(mixed(batch.images, share)).float() + self.shifts
         losses = [mixed_cross_entropy(z, batch.labels, share) for z in logits]
-        return torch.stack(losses).sum()
+        return torch.stack(losses).mean()
 
     def predict(self, net: Network, images: Tensor) -> Tensor:
         return net.experts(images).mean(0)

@@ -3,8 +3,8 @@
 Zhou, Cui, Wei, Chen: BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed Visual Recognition, CVPR
 2020, arXiv 1912.02413, equations 1 to 4. One branch sees ordinary batches, the other reversed ones (p_j ~ 1 / n_j); a
 classifier on [a f_c ; (1 - a) f_r], doubled, with a = 1 - progress ** exponent; loss a CE(y_c) + (1 - a) CE(y_r). At
-test a = 1/2. Deviation: each branch has a whole last stage of its own (the paper: its last block), the recipe's
-schedule (paper: steps at 120 and 160).
+test a = 1/2. Deviation: each branch has a whole last stage of its own (the paper: its last block), both batches pass
+the shared layers together (and so their batch norm), the recipe's schedule (paper: steps at 120 and 160).
 """
 
 import torch

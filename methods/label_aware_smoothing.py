@@ -27,4 +27,4 @@ class LabelAwareSmoothing(Method):
         self.smoothing = label_aware_smoothing(counts, self.head, self.tail).float()
 
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
-        return smoothed_cross_entropy(net(batch.images), batch.labels, self.smoothing)
+        return smoothed_cross_entropy(net(batch.images).float(), batch.labels, self.smoothing)

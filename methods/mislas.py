@@ -41,4 +41,4 @@ class Mislas(Decoupled):
         self.smoothing = label_aware_smoothing(counts, self.smooth_head, self.smooth_tail).float()
 
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
-        return smoothed_cross_entropy(net(batch.images), batch.labels, self.smoothing)
+        return smoothed_cross_entropy(net(batch.images).float(), batch.labels, self.smoothing)

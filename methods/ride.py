@@ -5,7 +5,7 @@ Wang, Lian, Miao, Liu, Yu: Long-tailed Recognition by Routing Diverse Distributi
 diversity * T ** 2 * KL(mean || expert) at a temperature of its own for every class, diversity < 0. Their mean logits
 predict.
 Deviation: no narrower last stage, no distillation. From the code: class temperatures factor * n_j / mean(n) + 1 -
-factor, and these and the class weights only late.
+factor, divided by the largest; these and the class weights only late.
 """
 
 import torch
@@ -41,7 +41,8 @@ class Ride(Method):
     def setup(self, counts: Tensor) -> None:
         self.margins = ldam_margins(counts, self.max_margin).float()
         self.weights = effective_number_weights(counts, 0.9999).float()
-        self.temperatures = (self.factor * counts / counts.mean() + 1 - self.factor).float()
+        temperatures = self.factor * counts / counts.mean() + 1 - self.factor
+        self.temperatures = (temperatures / temperatures.max()).float()
 
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
         late, ones = clock.progress >= self.defer_at, torch.ones_like(self.weights)

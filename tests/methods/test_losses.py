@@ -1,0 +1,279 @@
+"""Every loss of one head against its formula in plain loops, in value and gradient."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench.functional import (
+    effective_number_weights,
+    focal_loss,
+    label_aware_smoothing,
+    ldam_margins,
+    smoothed_cross_entropy,
+    subtract_margin,
+)
+from tests.methods.given import (
+    COUNTS,
+    LABELS,
+    Answers,
+    assert_same,
+    clock,
+    effective_number,
+    formula,
+    labelled,
+    log_softmax,
+    mean,
+    method_of,
+    random,
+)
+
+Slow = Callable[[Tensor, list[int], float], Tensor]
+"""(logits [B, C], class sizes, progress) -> the loss of the twelve labels."""
+
+
+def cross_entropy(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    return mean([-log_softmax(row, y) for row, y in zip(z, LABELS, strict=True)])
+
+
+def weighted(z: Tensor, weights: list[float]) -> Tensor:
+    """The weighted mean: it divides by the weights of the batch."""
+    return mean([-log_softmax(row, y) for row, y in zip(z, LABELS, strict=True)], [weights[y] for y in LABELS])
+
+
+def inverse_frequency(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    total = sum(1 / n for n in counts)
+    return weighted(z, [len(counts) / n / total for n in counts])
+
+
+def class_balanced(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    return weighted(z, effective_number(counts))
+
+
+def deferred(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    return weighted(z, effective_number(counts) if progress >= 0.8 else [1.0] * len(counts))
+
+
+def focal(z: Tensor, counts: list[int], progress: float, gamma: float = 1.0) -> Tensor:
+    log_p = [log_softmax(row, y) for row, y in zip(z, LABELS, strict=True)]
+    return mean([-((1 - torch.exp(v)) ** gamma) * v for v in log_p])
+
+
+def class_balanced_focal(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    weights, log_p = effective_number(counts), [log_softmax(row, y) for row, y in zip(z, LABELS, strict=True)]
+    return mean([-weights[y] * (1 - torch.exp(v)) * v for v, y in zip(log_p, LABELS, strict=True)])
+
+
+def margins(counts: list[int]) -> list[float]:
+    largest = max(n**-0.25 for n in counts)
+    return [0.5 * n**-0.25 / largest for n in counts]
+
+
+def with_margin(z: Tensor, counts: list[int]) -> Tensor:
+    rows = []
+    for row, y in zip(z, LABELS, strict=True):
+        rows.append(torch.stack([30 * (c - margins(counts)[y] if j == y else c) for j, c in enumerate(row)]))
+    return torch.stack(rows)
+
+
+def ldam(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    return cross_entropy(with_margin(z, counts), counts, progress)
+
+
+def ldam_drw(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    return deferred(with_margin(z, counts), counts, progress)
+
+
+def balanced_softmax(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    losses = []
+    for row, y in zip(z, LABELS, strict=True):
+        total = sum((n * torch.exp(v) for n, v in zip(counts, row, strict=True)), torch.zeros((), dtype=z.dtype))
+        losses.append(-torch.log(counts[y] * torch.exp(row[y]) / total))
+    return mean(losses)
+
+
+def logit_adjustment(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    priors = [n / sum(counts) for n in counts]
+    rows = [torch.stack([v + math.log(p) for v, p in zip(row, priors, strict=True)]) for row in z]
+    return cross_entropy(torch.stack(rows), counts, progress)
+
+
+def cdt(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    factors = [(n / max(counts)) ** 0.2 for n in counts]
+    rows = [torch.stack([v * f for v, f in zip(row, factors, strict=True)]) for row in z]
+    return cross_entropy(torch.stack(rows), counts, progress)
+
+
+def to_targets(z: Tensor, targets: Callable[[int], list[float]]) -> Tensor:
+    """Cross-entropy to the distribution ``targets(y)``."""
+    losses = []
+    for row, y in zip(z, LABELS, strict=True):
+        losses.append(-mean([log_softmax(row, j) for j in range(len(row))], targets(y)))
+    return mean(losses)
+
+
+def label_smoothing(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    c = len(counts)
+    return to_targets(z, lambda y: [0.9 + 0.1 / c if j == y else 0.1 / c for j in range(c)])
+
+
+def label_aware(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    c, low, high = len(counts), min(counts), max(counts)
+
+    def targets(y: int) -> list[float]:
+        t = (counts[y] - low) / (high - low) if high > low else 1.0
+        e = 0.1 + (0.4 - 0.1) * math.sin(math.pi * t / 2)
+        return [1 - e if j == y else e / (c - 1) for j in range(c)]
+
+    return to_targets(z, targets)
+
+
+SLOW: dict[str, Slow] = {
+    **dict.fromkeys(("ce", "ce_drs", "class_balanced_sampling", "square_root_sampling"), cross_entropy),
+    **dict.fromkeys(("progressive_sampling", "crt", "crt_mixup", "lws", "lws_mixup"), cross_entropy),
+    "weighted_ce": inverse_frequency,
+    "cb_ce": class_balanced,
+    "weight_balancing": class_balanced,
+    "ce_drw": deferred,
+    "focal": focal,
+    "cb_focal": class_balanced_focal,
+    "ldam": ldam,
+    "ldam_drw": ldam_drw,
+    "balanced_softmax": balanced_softmax,
+    "logit_adjustment": logit_adjustment,
+    "cdt": cdt,
+    "label_smoothing": label_smoothing,
+    "label_aware_smoothing": label_aware,
+    "mislas": label_aware,
+}
+COSINE = ("ldam", "ldam_drw")
+
+
+@pytest.mark.parametrize("counts", COUNTS, ids=str)
+@pytest.mark.parametrize("name", SLOW)
+def test_the_loss_is_the_formula_of_its_paper(name: str, counts: list[int]) -> None:
+    """In fp32 and, given the same logits, in bf16: both to 1e-5; bf16 gradients have 8 bits, so to 2 ** -8."""
+    method = method_of(name, counts)
+    for precision, of_gradient in ((torch.float32, 2e-5), (torch.bfloat16, 2**-8)):
+        given = random(12, 3) if name not in COSINE else random(12, 3).tanh()
+        logits = given.to(precision).requires_grad_()
+        for progress in (0.0, 0.79, 0.8):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+                loss = method.loss(Answers(logits), labelled(), clock(progress))
+            slow = SLOW[name](logits.double(), counts, progress)
+            assert_same(loss, slow, [logits], tolerance=1e-5, of_gradient=of_gradient)
+
+
+def test_weight_balancing_begins_with_plain_cross_entropy() -> None:
+    logits = random(12, 3).requires_grad_()
+    loss = method_of("weight_balancing", COUNTS[0]).plain_loss(Answers(logits), labelled(), clock())
+    assert_same(loss, cross_entropy(logits, COUNTS[0], 0.0), [logits])
+
+
+# in double precision, the pure functions
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_loss(gamma: float) -> None:
+    logits = random(12, 3, scale=3).requires_grad_()
+    assert_same(focal_loss(logits, torch.tensor(LABELS), gamma), focal(logits, [], 0.0, gamma), [logits])
+
+
+def test_focal_loss_with_gamma_0_is_cross_entropy_and_stays_finite_when_sure() -> None:
+    logits = random(12, 3).requires_grad_()
+    assert_same(focal_loss(logits, torch.tensor(LABELS), 0.0), cross_entropy(logits, [], 0.0), [logits])
+    sure = torch.tensor([[200.0, 0.0]], requires_grad=True)
+    focal_loss(sure, torch.tensor([0]), 0.25).backward()
+    assert sure.grad is not None
+    assert sure.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("counts", COUNTS, ids=str)
+def test_losses_in_double_precision(counts: list[int]) -> None:
+    logits, labels, n = random(12, 3).requires_grad_(), torch.tensor(LABELS), torch.tensor(counts).double()
+    softmax = formula("balanced_softmax", "balanced_softmax")(logits, labels, n)
+    assert_same(softmax, balanced_softmax(logits, counts, 0.0), [logits])
+    smoothing = label_aware_smoothing(n, 0.4, 0.1)
+    assert_same(smoothed_cross_entropy(logits, labels, smoothing), label_aware(logits, counts, 0.0), [logits])
+    margin = F.cross_entropy(30 * subtract_margin(logits, labels, ldam_margins(n, 0.5)), labels)
+    assert_same(margin, ldam(logits, counts, 0.0), [logits])
+    scaled = F.cross_entropy(logits * formula("cdt", "temperatures")(n, 0.2), labels)
+    assert_same(scaled, cdt(logits, counts, 0.0), [logits])
+
+
+@pytest.mark.parametrize("counts", COUNTS, ids=str)
+@pytest.mark.parametrize("beta", [0.0, 0.9, 0.9999])
+def test_effective_number_weights(counts: list[int], beta: float) -> None:
+    weights = effective_number_weights(torch.tensor(counts, dtype=torch.float64), beta)
+    assert weights.tolist() == pytest.approx(effective_number(counts, beta), rel=1e-9)
+    single = effective_number_weights(torch.tensor(counts, dtype=torch.float32), beta)
+    assert single.tolist() == pytest.approx(effective_number(counts, beta), rel=2e-4)  # beta itself has 24 bits
+
+
+def test_effective_number_weights_tend_to_inverse_frequency() -> None:
+    counts = torch.tensor([5000.0, 50.0, 1.0], dtype=torch.float64)
+    inverse = formula("weighted_ce", "frequency_weights")(counts, 1.0)
+    assert torch.allclose(effective_number_weights(counts, 1 - 1e-12), inverse, rtol=1e-6)
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_frequency_weights(exponent: float) -> None:
+    weights = formula("weighted_ce", "frequency_weights")(torch.tensor([5000.0, 50.0, 1.0]), exponent)
+    raw = [n**-exponent for n in (5000, 50, 1)]
+    assert weights.tolist() == pytest.approx([3 * w / sum(raw) for w in raw])
+
+
+# what must coincide
+
+
+def loss_of(name: str, logits: Tensor, progress: float = 0.0, counts: list[int] = COUNTS[1], **given: float) -> Tensor:
+    loss: Tensor = method_of(name, counts, **given).loss(Answers(logits), labelled(), clock(progress))
+    return loss
+
+
+def test_balanced_softmax_is_logit_adjustment_with_tau_1() -> None:
+    logits = random(12, 3).float().requires_grad_()
+    assert_same(loss_of("balanced_softmax", logits), loss_of("logit_adjustment", logits), [logits], 1e-5)
+    assert abs(loss_of("balanced_softmax", logits) - loss_of("logit_adjustment", logits, tau=1.5)) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "scale"),
+    [
+        ("logit_adjustment", {"tau": 0.0}, 1),
+        ("cdt", {"gamma": 0.0}, 1),
+        ("weighted_ce", {"exponent": 0.0}, 1),
+        ("cb_ce", {"beta": 0.0}, 1),
+        ("focal", {"gamma": 0.0}, 1),
+        ("label_smoothing", {"epsilon": 0.0}, 1),
+        ("label_aware_smoothing", {"head": 0.0, "tail": 0.0}, 1),
+        ("ldam", {"max_margin": 0.0}, 30),
+        ("ldam_drw", {"max_margin": 0.0}, 30),
+    ],
+)
+def test_what_is_switched_off_leaves_cross_entropy(name: str, given: dict[str, float], scale: int) -> None:
+    logits = random(12, 3).tanh().float().requires_grad_()
+    assert_same(loss_of(name, logits, **given), F.cross_entropy(scale * logits, torch.tensor(LABELS)), [logits], 1e-5)
+
+
+def test_label_aware_smoothing_of_one_strength_is_label_smoothing_over_the_other_classes() -> None:
+    logits = random(12, 3).float().requires_grad_()
+    slow = to_targets(logits.double(), lambda y: [0.7 if j == y else 0.15 for j in range(3)])
+    assert_same(loss_of("label_aware_smoothing", logits, head=0.3, tail=0.3), slow, [logits], 1e-5)
+
+
+def test_frequent_classes_are_smoothed_more() -> None:
+    assert label_aware_smoothing(torch.tensor([100.0, 55.0, 10.0]), 0.4, 0.1).tolist() == pytest.approx(
+        [0.4, 0.1 + 0.3 * math.sin(math.pi / 4), 0.1]
+    )
+
+
+def test_cosine_methods_predict_without_margin() -> None:
+    cosines = random(12, 3).tanh()
+    for name in COSINE:
+        assert torch.equal(
+            method_of(name, COUNTS[0], scale=7.0).predict(Answers(cosines), torch.zeros(12)), 7 * cosines
+        )

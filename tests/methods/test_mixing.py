@@ -1,0 +1,167 @@
+"""Methods that mix images: mixup, remix, CMO."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench.functional import mixed, mixed_cross_entropy
+from tests.methods.given import (
+    COUNTS,
+    LABELS,
+    assert_same,
+    clock,
+    formula,
+    labelled,
+    log_softmax,
+    mean,
+    method_of,
+    random,
+    small_network,
+)
+
+IMAGES = random(12, 1, 4, 4, seed=1)
+
+
+def partners(values: Any) -> list[Any]:
+    """Of each row the row before; of the first one the last."""
+    return [values[i - 1] for i in range(len(values))]
+
+
+def slow_mixup(logits: Tensor, shares: list[float]) -> Tensor:
+    losses = []
+    for row, y, other, share in zip(logits, LABELS, partners(LABELS), shares, strict=True):
+        losses.append(-share * log_softmax(row, y) - (1 - share) * log_softmax(row, other))
+    return mean(losses)
+
+
+def slow_images(share: float) -> Tensor:
+    return torch.stack([share * x + (1 - share) * other for x, other in zip(IMAGES, partners(IMAGES), strict=True)])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.625, 1.0])
+def test_mixup(share: float) -> None:
+    method = method_of("mixup", COUNTS[0])
+    net = small_network(method)
+    loss = method.loss(net, labelled(IMAGES, noise=[share]), clock())
+    slow = slow_mixup(net(slow_images(share)), [share] * 12)
+    assert_same(loss, slow, list(net.parameters()))
+
+
+def test_mixing_in_half_the_precision_of_the_logits() -> None:
+    """Given the same bf16 logits, bf16 arithmetic outside autocast has 8 bits: 2 ** -6 of the value."""
+    logits = random(12, 3).bfloat16()
+    loss = mixed_cross_entropy(logits, torch.tensor(LABELS), torch.tensor(0.25))
+    assert loss.item() == pytest.approx(slow_mixup(logits.double(), [0.25] * 12).item(), rel=2**-6)
+    single = mixed_cross_entropy(logits.float(), torch.tensor(LABELS), torch.tensor(0.25))
+    assert single.item() == pytest.approx(slow_mixup(logits.double(), [0.25] * 12).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mixup", "remix"])
+def test_a_share_of_1_is_cross_entropy_of_the_images_themselves(name: str) -> None:
+    method = method_of(name, COUNTS[1])
+    net = small_network(method)
+    loss = method.loss(net, labelled(IMAGES, noise=[1.0]), clock())
+    assert_same(loss, F.cross_entropy(net(IMAGES), torch.tensor(LABELS)), list(net.parameters()))
+    assert torch.equal(mixed(IMAGES, torch.tensor(1.0)), IMAGES)
+
+
+def slow_label_share(share: float, own: int, partner: int, kappa: float = 3.0, tau: float = 0.5) -> float:
+    if own / partner >= kappa and share < tau:
+        return 0.0
+    if own / partner <= 1 / kappa and 1 - share < tau:
+        return 1.0
+    return share
+
+
+@pytest.mark.parametrize("counts", [*COUNTS, [90, 30, 10], [30, 10, 29]], ids=str)
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_remix(share: float, counts: list[int]) -> None:
+    method = method_of("remix", counts)
+    net = small_network(method)
+    loss = method.loss(net, labelled(IMAGES, noise=[share]), clock())
+    sizes = [counts[y] for y in LABELS]
+    shares = [slow_label_share(share, n, other) for n, other in zip(sizes, partners(sizes), strict=True)]
+    assert_same(loss, slow_mixup(net(slow_images(share)), shares), list(net.parameters()))
+
+
+def test_remix_gives_the_label_to_the_rarer_class() -> None:
+    share_of = formula("remix", "label_share")
+    frequent, rare = torch.tensor([100.0]), torch.tensor([10.0])
+    assert share_of(torch.tensor(0.4), frequent, rare, 3.0, 0.5).item() == 0
+    assert share_of(torch.tensor(0.6), rare, frequent, 3.0, 0.5).item() == 1
+    assert share_of(torch.tensor(0.75), frequent, rare, 3.0, 0.5).item() == 0.75
+
+
+def test_remix_of_equal_classes_is_mixup() -> None:
+    losses = []
+    for name in ("remix", "mixup"):
+        method = method_of(name, [7, 7, 7])
+        losses.append(method.loss(small_network(method), labelled(IMAGES, noise=[0.25]), clock()))
+    assert torch.equal(*losses)
+
+
+@pytest.mark.parametrize(("name", "given"), [("mixup", {}), ("remix", {}), ("balpoe", {"alpha": 0.4})])
+def test_shares_follow_the_beta_distribution(name: str, given: dict[str, float]) -> None:
+    """Beta(a, a) has mean 1/2 and variance 1 / (8 a + 4); 20,000 draws find both to 0.01."""
+    drawn = method_of(name, COUNTS[0], **given).noise(20_000, np.random.default_rng(0))
+    assert drawn.shape == (1, 20_000)
+    assert drawn.mean() == pytest.approx(0.5, abs=0.01)
+    assert drawn.var() == pytest.approx(1 / (8 * given.get("alpha", 1.0) + 4), abs=0.01)
+
+
+# CMO
+
+
+def slow_box(noise: list[float], height: int, width: int) -> set[tuple[int, int]]:
+    """The pixels of the CutMix box: its sides are sqrt(1 - share) of the image's, cut off at the edge."""
+    cut = (1 - noise[0]) ** 0.5
+    top, left = int(noise[1] * height), int(noise[2] * width)
+    down, across = int(height * cut) // 2, int(width * cut) // 2
+    rows = range(max(top - down, 0), min(top + down, height))
+    return {(y, x) for y in rows for x in range(max(left - across, 0), min(left + across, width))}
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (8, 8), (7, 12)])
+def test_the_box_of_cutmix(height: int, width: int) -> None:
+    for noise in np.random.default_rng(0).random((50, 3)).tolist():
+        mask = formula("cmo", "patch_of")(torch.tensor(noise, dtype=torch.float64), height, width)
+        assert {(y, x) for y, x in mask.nonzero().tolist()} == slow_box(noise, height, width)
+
+
+def cmo_loss(noise: list[float], progress: float = 0.5, **given: float) -> tuple[Tensor, Any]:
+    method = method_of("cmo", COUNTS[1], **given)
+    net = small_network(method)
+    background_and_patch = torch.cat([IMAGES, IMAGES.flip(0)])
+    batch = labelled(background_and_patch, ("background", "patch"), noise)
+    batch.labels[12:] = torch.tensor(LABELS).roll(5)
+    return method.loss(net, batch, clock(progress)), net
+
+
+def test_cmo_pastes_a_patch_and_shares_the_label_by_area() -> None:
+    noise = [0.3, 0.5, 0.7, 0.1]
+    loss, net = cmo_loss(noise)
+    images, box = IMAGES.clone(), slow_box(noise, 4, 4)
+    assert 0 < len(box) < 16
+    for i in range(12):
+        for y, x in box:
+            images[i, 0, y, x] = IMAGES[11 - i, 0, y, x]
+    logits, area = net(images), len(box) / 16
+    pasted = [LABELS[i - 5] for i in range(12)]
+    losses = []
+    for row, y, other in zip(logits, LABELS, pasted, strict=True):
+        losses.append(-(1 - area) * log_softmax(row, y) - area * log_softmax(row, other))
+    assert_same(loss, mean(losses), list(net.parameters()), 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("last", "progress", "given"),
+    [(0.0, 0.5, {"probability": 0.0}), (0.6, 0.5, {}), (0.1, 0.01, {}), (0.1, 0.99, {})],
+    ids=["never", "not this time", "too early", "too late"],
+)
+def test_cmo_that_does_not_paste_is_cross_entropy(last: float, progress: float, given: dict[str, float]) -> None:
+    loss, net = cmo_loss([0.3, 0.5, 0.7, last], progress, **given)
+    assert_same(loss, F.cross_entropy(net(IMAGES), torch.tensor(LABELS)), list(net.parameters()))
