@@ -213,13 +213,19 @@ class _Remote(Silent):
         self.connection = connection
 
     def cell(self, name: str) -> None:
-        self.connection.send(("cell", name))
+        self._send("cell", name)
 
     def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:
-        self.connection.send(("epoch", name, stage, done, epochs))
+        self._send("epoch", name, stage, done, epochs)
 
     def finished(self, name: str, outcome: str, work: float) -> None:
-        self.connection.send(("finished", name, outcome, work))
+        self._send("finished", name, outcome, work)
+
+    def _send(self, *event: Any) -> None:
+        try:
+            self.connection.send(event)
+        except BrokenPipeError:  # the parent was killed: end as it did, which is no failure of the cell
+            raise SystemExit(1) from None
 
 
 def _worker(

@@ -1,12 +1,13 @@
 """Workers: the same records as one process, whatever happens to one of them."""
 
+import multiprocessing
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ltbench.executor import Settings
+from ltbench.executor import Settings, _Remote
 from ltbench.store import Store
 from tests.conftest import Answer
 from tests.test_cli import MINE, numbers
@@ -34,6 +35,13 @@ def test_two_workers_give_the_records_of_one_and_outlive_a_dead_one(ltbench: Cli
     assert found == {cell: numbers(record) for cell, record in Store("one").latest().items()}
     reused = [r["cost"]["reused_seconds"] > 0 for r in attempts if r["method"] in ("ce", "crt")]
     assert sum(reused) == 2  # whichever of the two came first trained their common stage, for each seed
+
+
+def test_a_worker_whose_parent_is_gone_ends_and_fails_no_cell() -> None:
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    ours.close()
+    with pytest.raises(SystemExit):
+        _Remote(theirs).epoch("cell", "stage", 1, 2)
 
 
 @pytest.mark.parametrize(("cells", "workers", "threads"), [(1, 1, 4), (3, 1, 4), (4, 4, 1), (100, 4, 1)])
