@@ -41,12 +41,12 @@ class Claim:
     """A cell in the hands of one thread.
 
     Attributes:
-        lock: held; it tells other processes.
+        locks: held; they tell everybody else of the cell and of the stages that it needs and that nobody has trained.
         together: the most cells that this process had in hand at any moment of this one's training.
     """
 
     planned: Planned
-    lock: FileLock
+    locks: list[FileLock]
     together: int = 1
 
 
@@ -77,10 +77,9 @@ class Todo:
                 if not self.left:
                     return None
                 for planned in self.left:
-                    lock = None if self._blocked(planned) else self.store.try_lock(planned.cell.id)
-                    if lock is not None:
+                    if locks := self._locks(planned):
                         self.left.remove(planned)
-                        self.mine.append(Claim(planned, lock))
+                        self.mine.append(Claim(planned, locks))
                         for claim in self.mine:
                             claim.together = max(claim.together, len(self.mine))
                         return self.mine[-1]
@@ -91,13 +90,21 @@ class Todo:
         """A cell that was taken is over."""
         with self.guard:
             self.mine.remove(claim)
-        claim.lock.release()
+        for lock in claim.locks:
+            lock.release()
 
-    def _blocked(self, planned: Planned) -> bool:
-        """Whether somebody is at work on a stage that the cell needs, or about to be."""
-        missing = {stage.id for stage in planned.stages if not self.store.stage_path(stage.id).exists()}
-        here = {stage.id for claim in self.mine for stage in claim.planned.stages}
-        return not missing.isdisjoint(here) or any(self.store.is_locked(f"stage-{stage}") for stage in missing)
+    def _locks(self, planned: Planned) -> list[FileLock]:
+        """The locks of a cell and of its missing stages, held; none of them where somebody else has one."""
+        missing = [stage.id for stage in planned.stages if not self.store.stage_path(stage.id).exists()]
+        held: list[FileLock] = []
+        for name in (planned.cell.id, *(f"claim-{stage}" for stage in missing)):
+            lock = self.store.try_lock(name)
+            if lock is None:
+                for other in held:
+                    other.release()
+                return []
+            held.append(lock)
+        return held
 
 
 class _Run(threading.Thread):

@@ -162,6 +162,18 @@ def test_a_cell_waits_for_the_thread_that_trains_its_stage() -> None:
     assert todo.take() is None
 
 
+def test_two_processes_never_wait_for_the_same_stage() -> None:
+    store = Store("results")
+    cells = [planned("one", "shared", "own"), planned("two", "shared"), planned("three", "else")]
+    here, there = Todo(cells, store), Todo(cells, store)
+    first, second = here.take(), there.take()
+    assert first is not None and second is not None
+    assert (first.planned.cell.id, second.planned.cell.id) == ("one", "three")
+    here.give_back(first)
+    third = there.take()
+    assert third is not None and third.planned.cell.id == "one"  # it has no record yet as far as this list knows
+
+
 def test_nothing_is_taken_by_a_thread_that_is_not_wanted() -> None:
     assert Todo([planned("a", "s")], Store("results")).take(lambda: False) is None
 
