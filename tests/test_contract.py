@@ -130,9 +130,9 @@ WRITTEN = {
             "the losses differ from those of eager steps",
         ),
         (
-            "seen = []\ndef stages(self):\n return (Stage(project='grow'),)\n"
-            "def grow(self, net):\n self.seen.append(0)\n net.heads['main'].bias[0] = len(self.seen)",
-            "heads.main.bias differs",
+            "heads = ('main', 'spare')\nseen = []\ndef stages(self):\n return (Stage(project='grow'),)\n"
+            "def grow(self, net):\n self.seen.append(0)\n net.heads['spare'].bias.fill_(len(self.seen))",
+            "heads.spare.bias differs",
         ),
     ],
 }

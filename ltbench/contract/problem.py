@@ -64,7 +64,7 @@ class Problem:
 
 
 EASY = Problem(
-    (48, 24, 12, 6, 4), 8, 20, RECIPES["digits"].changed({"epochs": 16, "batch_size": 8, "evaluate_every": 16})
+    (32, 20, 12, 8, 6), 8, 20, RECIPES["digits"].changed({"epochs": 20, "batch_size": 8, "evaluate_every": 20})
 )
 """Enough to tell a method that learns the tail from one that does not."""
 TINY = Problem(
