@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ltbench.contract.problem import EASY, TINY, Memory, begin, differences, foundation, same_length, train
+from ltbench.contract.problem import CPU, EASY, TINY, Memory, begin, differences, foundation, same_length, train
 from ltbench.contract.subject import Broken, NotApplicable, Subject
 from ltbench.data import Split
 from ltbench.engine import plan
-from ltbench.engine.train import State
+from ltbench.engine.train import State, Task
 from ltbench.method import Batch, Choice, Clock, Method, Range
 
 TAIL_PCT = 60.0  # what a method must reach on the two rarest of five classes, where guessing gives 20
@@ -78,10 +78,7 @@ def test_split(subject: Subject) -> str:
     strangers = plan.generator("strangers").integers(256, size=(2 * half + 1, *usual.images.shape[1:]), dtype=np.uint8)
     images = np.concatenate([usual.images[:half], strangers])
     other = Split(images, np.arange(len(images)) % len(TINY.counts))
-    task = TINY.task()
-    held_out = task.held_out | {"test": (torch.from_numpy(other.images), torch.from_numpy(other.labels))}
-    data = dataclasses.replace(TINY.data, test=other)
-    changed = dataclasses.replace(task, data=data, held_out=held_out)
+    changed = Task.of(dataclasses.replace(TINY.data, test=other), TINY.recipe, 0, CPU)
     seen, unseen = (
         reference(subject.chain),
         train(subject.method, before, position, changed, change=same_length),
