@@ -212,6 +212,45 @@ def list_(
         print(f"{name:{width}}  {about}".rstrip())
 
 
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the method and its file.")],
+    methods_dir: Annotated[Path, typer.Option("--methods-dir", metavar="DIR", help="Where to write it.")] = Path(
+        "methods"
+    ),
+) -> None:
+    """Write the file of a new method, which already runs and explains itself."""
+    from ltbench.template import write_method
+
+    file = write_method(name, methods_dir)
+    found = "" if methods_dir.resolve() == Path("methods").resolve() else f" --methods-dir {methods_dir}"
+    print(f"{file} is written; it runs as it is. Edit it, then:")
+    print(f"  ltbench check {name}{found}")
+    print(f"  ltbench run --methods ce,{name}{found}")
+
+
+@app.command()
+def check(
+    targets: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Methods, patterns or files.")],
+    methods_dir: MethodsDir = [],  # noqa: B006
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda: for the two checks that tell more on a GPU.")] = "auto",
+    as_json: Json = False,
+) -> None:
+    """Examine methods: does each keep the contract."""
+    from ltbench.contract.report import as_record, examine_all, print_outcomes
+
+    records = {}
+    failed = False
+    for name, outcomes in examine_all(targets, methods_dir, device):
+        failed |= any(outcome.status == "failed" for _, outcome in outcomes)
+        records[name] = as_record(outcomes)
+        if not as_json:
+            print_outcomes(name, outcomes)
+    if as_json:
+        print(json.dumps(records, indent=1))
+    raise typer.Exit(1 if failed else 0)
+
+
 @data_app.command("check")
 def data_check(
     name: Annotated[str, typer.Argument(help="A data set (ltbench ls datasets), or imagefolder:PATH.")],

@@ -25,3 +25,12 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Input
     guess = f"; did you mean '{near[0]}'?" if near else ""
     listing = f" (known: {', '.join(known)})" if len(known) <= 20 else ""
     return InputError(f"unknown {kind} '{name}'{guess}{listing}{'; ' + hint if hint else ''}", name)
+
+
+def one_line(error: BaseException) -> str:
+    """An error in one line: ours as it is, any other with its type."""
+    where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
+    text = str(error.msg if isinstance(error, SyntaxError) else error)
+    if isinstance(error, InputError):
+        return text
+    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}{where}"

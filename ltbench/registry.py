@@ -15,11 +15,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ltbench.errors import InputError, unknown
+from ltbench.errors import InputError, one_line, unknown
 from ltbench.method import Method
 from ltbench.samplers import balances
 
 PACKAGE = Path(__file__).parent
+MODULES = "ltbench_methods_"
 BUILTIN = next(p for p in (PACKAGE / "methods", PACKAGE.parent / "methods") if p.is_dir())
 
 
@@ -97,11 +98,12 @@ class Registry(Mapping[str, Entry]):
         return links
 
 
-def discover(folders: Sequence[Path] = ()) -> Registry:
+def discover(folders: Sequence[Path] = (), files: Sequence[Path] = ()) -> Registry:
     """Find all methods.
 
     Args:
         folders: further folders (``--methods-dir``).
+        files: further files, wherever they lie.
 
     Raises:
         InputError: for a folder that does not exist, and for a name that two different files define.
@@ -112,21 +114,21 @@ def discover(folders: Sequence[Path] = ()) -> Registry:
     entries: dict[str, Entry] = {}
     broken: dict[str, str] = {}
     places = list(dict.fromkeys(p.resolve() for p in (BUILTIN, Path("methods"), *folders) if p.is_dir()))
-    for file in [file for place in places for file in sorted(place.glob("*.py")) if not file.name.startswith("_")]:
+    found = [file for place in places for file in sorted(place.glob("*.py")) if not file.name.startswith("_")]
+    for file in [*found, *(file.resolve() for file in files)]:
         if _is_there(file.stem, file, entries):
             continue
         try:
-            module = _import(file)
-            entries[file.stem] = Entry(file.stem, file, _method_of(module, file.stem))
+            entries[file.stem] = Entry(file.stem, file, load(file))
         except (Exception, SystemExit) as error:  # whatever a user's file may raise takes nothing else down
-            broken[file.stem] = f"{file}: {_one_line(error)}"
+            broken[file.stem] = f"{file}: {one_line(error)}"
     for point in entry_points(group="ltbench.methods"):
         try:
-            found = point.load()
-            method: type[Method] = found if isinstance(found, type) else _method_of(found, point.name)
+            loaded = point.load()
+            method: type[Method] = loaded if isinstance(loaded, type) else _method_of(loaded, point.name)
             file = Path(sys.modules[method.__module__].__file__ or "")
         except (Exception, SystemExit) as error:
-            broken[point.name] = f"entry point {point.value}: {_one_line(error)}"
+            broken[point.name] = f"entry point {point.value}: {one_line(error)}"
             continue
         if not _is_there(point.name, file, entries):
             method.name = point.name
@@ -174,8 +176,34 @@ def _is_there(name: str, file: Path, entries: Mapping[str, Entry]) -> bool:
     return True
 
 
+def load(file: Path) -> type[Method]:
+    """The method that a file defines. Whatever the file raises is passed on.
+
+    Raises:
+        InputError: where it defines none, or more than one.
+    """
+    return _method_of(_import(file), file.stem)
+
+
+def error_of_loading(file: Path, module: str | None) -> str:
+    """Load a method's file, or the module of an installed package; what went wrong in one line, empty if nothing."""
+    try:
+        if module is None:
+            load(file)
+        else:
+            importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        return one_line(error)
+    return ""
+
+
+def is_file_module(method: type[Method]) -> bool:
+    """Whether a method was loaded from a file of its own, and not from an installed package."""
+    return method.__module__.startswith(MODULES)
+
+
 def _import(file: Path) -> ModuleType:
-    name = f"ltbench_methods_{hashlib.sha256(bytes(file)).hexdigest()[:8]}.{file.stem}"
+    name = f"{MODULES}{hashlib.sha256(bytes(file)).hexdigest()[:8]}.{file.stem}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -196,11 +224,3 @@ def _method_of(module: ModuleType, name: str) -> type[Method]:
         raise InputError(f"a method file defines one class derived from ltbench.Method; this one defines {len(own)}")
     own[0].name = name
     return own[0]
-
-
-def _one_line(error: BaseException) -> str:
-    where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
-    text = str(error.msg if isinstance(error, SyntaxError) else error)
-    if isinstance(error, InputError):
-        return text
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}{where}"

@@ -22,7 +22,8 @@ import ltbench.cli, ltbench.execute, ltbench.executor, ltbench.frames
 def child(*options):
     pid = os.fork()
     if pid == 0:
-        fast = ["--imbalance", "20", "--seeds", "1", "--set", "recipe.epochs=12", "--workers", "1", "--threads", "1"]
+        fast = ["--methods", "ce,class_balanced_sampling,focal,ldam_drw,crt,aux_random", "--seeds", "1"]
+        fast += ["--imbalance", "20", "--set", "recipe.epochs=12", "--workers", "1", "--threads", "1"]
         sys.argv = ["ltbench", "run", *fast, *options]
         sys.stdout = sys.stderr = open(os.devnull, "w")
         try:

@@ -322,8 +322,10 @@ def features(net: Network, task: Task, split: str) -> tuple[Tensor, Tensor]:
     """Features [N, D] float32 and labels [N] of the un-augmented images of ``train`` or ``val``, in evaluation mode.
 
     Raises:
-        InputError: for ``val`` where there is none.
+        InputError: for ``val`` where there is none, and for any other split.
     """
+    if split not in ("train", "val"):
+        raise InputError(f"a post-hoc step may look at 'train' and 'val', not at '{split}'")
     net.eval()
     if split == "train":
         images = held_out(task.data.train, task.recipe, task.images_in, task.device)
