@@ -61,8 +61,9 @@ class Steps:
         optimiser.param_groups[0]["lr"].fill_(1e-3)
         step = step_of(self.net, method, stage, task, optimiser, clock)
         draws, self.count = count * recipe.batch_size, count
-        drawn = plan.draw(task.pool, method.streams, max(draws, len(data.train)), 0.0, 4, True, (seed, 0, 0))
-        self.drawn = drawn[:, :, :draws].to(device)
+        where = (seed, 0, 0)
+        drawn = plan.draw(task.pool, method.streams_of(stage), max(draws, len(data.train)), 0.0, 4, True, where)
+        self.drawn = plan.with_noise(drawn, method.noise, where)[:, :, :draws].to(device)
         changing = [*self.net.state_dict().values(), *(s["momentum_buffer"] for s in optimiser.state.values())]
         self.strict = recipe.precision == "fp32-strict"
         with numerics(self.strict):

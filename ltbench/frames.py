@@ -111,7 +111,7 @@ def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
 
 
 def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row per method within each table (data set x imbalance x recipe), the best first.
+    """One row per method within each table (data set x recipe x imbalance, the strongest first), the best first.
 
     Args:
         cells: from ``load_results``.
@@ -144,12 +144,11 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
     places = pd.MultiIndex.from_frame(board[keys])
     board["best"] = places.isin([best for best, _ in standing])
     board["tied"] = places.isin([place for _, tied in standing for place in tied])
-    order = {
-        table: number for number, table in enumerate(cells[TABLE].drop_duplicates().itertuples(index=False, name=None))
-    }
-    board["table"] = [order[table] for table in board[TABLE].itertuples(index=False, name=None)]
-    in_order = board.sort_values(["table", "balanced_accuracy"], ascending=[True, False], ignore_index=True)
-    return in_order.drop(columns="table")
+    board["strength"] = board.imbalance.str.extract(r"([\d.]+)$", expand=False).astype(float).fillna(0.0)
+    rest = [name for name in TABLE if name not in ("dataset", "recipe")]
+    keys = ["dataset", "recipe", "strength", *rest, "balanced_accuracy"]
+    in_order = board.sort_values(keys, ascending=[k not in ("strength", "balanced_accuracy") for k in keys])
+    return in_order.drop(columns="strength").reset_index(drop=True)
 
 
 Place = tuple[Any, ...]

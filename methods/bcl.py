@@ -17,13 +17,14 @@ from ltbench.functional import log_prior
 
 def balanced_contrastive(points: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
     """points: [N, D] and prototypes: [C, D], of length 1; labels: [N] -> 0-dim, the mean over the N points."""
-    classes = torch.arange(len(prototypes), device=labels.device)
-    everyone, theirs = torch.cat([points, prototypes]), torch.cat([labels, classes])
+    everyone = torch.cat([points, prototypes])
+    theirs = torch.cat([labels, torch.arange(len(prototypes), device=labels.device)])
     similarity = points @ everyone.T / temperature
+    alike = labels[:, None] == theirs
     itself = torch.eye(len(points), len(everyone), dtype=torch.bool, device=points.device)
-    same = ((labels[:, None] == theirs) & ~itself).to(points.dtype)
-    members = (theirs[:, None] == classes).to(points.dtype)  # [N + C, C]
-    size = ((~itself).to(points.dtype) @ members)[:, theirs]  # of each class, with prototype, without the point itself
+    members = (theirs[:, None] == labels).sum(1) + 1  # of each one's class, with the prototype
+    size = members - alike.to(members.dtype)  # a point does not count itself
+    same = (alike & ~itself).to(points.dtype)
     logits = (similarity - size.clamp_min(1).log()).masked_fill(itself, -torch.inf)
     log_denominator = torch.logsumexp(logits, dim=1, keepdim=True)
     return -((similarity - log_denominator) * same).sum(1).div(same.sum(1)).mean()

@@ -213,6 +213,13 @@ def test_the_leaderboard_is_the_mean_over_seeds(ltbench: Cli, some_results: None
             assert row[metric] == pytest.approx(np.mean([values[metric] for values in of_seeds]))
 
 
+def test_tables_stand_in_one_order_whatever_was_trained_first(ltbench: Cli) -> None:
+    for imbalance in ("natural", "20", "100", "step:20"):
+        ltbench("run", *FAST, "--methods", "ce", "--imbalance", imbalance)
+    rows = json.loads(ltbench("leaderboard", "--format", "json").out)
+    assert [row["imbalance"] for row in rows] == ["100", "20", "step:20", "natural"]
+
+
 def test_protocols(ltbench: Cli) -> None:
     options = ("--imbalance", "10", "--seeds", "1", "--methods", "ce", "--set", "holdout=10")
     ltbench("run", *options, "--set", "recipe.epochs=6", "--set", "recipe.evaluate_every=1")
