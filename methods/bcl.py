@@ -23,11 +23,10 @@ def balanced_contrastive(points: Tensor, labels: Tensor, prototypes: Tensor, tem
     alike = labels[:, None] == theirs
     itself = torch.eye(len(points), len(everyone), dtype=torch.bool, device=points.device)
     members = (theirs[:, None] == labels).sum(1) + 1  # of each one's class, with the prototype
-    size = members - alike.to(members.dtype)  # a point does not count itself
-    same = (alike & ~itself).to(points.dtype)
-    logits = (similarity - size.clamp_min(1).log()).masked_fill(itself, -torch.inf)
-    log_denominator = torch.logsumexp(logits, dim=1, keepdim=True)
-    return -((similarity - log_denominator) * same).sum(1).div(same.sum(1)).mean()
+    others = torch.where(alike, (members - 1).clamp_min(1).log(), members.log())  # a point does not count itself
+    log_denominator = (similarity - others).masked_fill(itself, -torch.inf).logsumexp(1)
+    partners = (alike & ~itself).to(points.dtype)
+    return (log_denominator - (similarity * partners).sum(1) / partners.sum(1)).mean()
 
 
 class Bcl(Method):
