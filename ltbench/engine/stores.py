@@ -200,6 +200,8 @@ def uploaded(split: Split, device: torch.device) -> Tensor:
     for chunk in split.chunks():
         pixels[done : done + len(chunk)] = torch.tensor(chunk)
         done += len(chunk)
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()  # runs on other streams may take it from here on
     copies[str(device)] = pixels
     return pixels
 
