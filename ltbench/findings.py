@@ -157,10 +157,10 @@ def against_papers(
         of_row = [records[cell] for cell in one_of[tuple(row[key] for key in [*TABLE, "method"])]]
         best = float(np.mean([r["protocols"]["best-on-test"]["balanced_accuracy"] for r in of_row]))
         for figure in _figures(of_row[0], published):
-            why_not = _why_not(of_row[0], figure)
-            difference = np.nan if why_not else row["balanced_accuracy"] - figure["paper"]
-            if why_not:
-                verdict = f"not comparable: {why_not}"
+            other = _other(of_row[0], figure)
+            difference = np.nan if other else row["balanced_accuracy"] - figure["paper"]
+            if other:
+                verdict = f"not comparable: other {other}"
             else:
                 verdict = "within" if abs(difference) <= row["interval"] else "above" if difference > 0 else "below"
             ours = ("method", "dataset", "imbalance", "recipe", "balanced_accuracy", "interval", "interval_from")
@@ -186,17 +186,12 @@ def _figures(record: Record, published: "Mapping[str, Sequence[Figure]]") -> lis
     return found
 
 
-def _why_not(record: Record, figure: Mapping[str, Any]) -> str:
-    """Why a result may not stand beside a figure; empty if it may."""
-    reasons = []
-    if figure["paper_dataset"] != record["dataset"]:
-        reasons.append("other images")
-    if figure["paper_family"] != FAMILIES.get(record["recipe"]):
-        reasons.append("other recipe")
-    if figure["paper_backbone"] != record["settings"]["recipe"]["backbone"]:
-        reasons.append("other backbone")
-    if record["holdout"]:
-        reasons.append("fewer training images")
-    if record["hyperparameters"] or record.get("trials"):
-        reasons.append("other hyper-parameters")
-    return ", ".join(reasons)
+def _other(record: Record, figure: Mapping[str, Any]) -> str:
+    """In what a result differs from a figure, so that they may not be compared; empty if they may."""
+    differs = {
+        "images": figure["paper_dataset"] != record["dataset"] or record["holdout"] > 0,
+        "recipe": figure["paper_family"] != FAMILIES.get(record["recipe"]),
+        "backbone": figure["paper_backbone"] != record["settings"]["recipe"]["backbone"],
+        "hyper-parameters": bool(record["hyperparameters"] or record.get("trials")),
+    }
+    return ", ".join(what for what, other in differs.items() if other)

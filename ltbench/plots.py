@@ -8,7 +8,6 @@ those of Okabe and Ito, which colour-blind readers can tell apart; blue is the b
 import contextlib
 import functools
 import itertools
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ParamSpec
 
@@ -22,14 +21,14 @@ from numpy.typing import NDArray
 
 INK, LINE, GREY = "#1a1a1a", "#dddddd", "#8c8c8c"
 BEST, BASE = "#0072b2", "#d55e00"
-SERIES = (BEST, "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+SERIES = (BEST, "#009e73", "#cc79a7", "#56b4e9")
 OTHERS: dict[str, Any] = {"color": GREY, "lw": 0.6, "alpha": 0.55}
 BASELINE = "ce"
 WIDTH, HALF = 9.2, 6.1
 """Inches of a wide figure and of one of two side by side."""
 ROW = 0.185
 """Inches of a method's row."""
-LONGEST = 44
+LONGEST = 40
 """Characters of a method's name that are shown."""
 STYLE: Any = {
     "font.size": 8.5,
@@ -77,9 +76,9 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return in_style
 
 
-def short(name: str) -> str:
+def short(name: str, longest: int = LONGEST) -> str:
     """A method's name, cut in the middle where it is too long to be shown."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 16]}…{name[-15:]}"
+    return name if len(name) <= longest else f"{name[: longest // 2]}…{name[1 - longest // 2 :]}"
 
 
 def colour(row: Any) -> str:
@@ -115,7 +114,7 @@ def _rows(axes: Axes, methods: Iterable[str]) -> None:
 def accuracy(board: pd.DataFrame) -> Figure:
     """Balanced accuracy with its 95 % interval, the best first; a hollow point has one seed."""
     ranked = _ranked(board)
-    figure = Figure((WIDTH, 0.8 + ROW * len(ranked)), layout="constrained")
+    figure = Figure((HALF, 0.9 + ROW * len(ranked)), layout="constrained")
     axes = figure.subplots()
     for y, row in enumerate(_each(ranked)):
         if not row.seeds:
@@ -143,7 +142,7 @@ def accuracy(board: pd.DataFrame) -> Figure:
 def shot_bars(board: pd.DataFrame) -> Figure:
     """Accuracy on many-, medium- and few-shot classes, methods sorted by balanced accuracy."""
     ranked = _ranked(board[board.seeds > 0])
-    figure = Figure((WIDTH, 0.9 + ROW * len(ranked)), layout="constrained")
+    figure = Figure((HALF, 0.9 + ROW * len(ranked)), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True, sharex=True)
     for axes, group in zip(panels, ("many", "medium", "few"), strict=True):
         values = ranked[group].to_numpy(float)
@@ -152,8 +151,8 @@ def shot_bars(board: pd.DataFrame) -> Figure:
             axes.text(np.nan_to_num(value) + 1, y, "–" if np.isnan(value) else f"{value:.1f}", va="center", size=7.5)
         axes.set_title(group)
         axes.set_xlabel("accuracy in %")
-        axes.set_xlim(0, 114)
-        axes.set_xticks(range(0, 101, 25))
+        axes.set_xlim(0, 128)
+        axes.set_xticks((0, 50, 100))
         _rows(axes, ranked.method)
     return figure
 
@@ -173,7 +172,7 @@ def cost(board: pd.DataFrame) -> Figure:
     front = done.sort_values(["train_seconds", "balanced_accuracy"], ascending=[True, False], kind="stable")
     front = front[front.balanced_accuracy > front.balanced_accuracy.cummax().shift(fill_value=-np.inf)]
     figure.axes[0].step(
-        front.train_seconds, front.balanced_accuracy, where="post", color=INK, lw=0.8, ls=":", zorder=1, label="front"
+        front.train_seconds, front.balanced_accuracy, where="post", color=GREY, lw=0.8, ls=":", zorder=1, label="front"
     )
     return figure
 
@@ -262,6 +261,7 @@ def _name_ends(axes: Axes, ends: dict[str, float], colours: dict[str, str]) -> N
             xycoords=axes.get_yaxis_transform(),
             textcoords="offset points",
             va="center",
+            size=7.5,
             annotation_clip=False,
             arrowprops={
                 "arrowstyle": "-",
@@ -287,7 +287,7 @@ def per_class(classes: pd.DataFrame, board: pd.DataFrame) -> Figure:
         board: the table they belong to.
     """
     figure = Figure((WIDTH, 4.4))
-    axes = figure.add_axes((0.065, 0.11, 0.68, 0.86))
+    axes = figure.add_axes((0.065, 0.11, 0.635, 0.86))
     colours = highlighted(board)
     ends: dict[str, float] = {}
     for method, part in sorted(classes.groupby("method"), key=lambda item: item[0] in colours):
@@ -335,10 +335,12 @@ def curves(epochs: pd.DataFrame, board: pd.DataFrame) -> Figure:
         left.yaxis.set_minor_formatter(NullFormatter())
     for axes, label in ((left, "training loss (of each method its own)"), (right, "balanced accuracy on test in %")):
         axes.grid(axis="y")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch of the method's own stages")
         axes.set_ylabel(label)
     handles, labels = right.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    columns = 3 if max(map(len, labels), default=0) <= 30 else 2
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -369,7 +371,8 @@ def reliability(bins: pd.DataFrame, board: pd.DataFrame) -> Figure:
         edges = np.linspace(0, 1, len(part) + 1)
         axes.stairs(part.accuracy.fillna(0), edges, fill=True, color=colour(row), alpha=0.75)
         axes.plot([0, 1], [0, 1], color=INK, lw=0.7, ls="--")
-        axes.set_title("\n".join([*textwrap.wrap(short(row.method), 25), f"ECE {row.ece:.1f}"]), size=7)
+        name = [short(part, 26) for part in row.method.replace("(", "\n(", 1).split("\n")]
+        axes.set_title("\n".join([*name, f"ECE {row.ece:.1f}"]), size=7)
         axes.set(xlim=(0, 1), ylim=(0, 1), yticks=(0, 0.5, 1))
         axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
         axes.tick_params(labelsize=7, labelbottom=False)
@@ -389,7 +392,7 @@ def best_on_test_bias(bias: pd.DataFrame) -> Figure:
     """
     means = bias.groupby("method").agg(bias=("bias", "mean"), evaluations=("evaluations", "max")).reset_index()
     means = means.sort_values(["bias", "method"], ascending=[False, True])
-    figure = Figure((WIDTH, 0.8 + ROW * len(means)), layout="constrained")
+    figure = Figure((HALF, 0.8 + ROW * len(means)), layout="constrained")
     axes = figure.subplots()
     axes.barh(range(len(means)), means.bias, height=0.72, color=BEST, alpha=0.75)
     at = {method: y for y, method in enumerate(means.method)}
@@ -398,7 +401,7 @@ def best_on_test_bias(bias: pd.DataFrame) -> Figure:
     for y, row in enumerate(_each(means)):
         text = f"{row.bias:+.1f}, best of {row.evaluations}" if row.evaluations > 1 else "one evaluation: no choice"
         axes.annotate(text, (furthest[row.method], y), (6, 0), textcoords="offset points", va="center", size=7.5)
-    axes.margins(x=0.2)
+    axes.margins(x=0.3)
     axes.set_xlim(left=0)
     axes.grid(axis="x")
     _rows(axes, means.method)
@@ -424,7 +427,7 @@ def critical_difference(ranks: Any) -> Figure:
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     low, high = 1.0, max(2.0, float(n))
-    margin = 2.35
+    margin = 2.75
     inch = (WIDTH - 2 * margin) / (high - low)
     axes.set(xlim=(0, WIDTH), ylim=(height, 0))
 
@@ -451,7 +454,8 @@ def critical_difference(ranks: Any) -> Figure:
         y = top + below + ROW * (i if left else n - 1 - i)
         edge = margin - 0.12 if left else WIDTH - margin + 0.12
         axes.plot([place(rank), place(rank), edge], [top, y, y], color=GREY, lw=0.7)
-        name = f"{short(str(method))}  {rank:.1f}" if left else f"{rank:.1f}  {short(str(method))}"
+        name = short(str(method), 30)
+        name = f"{name}  {rank:.1f}" if left else f"{rank:.1f}  {name}"
         axes.text(edge - 0.05 if left else edge + 0.05, y, name, ha="right" if left else "left", va="center", size=8)
     return figure
 
@@ -468,7 +472,7 @@ def expected_best(studies: Sequence[Any]) -> Figure:
     first = sorted(lines, key=lambda method: -lines[method][-1])
     colours = dict(zip([m for m in first if m != BASELINE], SERIES, strict=False)) | {BASELINE: BASE}
     figure = Figure((WIDTH, 4.2))
-    axes = figure.add_axes((0.065, 0.11, 0.68, 0.86))
+    axes = figure.add_axes((0.065, 0.11, 0.635, 0.86))
     for method in reversed(first):
         values = lines[method]
         mark = {"color": colours[method], "lw": 1.8} if method in colours else OTHERS

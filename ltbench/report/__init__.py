@@ -4,8 +4,10 @@ Records and logits are all it reads; published figures come from the methods' fi
 torch.
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +73,19 @@ class Section:
     rows: list[dict[str, Any]]
     columns: list[Column]
     details: dict[str, list[dict[str, Any]]]
-    plots: list[Plot] = field(default_factory=list)
+    papers: list[dict[str, Any]]
+    plots: list[Plot]
+
+
+def _keys(parts: Sequence[pd.DataFrame]) -> list[str]:
+    """A name for each table that may stand in a file name and in a link: ``digits-100``, ``digits-100-2``."""
+    used: Counter[str] = Counter()
+    keys = []
+    for part in parts:
+        key = re.sub(r"[^a-z0-9]+", "-", f"{part.dataset.iloc[0]}-{part.imbalance.iloc[0]}".lower()).strip("-")
+        used[key] += 1
+        keys.append(key if used[key] == 1 else f"{key}-{used[key]}")
+    return keys
 
 
 def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -192,25 +206,26 @@ class Report:
         wanted = set(cells.id)
         self.records = {cell: record for cell, record in store.latest().items() if cell in wanted}
         self.board = leaderboard(cells)
-        groups = self.board.groupby(TABLE, sort=False, dropna=False)
-        self.sections = [self._section(number, part) for number, (_, part) in enumerate(groups, 1)]
-        self.papers = findings.against_papers(self.board, cells, self.records, published())
+        parts = [part for _, part in self.board.groupby(TABLE, sort=False, dropna=False)]
+        self.published = published()
+        self.sections = [self._section(key, part) for key, part in zip(_keys(parts), parts, strict=True)]
         self.plots: list[Plot] = []
 
-    def _section(self, number: int, part: pd.DataFrame) -> Section:
+    def _section(self, key: str, part: pd.DataFrame) -> Section:
         cells = self.cells.merge(part[TABLE].drop_duplicates())
         first = cells[cells.status == "done"].head(1)
         names = ("many", "medium", "few")
         groups = [f"{int(first[f'{name}_classes'].iloc[0])} {name}" for name in names if len(first)]
         notes = [f"Classes: {', '.join(groups)} ({shots_note(part.shots.iloc[0])})."] if groups else []
         return Section(
-            key=f"table-{number}",
+            key=key,
             title=title(part.iloc[0]),
             notes=notes,
             rows=_rows(part),
             columns=[column for column in COLUMNS if column.key in part and part[column.key].notna().any()],
             details={str(method): self._details(of_method) for method, of_method in cells.groupby("method")},
-            plots=table_plots(f"table-{number}", part, cells, self.records, self.store) if len(first) else [],
+            papers=_rows(findings.against_papers(part, cells, self.records, self.published)),
+            plots=table_plots(key, part, cells, self.records, self.store) if len(first) else [],
         )
 
     def _details(self, cells: pd.DataFrame) -> list[dict[str, Any]]:
@@ -250,7 +265,6 @@ class Report:
             finished=finished,
             failed=len(self.cells) - finished,
             suites=sorted({str(record["suite"]) for record in self.records.values() if record.get("suite")}),
-            papers=_rows(self.papers),
             notes=footnotes(self.board, "last"),
             version=__version__,
             made=now()[:19].replace("T", " "),
@@ -283,7 +297,7 @@ def table_plots(
     """
     bias = findings.best_on_test_bias(cells, records)
     bins, missing = findings.reliability(cells, store)
-    lines = "Coloured are the five best and ce, grey the others (their names show under the pointer)."
+    lines = "Coloured are the four best and ce, grey the others (their names show under the pointer)."
     marks = "Blue: best (★) or tied with it; orange: ce; grey: others."
     drawn: list[tuple[str, str, str, Figure]] = [
         (
@@ -313,12 +327,6 @@ def table_plots(
             "method is shown there; epoch 0 is a post-hoc step.",
             plots.curves(findings.curves(cells, records), board),
         ),
-        (
-            "best-on-test",
-            "What choosing the epoch on the test set would add",
-            _bias_caption(bias),
-            plots.best_on_test_bias(bias),
-        ),
     ]
     if len(bins):
         unread = f" Cells without readable logits, left out: {', '.join(missing)}." if missing else ""
@@ -327,6 +335,8 @@ def table_plots(
             f"right, below it too sure. {marks}{unread}"
         )
         drawn.append(("reliability", "Reliability", caption, plots.reliability(bins, board)))
+    heading = "What choosing the epoch on the test set would add"
+    drawn.append(("best-on-test", heading, _bias_caption(bias), plots.best_on_test_bias(bias)))
     return [Plot(f"{key}-{name}", heading, caption, figure) for name, heading, caption, figure in drawn]
 
 
