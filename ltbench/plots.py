@@ -397,11 +397,9 @@ def best_on_test_bias(bias: pd.DataFrame) -> Figure:
     axes.barh(range(len(means)), means.bias, height=0.72, color=BEST, alpha=0.75)
     at = {method: y for y, method in enumerate(means.method)}
     axes.plot(bias.bias, bias.method.map(at), "o", color=INK, ms=2.2, ls="")
-    furthest = bias.groupby("method").bias.max()
     for y, row in enumerate(_each(means)):
         text = f"{row.bias:+.1f}, best of {row.evaluations}" if row.evaluations > 1 else "one evaluation: no choice"
-        axes.annotate(text, (furthest[row.method], y), (6, 0), textcoords="offset points", va="center", size=7.5)
-    axes.margins(x=0.3)
+        axes.text(1.02, y, text, va="center", size=7.5, transform=axes.get_yaxis_transform())
     axes.set_xlim(left=0)
     axes.grid(axis="x")
     _rows(axes, means.method)
