@@ -8,8 +8,8 @@ those of Okabe and Ito, which colour-blind readers can tell apart; blue is the b
 import contextlib
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ParamSpec
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -18,6 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ltbench.studies import Study
 
 INK, LINE, GREY = "#1a1a1a", "#dddddd", "#8c8c8c"
 BEST, BASE = "#0072b2", "#d55e00"
@@ -251,9 +254,14 @@ def _name_ends(axes: Axes, ends: dict[str, float], colours: dict[str, str]) -> N
     """Write names at the right of lines that end at these heights, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     gap = (high - low) * 11 / (axes.bbox.height * 72 / axes.figure.dpi)
-    at = -np.inf
-    for name, end in sorted(ends.items(), key=lambda item: item[1]):
-        at = max(end, at + gap)
+    names = sorted(ends, key=lambda name: ends[name])
+    heights: list[float] = []
+    for name in names:
+        heights.append(max(ends[name], heights[-1] + gap) if heights else ends[name])
+    for i in reversed(range(len(names))):
+        heights[i] = min(heights[i], high if i == len(names) - 1 else heights[i + 1] - gap)
+    for name, at in zip(names, heights, strict=True):
+        end = ends[name]
         axes.annotate(
             short(name),
             (1, end),
@@ -459,14 +467,13 @@ def critical_difference(ranks: Any) -> Figure:
 
 
 @styled
-def expected_best(studies: Sequence[Any]) -> Figure:
+def expected_best(studies: "Sequence[Study]") -> Figure:
     """Expected best validation accuracy of so many trials (Dodge et al., EMNLP 2019), a line a method.
 
     Args:
-        studies: `tuning.Study` of one table.
+        studies: of one table, each with a complete trial.
     """
     lines = {study.method: study.expected_best() for study in studies}
-    lines = {method: values for method, values in lines.items() if values}
     first = sorted(lines, key=lambda method: -lines[method][-1])
     colours = dict(zip([m for m in first if m != BASELINE], SERIES, strict=False)) | {BASELINE: BASE}
     figure = Figure((WIDTH, 4.2))
@@ -486,27 +493,26 @@ def expected_best(studies: Sequence[Any]) -> Figure:
 
 
 @styled
-def importances(studies: Sequence[Any]) -> Figure:
-    """How much each hyper-parameter moved the validation accuracy, a panel a method.
+def importances(shares: Mapping[str, Mapping[str, float]]) -> Figure:
+    """How much each hyper-parameter decides about good validation values, a panel a method.
 
     Args:
-        studies: `tuning.Study` of one table, each with at least one importance.
+        shares: for each method what `Study.importances` gives, not empty.
     """
-    shares = {study.method: study.importances() for study in studies}
     columns = 3
-    lines = -(-len(shares) // columns)
-    most = max(map(len, shares.values()))
-    figure = Figure((WIDTH, lines * (0.5 + 0.2 * most)), layout="constrained")
-    panels = figure.subplots(lines, columns, sharex=True, squeeze=False)
-    for axes, entry in itertools.zip_longest(panels.flat, shares.items()):
-        if entry is None:
+    by_size = sorted(shares.items(), key=lambda item: -len(item[1]))
+    most = [len(found) for _, found in by_size[::columns]]
+    figure = Figure((WIDTH, sum(0.45 + 0.2 * n for n in most) + 0.2), layout="constrained")
+    panels = figure.subplots(len(most), columns, sharex=True, squeeze=False, height_ratios=most)
+    for i, axes in enumerate(panels.flat):
+        if i >= len(by_size):
             axes.set_visible(False)
             continue
-        method, found = entry
+        method, found = by_size[i]
         names = sorted(found, key=lambda name: -found[name])
         axes.barh(range(len(names)), [found[name] for name in names], height=0.7, color=BEST, alpha=0.75)
         _rows(axes, names)
-        axes.set_ylim(most - 0.4, -0.6)
+        axes.set_ylim(most[i // columns] - 0.4, -0.6)
         axes.set_xlim(0, 1)
         axes.set_title(short(method), loc="left")
     return figure

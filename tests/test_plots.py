@@ -1,5 +1,6 @@
 """Plots hold the data that they claim: read back from the artists of the figures."""
 
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -185,21 +186,29 @@ def test_a_critical_difference_wider_than_the_axis_is_said() -> None:
     assert any("44.0, wider than the axis" in text.get_text() for text in figure.axes[0].texts)
 
 
-def made_study(method: str, expected: list[float], importances: dict[str, float]) -> SimpleNamespace:
-    return SimpleNamespace(method=method, expected_best=lambda: expected, importances=lambda: importances)
+def made_study(method: str, expected: list[float]) -> SimpleNamespace:
+    return SimpleNamespace(method=method, expected_best=lambda: expected)
 
 
-def test_tuning_curves_and_importances() -> None:
-    studies = [
-        made_study("ce", [60.0, 61.0], {"lr": 0.9, "weight_decay": 0.1}),
-        made_study("crt", [58.0, 63.0, 64.0], {"lr": 0.2, "epochs": 0.5, "weight_decay": 0.3}),
-        made_study("new", [], {"lr": 1.0}),
-    ]
+def test_tuning_curves() -> None:
+    studies = [made_study("ce", [60.0, 61.0]), made_study("crt", [58.0, 63.0, 64.0])]
     assert points(plots.expected_best(studies)) == {"ce": ([1, 2], [60, 61]), "crt": ([1, 2, 3], [58, 63, 64])}
-    figure = plots.importances(studies)
-    assert labels(figure, 1) == ["epochs", "weight_decay", "lr"]
-    assert [bar.get_width() for bar in figure.axes[1].patches] == [0.5, 0.3, 0.2]
-    assert figure.axes[0].get_title(loc="left") == "ce"
+
+
+def test_importances_largest_first() -> None:
+    shares = {"ce": {"lr": 0.9, "weight_decay": 0.1}, "crt": {"lr": 0.2, "epochs": 0.5, "weight_decay": 0.3}}
+    figure = plots.importances(shares)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["crt", "ce", ""]
+    assert labels(figure) == ["epochs", "weight_decay", "lr"]
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [0.5, 0.3, 0.2]
+
+
+def test_names_at_the_ends_of_lines_stay_apart_and_inside() -> None:
+    figure = plots.expected_best([made_study(f"method_{i}", [50.0, 60 + i / 1000]) for i in range(4)])
+    figure.draw_without_rendering()
+    boxes = sorted((Text.get_window_extent(text) for text in figure.axes[0].texts), key=lambda box: box.y0)
+    assert all(low.y1 <= high.y0 + 1 for low, high in itertools.pairwise(boxes))
+    assert boxes[-1].y1 <= figure.bbox.y1
 
 
 def test_no_text_is_cut_off(board: pd.DataFrame, store: Store, cells: pd.DataFrame) -> None:

@@ -19,6 +19,7 @@ from ltbench.errors import InputError
 from ltbench.frames import TABLE, leaderboard, load_results
 from ltbench.report.svg import inline
 from ltbench.store import Record, Store, now, write_whole
+from ltbench.studies import Study, studies
 from ltbench.tables import duration, footnotes, render, shots_note, title
 
 if TYPE_CHECKING:
@@ -148,7 +149,6 @@ COLUMNS = (
     Column("train_seconds", "train", "time to train one seed", _time),
     Column("relative_cost", "cost", "declared passes relative to plain training", _number("relative_cost")),
     Column("seeds", "seeds", "finished seeds", _seeds),
-    Column("trials", "trials", "of the tuning whose winner this is; 0: defaults", lambda row: f"{row['trials']:.0f}"),
     Column("paper", "paper", "published accuracy under the same recipe", _number("paper")),
 )
 
@@ -203,6 +203,7 @@ class Report:
 
     def __init__(self, store: Store, cells: pd.DataFrame) -> None:
         self.store, self.cells = store, cells
+        self.studies = studies(store.root)
         wanted = set(cells.id)
         self.records = {cell: record for cell, record in store.latest().items() if cell in wanted}
         self.board = leaderboard(cells)
@@ -213,6 +214,8 @@ class Report:
 
     def _section(self, key: str, part: pd.DataFrame) -> Section:
         cells = self.cells.merge(part[TABLE].drop_duplicates())
+        place = tuple(part[["dataset", "imbalance", "recipe"]].iloc[0])
+        tuned = [study for study in self.studies if (study.dataset, study.imbalance, study.recipe) == place]
         first = cells[cells.status == "done"].head(1)
         names = ("many", "medium", "few")
         groups = [f"{int(first[f'{name}_classes'].iloc[0])} {name}" for name in names if len(first)]
@@ -225,11 +228,12 @@ class Report:
             columns=[column for column in COLUMNS if column.key in part and part[column.key].notna().any()],
             details={str(method): self._details(of_method) for method, of_method in cells.groupby("method")},
             papers=_rows(findings.against_papers(part, cells, self.records, self.published)),
-            plots=table_plots(key, part, cells, self.records, self.store) if len(first) else [],
+            plots=(table_plots(key, part, cells, self.records, self.store) if len(first) else [])
+            + tuning_plots(key, tuned),
         )
 
     def _details(self, cells: pd.DataFrame) -> list[dict[str, Any]]:
-        keys = ("id", "seed", "status", "reason", "balanced_accuracy", "epoch", "train_seconds")
+        keys = ("id", "seed", "status", "reason", "balanced_accuracy", "epoch", "train_seconds", "tuned_values")
         rows = _rows(cells.sort_values("seed")[list(keys)])
         for row in rows:
             record = self.records[row["id"]]
@@ -338,6 +342,31 @@ def table_plots(
     heading = "What choosing the epoch on the test set would add"
     drawn.append(("best-on-test", heading, _bias_caption(bias), plots.best_on_test_bias(bias)))
     return [Plot(f"{key}-{name}", heading, caption, figure) for name, heading, caption, figure in drawn]
+
+
+def tuning_plots(key: str, found: Sequence[Study]) -> list[Plot]:
+    """What tuning found at one table; nothing where no trial is complete.
+
+    Args:
+        key: begins their names.
+        found: the table's studies.
+    """
+    done = [study for study in found if study.best]
+    if not done:
+        return []
+    budgets = ", ".join(sorted({str(study.ended) for study in done}, key=int))
+    caption = (
+        f"{len(done)} methods, {budgets} trials each. The best value on validation images to be expected of so many "
+        "trials (Dodge et al., EMNLP 2019): a method that leads everywhere wins by merit, one that leads at the right "
+        "only by budget. Coloured are the four best and ce."
+    )
+    drawn = [Plot(f"{key}-tuning", "Tuning", caption, plots.expected_best(done))]
+    shares = {study.method: study.importances() for study in done}
+    if any(shares.values()):
+        caption = "Share of each hyper-parameter in what decides about good validation values (functional ANOVA)."
+        figure = plots.importances({method: found for method, found in shares.items() if found})
+        drawn.append(Plot(f"{key}-importances", "What mattered in tuning", caption, figure))
+    return drawn
 
 
 def _machines(cells: pd.DataFrame, records: Mapping[str, Record]) -> str:
