@@ -1,23 +1,19 @@
-"""A real browser for the tests marked ``browser``: the system's own Chromium, headless."""
+"""A real browser for the tests marked ``browser``."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+from tests.browser.chromium import executable, launched
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if path is None:
+    if executable() is None:
         pytest.skip("no chromium on PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
