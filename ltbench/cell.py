@@ -26,10 +26,10 @@ def digest(value: Any) -> str:
 def entry(method: str, changed: Mapping[str, Any], trials: int = 0) -> str:
     """A method with hyper-parameters of its own, as tables print and suites take it: ``aux_random(weight=0.5)``.
 
-    Tuned by so many trials it is ``aux_random [tuned 20]``.
+    Tuned by so many trials it is ``aux_random (tuned 20)``.
     """
     if trials:
-        return f"{method} [tuned {trials}]"
+        return f"{method} (tuned {trials})"
     return method + (f"({', '.join(f'{name}={value}' for name, value in changed.items())})" if changed else "")
 
 
@@ -132,7 +132,7 @@ class Cell:
     def entry(self) -> str:
         """The method with the hyper-parameters that differ from their defaults, or with what tuning it belongs to."""
         if self.trial is not None:
-            return f"{self.method} [trial {self.trial}]"
+            return f"{self.method} (trial {self.trial})"
         return entry(self.method, self.changed, self.trials)
 
     def __str__(self) -> str:

@@ -66,7 +66,7 @@ class Request:
         data: place of a data set's images, by name.
         methods_dirs: further folders with methods.
         variants: methods with chosen values, besides the suite's cells.
-        tuning: only the variants are wanted, and there is no test split.
+        without_test: no test split is to be within reach of a method; results are of the validation split.
     """
 
     suite: str = "quickstart"
@@ -78,7 +78,7 @@ class Request:
     data: Mapping[str, str] = field(default_factory=dict)
     methods_dirs: tuple[Path, ...] = ()
     variants: tuple[Variant, ...] = ()
-    tuning: bool = False
+    without_test: bool = False
 
     def command(self, cell: Cell) -> str:
         """The command that repeats one cell."""
@@ -176,7 +176,7 @@ def make_plan(request: Request) -> Plan:
     check_backbone(suite.recipe.backbone)
     chains = [registry.chain(*variant) for variant in variants]
     sets = {name: load(name, suite.recipe.image_size, request.data) for name in suite.datasets}
-    if request.tuning:
+    if request.without_test:
         sets = {name: images.without_test() for name, images in sets.items()}
     for images in sets.values():
         height, width, channels = images.train.images.shape[1:]
@@ -218,11 +218,11 @@ def make_plan(request: Request) -> Plan:
         return Planned(cell, methods, images, kept[dataset, imbalance])
 
     places = [(s, d, i) for s in suite.seeds for d in suite.datasets for i in suite.imbalance]
-    every = [] if request.tuning else [planned(*place, chain) for place in places for chain in chains]
+    every = [planned(*place, chain) for place in places for chain in chains]
     for chosen in request.variants:
         chain = registry.chain(chosen.method, chosen.hyperparameters)
         every += [planned(*place, chain, chosen) for place in places if (place[1], str(place[2])) == chosen.place]
-    cells = tuple({one.cell.id: one for one in every}.values())  # two entries may come to the same
+    cells = tuple({(one.cell.id, one.cell.trial): one for one in every}.values())  # two entries may come to the same
     skipped = {name: why for name, why in registry.broken.items() if name not in broken}
     return Plan(request, suite, cells, broken, skipped)
 
