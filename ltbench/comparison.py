@@ -38,6 +38,15 @@ class Ranks:
     tied: list[tuple[str, ...]]
 
 
+def ranks_by_setting(cells: pd.DataFrame) -> dict[str, Ranks]:
+    """``average_ranks`` of each setting that the cells are under, by what people would call it."""
+    found = {}
+    for (recipe, holdout, shots), part in cells.groupby(SETTING, sort=False):
+        name = f"recipe {recipe}" + (f", {holdout} a class held out" if holdout else "")
+        found[name if name not in found else f"{name}, shots {shots}"] = average_ranks(part)
+    return found
+
+
 def average_ranks(cells: pd.DataFrame) -> Ranks:
     """Ranks of the methods by balanced accuracy, averaged over data sets x imbalances (Demsar, JMLR 7, 2006).
 
@@ -49,7 +58,7 @@ def average_ranks(cells: pd.DataFrame) -> Ranks:
         cells: from ``load_results``, under one setting (recipe, holdout, shot groups).
 
     Raises:
-        ValueError: for several settings, whose ranks mean nothing together.
+        ValueError: for several settings, whose ranks mean nothing together (see ``ranks_by_setting``).
     """
     if len(cells[SETTING].drop_duplicates()) > 1:
         raise ValueError(f"cells of several settings ({', '.join(SETTING)}) were given; rank each by itself")

@@ -195,10 +195,10 @@ def test_a_tuned_method_is_compared_with_ce_tuned_as_long(store: Store) -> None:
             add(store, method, [hits + shift] * 3, seed=seed, trials=trials)
     board = leaderboard(load_results()).set_index("method")
     assert board.difference_to_ce["a"] == pytest.approx(20)
-    assert board.difference_to_ce["a [tuned 9]"] == pytest.approx(14)
-    assert board.difference_to_ce[["ce", "ce [tuned 9]", "a [tuned 5]"]].isna().all()
+    assert board.difference_to_ce["a (tuned 9)"] == pytest.approx(14)
+    assert board.difference_to_ce[["ce", "ce (tuned 9)", "a (tuned 5)"]].isna().all()
     assert board.difference_to_best["ce"] == pytest.approx(-24)
-    assert board["rank"].to_dict() == {"a [tuned 9]": 1, "a": 2, "a [tuned 5]": 2, "ce [tuned 9]": 4, "ce": 5}
+    assert board["rank"].to_dict() == {"a (tuned 9)": 1, "a": 2, "a (tuned 5)": 2, "ce (tuned 9)": 4, "ce": 5}
 
 
 def test_single_runs_are_compared_over_the_same_images(store: Store) -> None:
