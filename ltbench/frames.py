@@ -27,6 +27,7 @@ Protocol = Literal["last", "val", "best-on-test"]
 PROTOCOLS: tuple[Protocol, ...] = ("last", "val", "best-on-test")
 COSTS = ("train_seconds", "images_per_second", "peak_memory_bytes", "relative_cost", "runs_together")
 PAPER = ("paper", "paper_source")
+TUNED = ("trials", "tuned_values")
 METRICS = (
     "balanced_accuracy",
     "many",
@@ -162,8 +163,9 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
         The columns of ``TABLE``, ``method``, ``seeds`` (finished), ``failed`` and ``reason``; the mean of each metric
         over seeds, ``interval`` (half width of the 95 % interval of the balanced accuracy) and ``interval_from``
         (``seeds``, or ``images`` where there is one seed); the means of the costs; ``paper`` and ``paper_source``, the
-        published accuracy for the same recipe, if there is one; ``rank`` within the table, by mean;
-        ``relative_accuracy``; ``best`` and ``tied`` (not distinguishable from the best; the best itself included).
+        published accuracy for the same recipe, if there is one; ``trials`` and ``tuned_values`` of a tuned row;
+        ``rank`` within the table, by mean; ``relative_accuracy``; ``best`` and ``tied`` (not distinguishable from the
+        best; the best itself included).
 
         The comparisons, in points of balanced accuracy on what all methods of a table have: ``difference_to_best`` and
         ``p_to_best``, adjusted for all pairs; ``difference_to_ce``, ``difference_to_ce_interval`` and ``p_to_ce``,
@@ -176,7 +178,8 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
     derived = [*COMPARED, "best", "tied"]
     measured = [*METRICS, *OF_HITS, *COSTS]
     if cells.empty:
-        of_board = ["seeds", "failed", "reason", *measured, *PAPER, "interval", "rank", "relative_accuracy"]
+        of_board = ["seeds", "failed", "reason", *measured, *PAPER, *TUNED]
+        of_board += ["interval", "rank", "relative_accuracy"]
         return pd.DataFrame(columns=[*keys, *of_board, *derived])
     done = cells[cells.status == "done"]
     failed = cells[cells.status != "done"].groupby(keys).reason
@@ -186,10 +189,11 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
     board["interval"] = seed_interval(of_method.balanced_accuracy.std(), board.seeds)
     board["interval_from"] = np.where(board.seeds == 1, "images", "seeds")
     board.loc[board.seeds == 1, "interval"] = 1.96 * of_method.image_error.first()
-    board = board.join(of_method[list(PAPER)].first())
+    board = board.join(of_method[[*PAPER, *TUNED]].first())
     reasons = failed.agg(lambda given: "; ".join(dict.fromkeys(given)))
     board = board.join(pd.DataFrame({"failed": failed.size(), "reason": reasons}), how="outer").reset_index()
-    board[["seeds", "failed"]] = board[["seeds", "failed"]].fillna(0).astype(int)
+    whole = ["seeds", "failed", "trials"]
+    board[whole] = board[whole].fillna(0).astype(int)
 
     board["rank"] = board.groupby(TABLE).balanced_accuracy.rank(method="min", ascending=False).astype("Int64")
     board["relative_accuracy"] = _relative_accuracy(board)
