@@ -20,6 +20,7 @@ from ltbench.drawing import style
 from ltbench.errors import InputError
 from ltbench.frames import TABLE, leaderboard, load_results
 from ltbench.report.svg import inline
+from ltbench.statistics import LEVEL
 from ltbench.store import Record, Store, now, write_whole
 from ltbench.studies import Study, studies
 from ltbench.tables import Format, duration, footnotes, render, shots_note, title
@@ -107,8 +108,8 @@ def _accuracy(row: Mapping[str, Any]) -> str:
 def _difference(row: Mapping[str, Any]) -> str:
     if pd.isna(row["difference_to_ce"]):
         return "–"
-    around = "" if pd.isna(row["difference_to_ce_interval"]) else f" ± {row['difference_to_ce_interval']:.1f}"
-    return f"{row['difference_to_ce']:+.1f}{around}"
+    mark = "*" if row["p_to_ce"] < 1 - LEVEL else ""
+    return f"{row['difference_to_ce']:+.1f} ± {row['difference_to_ce_interval']:.1f}{mark}"
 
 
 def _probability(key: str) -> Callable[[Mapping[str, Any]], str]:
@@ -133,7 +134,7 @@ COLUMNS = (
     Column(
         "difference_to_ce",
         "vs ce",
-        "points more than ce (where tuned, than ce tuned by as many trials), ± 95 % interval, all of a table at once",
+        "points more than ce (where tuned, than ce tuned by as many trials), ± 95 % interval; * where it leaves out 0",
         _difference,
     ),
     Column("p_to_ce", "p (ce)", "test against ce, adjusted for all methods of the table", _probability("p_to_ce")),
