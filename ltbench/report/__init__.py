@@ -177,14 +177,13 @@ def write_report(
     Raises:
         InputError: where there is nothing to report, or a file cannot be written.
     """
-    _writable(output, "another file with -o")
-    if figures is not None:
-        _writable(figures / "leaderboard.md", "another folder with --figures")
-    store = Store(results)
     frame = load_results(results, cells=cells)
     if frame.empty:
         raise InputError(f"no results in {results} to report; ltbench run makes some")
-    report = Report(store, frame)
+    _writable(output, "another file with -o")
+    if figures is not None:
+        _writable(figures / "leaderboard.md", "another folder with --figures")
+    report = Report(Store(results), frame)
     write_whole(output, report.html().encode())
     return [output, *([] if figures is None else report.write_figures(figures))]
 
@@ -272,7 +271,7 @@ class Report:
         finished = int((self.cells.status == "done").sum())
         return pages.get_template("page.html").render(
             report=self,
-            results=self.store.root.name,
+            results=self.store.root.resolve().name,
             finished=finished,
             failed=len(self.cells) - finished,
             suites=sorted({str(record["suite"]) for record in self.records.values() if record.get("suite")}),
