@@ -23,8 +23,13 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def entry(method: str, changed: Mapping[str, Any]) -> str:
-    """A method with hyper-parameters of its own, as tables print and suites take it: ``aux_random(weight=0.5)``."""
+def entry(method: str, changed: Mapping[str, Any], trials: int = 0) -> str:
+    """A method with hyper-parameters of its own, as tables print and suites take it: ``aux_random(weight=0.5)``.
+
+    Tuned by so many trials it is ``aux_random (tuned 20)``.
+    """
+    if trials:
+        return f"{method} (tuned {trials})"
     return method + (f"({', '.join(f'{name}={value}' for name, value in changed.items())})" if changed else "")
 
 
@@ -50,7 +55,11 @@ class Cell:
     Attributes:
         dataset: as the suite writes it; ``label`` is what tables call it, ``fingerprint`` the hash of its pixels.
         chain: the methods trained one after another; the last one is the cell's own.
-        changed: the hyper-parameters that differ from their defaults.
+        changed: the hyper-parameters that differ from their defaults, and of a tuned cell the recipe's.
+        recipe: what it is trained with.
+        trials: how many the tuning had that chose its values; 0 where nothing was tuned.
+        trial: which of them it is itself, while a method is being tuned.
+        compared_under: label of the recipe whose table it stands in; empty: that of its own. Another one is tuning's.
     """
 
     dataset: str
@@ -64,6 +73,9 @@ class Cell:
     changed: Mapping[str, Any] = field(hash=False)
     recipe: Recipe = field(hash=False)
     seed: int = 0
+    trials: int = 0
+    trial: int | None = None
+    compared_under: str = ""
 
     @property
     def method(self) -> str:
@@ -73,7 +85,9 @@ class Cell:
     @cached_property
     def row(self) -> str:
         """Identity without the seed: cells of one row differ in the seed alone."""
-        return digest([self._data(), self.recipe.identity(), self.shots, [self._link(link) for link in self.chain]])
+        tuned = [self.trials] if self.trials else []
+        chain = [self._link(link) for link in self.chain]
+        return digest([self._data(), self.recipe.identity(), self.shots, chain, *tuned])
 
     @cached_property
     def id(self) -> str:
@@ -110,14 +124,16 @@ class Cell:
             "holdout": self.holdout,
             "method": self.method,
             "hyperparameters": dict(self.changed),
-            "recipe": self.recipe.label,
+            "recipe": self.compared_under or self.recipe.label,
             "seed": self.seed,
-        }
+        } | ({"trials": self.trials} if self.trials else {})
 
     @property
     def entry(self) -> str:
-        """The method with the hyper-parameters that differ from their defaults."""
-        return entry(self.method, self.changed)
+        """The method with the hyper-parameters that differ from their defaults, or with what tuning it belongs to."""
+        if self.trial is not None:
+            return f"{self.method} (trial {self.trial})"
+        return entry(self.method, self.changed, self.trials)
 
     def __str__(self) -> str:
         return f"{self.label} / {self.imbalance} / {self.entry} / seed {self.seed}"

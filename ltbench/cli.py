@@ -33,6 +33,26 @@ DataPlaces = Annotated[
         help="Where the images of NAME lie; NAME=imagefolder:PATH for any folder.",
     ),
 ]
+SuiteName = Annotated[str, typer.Option("--suite", metavar="NAME|FILE", help="A suite (ltbench ls suites).")]
+Methods = Annotated[
+    str | None,
+    typer.Option(metavar="NAMES", help="Names or patterns, with commas: 'NAME,c*'; NAME(KEY=VALUE) for a variant."),
+]
+Datasets = Annotated[str | None, typer.Option(metavar="NAMES", help="In place of the suite's.")]
+Imbalances = Annotated[str | None, typer.Option(metavar="LIST", help="100,50 or exp:100,step:10,natural.")]
+Changes = Annotated[
+    list[str],
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="recipe.epochs=5, METHOD.HYPERPARAMETER=2, holdout=25, ... (repeatable)."
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")]
+Workers = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Processes at once; by default one a core, one on a GPU.")
+]
+Threads = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Threads of each process; by default the cores, shared out.")
+]
 ProtocolName = Annotated[
     Literal["last", "val", "best-on-test"],
     typer.Option("--protocol", help="Which epoch counts; best-on-test is optimistic and for comparison only."),
@@ -41,34 +61,23 @@ ProtocolName = Annotated[
 
 @app.command()
 def run(
-    suite: Annotated[
-        str, typer.Option("--suite", metavar="NAME|FILE", help="A suite (ltbench ls suites).")
-    ] = "quickstart",
-    methods: Annotated[
-        str | None,
-        typer.Option(metavar="NAMES", help="Names or patterns, with commas: 'NAME,c*'; NAME(KEY=VALUE) for a variant."),
-    ] = None,
-    datasets: Annotated[str | None, typer.Option(metavar="NAMES", help="In place of the suite's.")] = None,
-    imbalance: Annotated[str | None, typer.Option(metavar="LIST", help="100,50 or exp:100,step:10,natural.")] = None,
+    suite: SuiteName = "quickstart",
+    methods: Methods = None,
+    datasets: Datasets = None,
+    imbalance: Imbalances = None,
     seeds: Annotated[
         str | None, typer.Option(metavar="N|LIST", help="3: seeds 0 to 2; 0,4: these; 4,: this one.")
     ] = None,
-    set_: Annotated[
-        list[str],
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="recipe.epochs=5, METHOD.HYPERPARAMETER=2, holdout=25, ... (repeatable)."
-        ),
-    ] = [],  # noqa: B006
+    tuned: Annotated[
+        bool, typer.Option("--tuned", help="Also the values that ltbench tune has found, as rows of their own.")
+    ] = False,
+    set_: Changes = [],  # noqa: B006
     data: DataPlaces = [],  # noqa: B006
     methods_dir: MethodsDir = [],  # noqa: B006
     results: Results = Path("results"),
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1.")] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes at once; by default one a core, one on a GPU.")
-    ] = None,
-    threads: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Threads of each process; by default the cores, shared out.")
-    ] = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    threads: Threads = None,
     tier: Annotated[
         Literal["eager", "graph", "compiled"],
         typer.Option(help="How steps run; graph and compiled are for CUDA, and no GPU has run their tests yet."),
@@ -109,6 +118,10 @@ def run(
         _pairs("--data", data),
         tuple(methods_dir),
     )
+    if tuned:
+        from ltbench.tuning import winners
+
+        request = replace(request, variants=winners(request, results))
     plan = make_plan(request)
     if shard is not None:
         part, parts = _shard(shard)
@@ -136,6 +149,55 @@ def run(
     if follower is not None and (reason := follower.finish()):
         print(f"ltbench: MLflow is not up to date: {reason}; ltbench sync completes it", file=sys.stderr)
     raise typer.Exit(1 if failed or plan.broken else 0)
+
+
+@app.command()
+def tune(
+    suite: SuiteName = "quickstart",
+    methods: Methods = None,
+    datasets: Datasets = None,
+    imbalance: Imbalances = None,
+    trials: Annotated[int, typer.Option(metavar="N", min=1, help="Trials of each study, the same for all.")] = 20,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Trainings of each trial, unless it is pruned.")] = 1,
+    sampler_seed: Annotated[int, typer.Option(metavar="N", min=0, help="Of what is tried.")] = 0,
+    set_: Changes = [],  # noqa: B006
+    data: DataPlaces = [],  # noqa: B006
+    methods_dir: MethodsDir = [],  # noqa: B006
+    results: Results = Path("results"),
+    device: Device = "auto",
+    workers: Workers = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Choose hyper-parameters on validation images, with the same number of trials for every method."""
+    from ltbench.executor import Settings
+    from ltbench.progress import reporter
+    from ltbench.runner import Request, parse_value
+    from ltbench.studies import as_record, print_studies
+    from ltbench.tuning import Budget, tune
+
+    request = Request(
+        suite,
+        _names(methods),
+        _names(datasets),
+        _names(imbalance),
+        None,
+        {key: parse_value(value) for key, value in _pairs("--set", set_).items()},
+        _pairs("--data", data),
+        tuple(methods_dir),
+    )
+    settings = Settings(device, workers=workers, threads=threads)
+    listen = reporter()
+    try:
+        found = tune(request, results, Budget(trials, seeds, sampler_seed), settings, listen)
+    except KeyboardInterrupt:
+        listen.say("ltbench: interrupted; what is finished is kept, the same command goes on")
+        raise typer.Exit(130) from None
+    if as_json:
+        print(json.dumps([as_record(study) for study in found], indent=1))
+    else:
+        print_studies(found)
+    raise typer.Exit(0 if all(study.best for study in found) else 1)
 
 
 @app.command()

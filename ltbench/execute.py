@@ -114,11 +114,12 @@ def run_cell(
             phases.append(Phase(stage.name, state, reused, own=number == len(methods) - 1))
     own = [(phase.stage, phase.state) for phase in phases if phase.own]
     state = phases[-1].state
-    labels = data.test.labels
+    measured, split = data.measured
+    labels = split.labels
     store.write_arrays(
         cell.id,
         {
-            "logits": state["logits"]["test"].numpy(),
+            "logits": state["logits"][measured].numpy(),
             "labels": labels.astype(np.min_scalar_type(labels.max())),
         },
     )
@@ -242,29 +243,34 @@ def measurements(data: LongTailed, shots: str | tuple[int, int], own: list[tuple
     """What the evaluations of a cell's own stages say, under each of the three protocols.
 
     ``last`` is the last epoch; ``val`` the epoch of the final stage with the best balanced accuracy on the validation
-    split (absent without one); ``best-on-test`` the same on the test split, which is optimistic.
+    split (absent without one); ``best-on-test`` the same on the test split, which is optimistic. Where there is no
+    test split, all numbers are of the validation split, and ``measured_on`` says so.
     """
     classes = len(data.counts)
     groups = shot_groups(data.counts, shots)
-    totals = {"test": data.test.counts(classes)}
-    if data.val is not None:
-        totals["val"] = data.val.counts(classes)
+    splits = {"test": data.test, "val": data.val}
+    totals = {name: split.counts(classes) for name, split in splits.items() if split is not None}
+    measured, _ = data.measured
 
     def summaries(entry: dict[str, Any]) -> dict[str, Any]:
         return {"epoch": entry["epoch"]} | {s: summary(entry[s], n, groups) for s, n in totals.items()}
 
     evaluations = [{"stage": name} | summaries(e) for name, state in own for e in state["evaluations"]]
     final = evaluations[-len(own[-1][1]["evaluations"]) :]
-    chosen = {"last": final[-1], "best-on-test": max(final, key=lambda e: e["test"]["balanced_accuracy"])}
-    if "val" in totals:
-        chosen["val"] = max(final, key=lambda e: e["val"]["balanced_accuracy"])
+
+    def best(split: str) -> dict[str, Any]:
+        return max(final, key=lambda e: e[split]["balanced_accuracy"])
+
+    names = {"test": "best-on-test", "val": "val"}
+    chosen = {"last": final[-1]} | {names[split]: best(split) for split in totals}
     last = own[-1][1]["evaluations"][-1]
     return {
         "class_counts": list(data.counts),
-        "test_counts": totals["test"],
+        "measured_on": measured,
+        "test_counts": totals[measured],
         "groups": {name: len(members) for name, members in groups.items()},
-        "hits": last["test"]["hits"],
-        "protocols": {name: {"epoch": e["epoch"]} | e["test"] for name, e in chosen.items()},
+        "hits": last[measured]["hits"],
+        "protocols": {name: {"epoch": e["epoch"]} | e[measured] for name, e in chosen.items()},
         "evaluations": evaluations,
     }
 

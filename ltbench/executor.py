@@ -305,7 +305,7 @@ class _Workers:
 
         reason = f"its process ended with exit status {process.exitcode} (-9: killed, often for want of memory)"
         suite = {"suite": self.plan.suite.name, "command": self.plan.request.command(planned.cell)}
-        record = header(planned.cell) | {"status": "failed", "reason": reason} | suite
+        record = header(planned.cell) | {"status": "failed", "reason": reason, "died": True} | suite
         self.store.add(record)
         self.listen.finished(name, outcome(record), planned.work)
         if self.todo:

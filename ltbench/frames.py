@@ -62,10 +62,10 @@ def _slot(record: Record) -> tuple[str, ...]:
         "subset_seed",
         "holdout",
         "method",
-        "hyperparameters",
         "recipe",
     )
-    return tuple(str(record[key]) for key in keys)
+    trials = record.get("trials", 0)
+    return (*(str(record[key]) for key in keys), str(trials or record["hyperparameters"]))
 
 
 def _current(records: Iterable[Record]) -> list[Record]:
@@ -88,8 +88,10 @@ def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
         "recipe",
     )
     row = {name: record[name] for name in names} | {
-        "method": entry(record["method"], record["hyperparameters"]),
+        "method": entry(record["method"], record["hyperparameters"], record.get("trials", 0)),
         "seed": record["seed"],
+        "trials": record.get("trials", 0),
+        "tuned_values": entry("", record["hyperparameters"])[1:-1] if record.get("trials", 0) else "",
     }
     measured = record.get("protocols", {}).get(protocol)
     row["shots"] = str(record["shots"])

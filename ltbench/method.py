@@ -84,11 +84,15 @@ class Range(Hyperparameter[Number]):
 
 
 class Choice(Hyperparameter[T]):
-    """One of a few values, with its default."""
+    """One of a few values, with its default.
 
-    def __init__(self, default: T, options: Sequence[T]) -> None:
+    Tuning tries all of them unless ``searched`` is False, as where a value needs validation images in the final run.
+    """
+
+    def __init__(self, default: T, options: Sequence[T], *, searched: bool = True) -> None:
         super().__init__(default)
         self.options = tuple(options)
+        self.searched = searched
         if default not in self.options:
             raise ValueError(f"the default {default!r} must be one of {self.options}")
 

@@ -27,6 +27,32 @@ SETTABLE = ("holdout", "subset_seed", "shots")
 
 
 @dataclass(frozen=True)
+class Variant:
+    """A method with values that were chosen for it at one place of a suite.
+
+    Attributes:
+        dataset, imbalance: where, as suites write them.
+        method: name.
+        hyperparameters: of the method.
+        recipe: changes to the suite's recipe, under whose name its results stand all the same.
+        trials, trial: see `Cell`.
+    """
+
+    dataset: str
+    imbalance: str
+    method: str
+    hyperparameters: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    trials: int = 0
+    trial: int | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Data set and imbalance."""
+        return self.dataset, self.imbalance
+
+
+@dataclass(frozen=True)
 class Request:
     """What a run was asked for, on the command line or from Python. None: as the suite says.
 
@@ -39,6 +65,8 @@ class Request:
         changes: ``recipe.epochs``, ``holdout``, ``METHOD.hyperparameter``, ... to their values.
         data: place of a data set's images, by name.
         methods_dirs: further folders with methods.
+        variants: methods with chosen values, besides the suite's cells.
+        without_test: no test split is to be within reach of a method; results are of the validation split.
     """
 
     suite: str = "quickstart"
@@ -49,6 +77,8 @@ class Request:
     changes: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     methods_dirs: tuple[Path, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    without_test: bool = False
 
     def command(self, cell: Cell) -> str:
         """The command that repeats one cell."""
@@ -62,7 +92,7 @@ class Request:
             "--imbalance",
             str(cell.imbalance),
         ]
-        words += ["--methods", cell.entry, "--seeds", f"{cell.seed},"]
+        words += ["--methods", *([cell.method, "--tuned"] if cell.trials else [cell.entry]), "--seeds", f"{cell.seed},"]
         words += [w for key, value in self.changes.items() for w in ("--set", f"{key}={_toml(value)}")]
         words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
         words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]
@@ -146,6 +176,8 @@ def make_plan(request: Request) -> Plan:
     check_backbone(suite.recipe.backbone)
     chains = [registry.chain(*variant) for variant in variants]
     sets = {name: load(name, suite.recipe.image_size, request.data) for name in suite.datasets}
+    if request.without_test:
+        sets = {name: images.without_test() for name, images in sets.items()}
     for images in sets.values():
         height, width, channels = images.train.images.shape[1:]
         size = suite.recipe.input_size(height, width)
@@ -153,11 +185,19 @@ def make_plan(request: Request) -> Plan:
             initialised_backbone(suite.recipe.backbone, channels, size, seeds=[0] * branches)
     kept = {(name, i): _counts(sets[name], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
 
-    def planned(seed: int, dataset: str, imbalance: Imbalance, chain: "list[tuple[Entry, Method]]") -> Planned:
+    def planned(
+        seed: int,
+        dataset: str,
+        imbalance: Imbalance,
+        chain: "list[tuple[Entry, Method]]",
+        chosen: Variant | None = None,
+    ) -> Planned:
         methods = tuple(method for _, method in chain)
         links = tuple(Link(entry.name, entry.source, method.hyperparameters) for entry, method in chain)
         own = methods[-1]
         changed = {k: v for k, v in own.hyperparameters.items() if v != own.space()[k].default}
+        recipe = suite.recipe.changed(chosen.recipe) if chosen else suite.recipe
+        changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(suite.recipe, k)}
         images = sets[dataset]
         cell = Cell(
             dataset=dataset,
@@ -169,13 +209,20 @@ def make_plan(request: Request) -> Plan:
             shots=suite.shots,
             chain=links,
             changed=changed,
-            recipe=suite.recipe,
+            recipe=recipe,
             seed=seed,
+            trials=chosen.trials if chosen else 0,
+            trial=chosen.trial if chosen else None,
+            compared_under=suite.recipe.label,
         )
         return Planned(cell, methods, images, kept[dataset, imbalance])
 
-    every = (planned(s, d, i, m) for s in suite.seeds for d in suite.datasets for i in suite.imbalance for m in chains)
-    cells = tuple({one.cell.id: one for one in every}.values())  # two entries may come to the same
+    places = [(s, d, i) for s in suite.seeds for d in suite.datasets for i in suite.imbalance]
+    every = [planned(*place, chain) for place in places for chain in chains]
+    for chosen in request.variants:
+        chain = registry.chain(chosen.method, chosen.hyperparameters)
+        every += [planned(*place, chain, chosen) for place in places if (place[1], str(place[2])) == chosen.place]
+    cells = tuple({(one.cell.id, one.cell.trial): one for one in every}.values())  # two entries may come to the same
     skipped = {name: why for name, why in registry.broken.items() if name not in broken}
     return Plan(request, suite, cells, broken, skipped)
 

@@ -23,7 +23,9 @@ def print_record(record: Record) -> None:
     fact("cell", record["id"])
     fact("data set", f"{record['dataset']}, imbalance {record['imbalance']}, pixels {record['fingerprint']}")
     fact("cut", f"subset seed {record['subset_seed']}, {record['holdout']} images a class held out")
-    fact("method", entry(record["method"], record["hyperparameters"]))
+    fact("method", entry(record["method"], record["hyperparameters"], record.get("trials", 0)))
+    if record.get("trials", 0):
+        fact("chosen values", record["hyperparameters"])
     chain = [f"{name} (source {source}) {json.dumps(values)}" for name, source, values in record["settings"]["chain"]]
     fact("trained", ", then ".join(chain))
     recipe = ", ".join(f"{key}={value}" for key, value in record["settings"]["recipe"].items())

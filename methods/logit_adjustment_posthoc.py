@@ -21,7 +21,7 @@ class LogitAdjustmentPosthoc(Method):
 
     after = "ce"
     tau = Range(1.0, 0.0, 3.0)
-    choose = Choice("given", ("given", "val"))
+    choose = Choice("given", ("given", "val"), searched=False)
     corrects = "log prior off the logits"
     published = (
         Figure("cifar10", "100", 77.40, "Menon21 table 3", "F1", "A"),

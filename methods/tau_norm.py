@@ -27,7 +27,7 @@ class TauNorm(Method):
 
     after = "ce"
     tau = Range(1.0, 0.0, 3.0)
-    choose = Choice("given", ("given", "val"))
+    choose = Choice("given", ("given", "val"), searched=False)
     corrects = "normalised classifier weights"
     published = (
         Figure("cifar10", "100", 72.70, "BagofTricks-LT gallery", "F1", "A"),

@@ -73,7 +73,7 @@ def learns(subject: Subject) -> str:
 def test_split(subject: Subject) -> str:
     """With other test images the trained network is the same, and each image is predicted by itself."""
     before, position = foundation(subject.chain[:-1], TINY)
-    usual = TINY.data.test
+    _, usual = TINY.data.measured
     half = len(usual) // 2
     strangers = plan.generator("strangers").integers(256, size=(2 * half + 1, *usual.images.shape[1:]), dtype=np.uint8)
     images = np.concatenate([usual.images[:half], strangers])

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -73,7 +73,7 @@ class ImageSet:
     Attributes:
         name: what tables call it.
         classes: class names, in label order.
-        train, val, test: its splits; ``val`` is None where the data set defines none.
+        train, val, test: its splits; ``val`` is None where the data set defines none, ``test`` while methods are tuned.
         found: in words, where the images came from.
         mean, std: per-channel normalisation that the literature uses, in [0, 1]; None: computed from the training set.
         known_fingerprint: the fingerprint where the source has it already, so that no pixel need be read for it.
@@ -82,7 +82,7 @@ class ImageSet:
     name: str
     classes: tuple[str, ...]
     train: Split
-    test: Split
+    test: Split | None
     val: Split | None = None
     found: str = ""
     mean: tuple[float, ...] | None = None
@@ -103,22 +103,33 @@ class ImageSet:
                 digest.update(np.ascontiguousarray(split.labels, dtype="<i8").data)
         return digest.hexdigest()[:16]
 
+    def without_test(self) -> "ImageSet":
+        """The same data set with no test split to look at: what tuning works on."""
+        return replace(self, test=None, known_fingerprint=self.fingerprint)
+
 
 @dataclass(frozen=True, eq=False)
 class LongTailed:
     """What one training run sees: a long-tailed ``train``, and untouched ``val`` and ``test``.
 
     Attributes:
+        val, test: None where there is none; one of them there must be.
         counts: training images of each class, [C].
         mean, std: per-channel normalisation in [0, 1].
     """
 
     train: Split
     val: Split | None
-    test: Split
+    test: Split | None
     counts: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @property
+    def measured(self) -> tuple[str, Split]:
+        """The split that results are of, with its name: the test split, and where it is out of reach the validation."""
+        found = {name: split for name, split in (("test", self.test), ("val", self.val)) if split is not None}
+        return next(iter(found.items()))
 
 
 def cut(images: ImageSet, imbalance: Imbalance, subset_seed: int = 0, holdout: int = 0) -> LongTailed:

@@ -30,4 +30,5 @@ def resized(images: ImageSet, side: int | None) -> ImageSet:
         return Split(pixels[..., None] if grey else pixels, split.labels)
 
     val = resize(images.val) if images.val is not None else None
-    return replace(images, train=resize(images.train), val=val, test=resize(images.test), known_fingerprint=None)
+    test = resize(images.test) if images.test is not None else None
+    return replace(images, train=resize(images.train), val=val, test=test, known_fingerprint=None)
