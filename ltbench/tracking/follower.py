@@ -70,15 +70,18 @@ def follow(store: Store) -> None:
     """
     with contextlib.suppress(OSError):
         os.nice(10)
+    from ltbench.tracking.address import connect
     from ltbench.tracking.sync import sync
 
+    with contextlib.suppress(InputError), store.locked("mlflow"):
+        connect(store)
     seen: set[str] = set()
-    pause = 0.0
+    pause = PAUSE_S
     while not _closed(pause):
         started = time.process_time()
         with contextlib.suppress(InputError):
             found = {path.name for path in (store.root / "records").glob("*.json")}
-            if found != seen or not seen:
+            if found != seen:
                 sync(store, files=False)
                 seen = found
         pause = max(PAUSE_S, (time.process_time() - started) / SHARE)

@@ -18,11 +18,25 @@ from ltbench.cell import digest
 from ltbench.frames import COSTS, METRICS, TABLE, leaderboard, load_results
 from ltbench.store import Record, Store
 from ltbench.tables import render, shots_note, title
+from ltbench.tracking.views import View
 
 FORMAT = 1
 """Raised whenever this module would give other runs for the same records."""
 
 MAIN_METRIC = "test/balanced_accuracy"
+COLUMNS = (
+    "tags.standing",
+    f"metrics.{MAIN_METRIC}",
+    "metrics.test/interval",
+    "metrics.test/many",
+    "metrics.test/medium",
+    "metrics.test/few",
+    "metrics.test/ece",
+    "metrics.cost/relative_cost",
+    "metrics.cost/train_seconds",
+    "metrics.seeds",
+    "params.trials",
+)
 STANDING = {
     "interval": "test/interval",
     "rank": "rank",
@@ -76,7 +90,7 @@ class Run:
         made_of: what the content of ``files`` depends on.
         data: what it was trained on.
         times: start and end in ms since 1970.
-        parent: key of the summary run that it belongs to.
+        parent: kind and key of the run that it belongs to.
     """
 
     kind: str
@@ -107,16 +121,22 @@ class Run:
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment as MLflow should hold it; ``tables`` are the names of its tables and the filters that show each."""
+    """An experiment as MLflow should hold it; ``views`` by the keys of their addresses, the main one first."""
 
     name: str
     note: str
+    metric: str
     runs: tuple[Run, ...]
-    tables: Mapping[str, str]
+    views: Mapping[str, View]
 
 
 def experiments(store: Store) -> Iterator[Experiment]:
-    """What MLflow should hold of a store: a suite each, and a recipe each for results that belong to no known suite."""
+    """What MLflow should hold of a store: a suite each, a recipe each for results that belong to no known suite, and
+    what each suite's tuning tried.
+
+    Raises:
+        InputError: for a record or a study that cannot be read.
+    """
     records = store.latest()
     suites: dict[str, set[str]] = {}
     for plan in store.plans():
@@ -128,15 +148,21 @@ def experiments(store: Store) -> Iterator[Experiment]:
     for name, ids in suites.items():
         if ids & records.keys():
             yield _experiment(name, load_results(store.root, "last", ids), records)
+    if (store.root / "tuning").exists():
+        from ltbench.tracking.tuned import tuning_experiments
+
+        yield from tuning_experiments(store)
 
 
 def _experiment(name: str, cells: pd.DataFrame, records: Mapping[str, Record]) -> Experiment:
     board = leaderboard(cells)
     runs: list[Run] = []
-    tables = {}
+    every = View("Leaderboard", "tags.kind = 'summary'", MAIN_METRIC, ("params.dataset", "params.imbalance", *COLUMNS))
+    tables = {"leaderboard": every}
     for _, part in board.groupby(TABLE, sort=False):
         rows = cells.merge(part[[*TABLE, "method"]], on=[*TABLE, "method"])
-        tables[title(part.iloc[0])] = _filter(part.iloc[0])
+        table = View(title(part.iloc[0]), _filter(part.iloc[0]), MAIN_METRIC, COLUMNS)
+        tables[digest(table.name)] = table
         of_method = {method: [records[cell] for cell in group.id] for method, group in rows.groupby("method")}
         made_of = digest(sorted(zip(rows.id, rows.created, strict=True)))
         texts = {"leaderboard.md": "markdown", "leaderboard.csv": "csv"}
@@ -152,7 +178,9 @@ def _experiment(name: str, cells: pd.DataFrame, records: Mapping[str, Record]) -
         "the leaderboard (means over seeds at the last epoch; 95 % intervals), those of kind `seed` single trainings. "
         f"Only rows of the same data set, imbalance and recipe may be compared. {shots}"
     )
-    return Experiment(name, note, tuple(runs), tables)
+    of_seeds = (COLUMNS[1], *COLUMNS[3:9])
+    by_method = View("Seeds", "tags.kind = 'seed'", MAIN_METRIC, of_seeds, ("method", "dataset", "imbalance", "recipe"))
+    return Experiment(name, note, MAIN_METRIC, tuple(runs), tables | {"seeds": by_method})
 
 
 def _rendered(part: pd.DataFrame, form: Any) -> Callable[[], bytes]:
@@ -255,7 +283,7 @@ def _seed(record: Record, entry: str, parent: str) -> Run:
         Data.of(record),
         times=(end - round(1000 * record["cost"]["wall_seconds"]) if done else end, end),
         status="FINISHED" if done else "FAILED",
-        parent=parent,
+        parent=f"summary:{parent}",
     )
 
 

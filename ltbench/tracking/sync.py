@@ -15,9 +15,9 @@ from uuid import uuid4
 
 from ltbench.errors import InputError, one_line
 from ltbench.store import Store, write_whole
-from ltbench.tracking import views
 from ltbench.tracking.address import OURS, address, artifacts, connect, folder, is_own, shown
-from ltbench.tracking.projection import MAIN_METRIC, Experiment, Run, experiments
+from ltbench.tracking.projection import Experiment, Run, experiments
+from ltbench.tracking.views import PREFIX, page
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -35,7 +35,7 @@ def sync(store: Store, files: bool = True) -> Counter[str]:
 
     Args:
         store: the truth.
-        files: whether artifacts are wanted too; without, they wait for the next sync with them.
+        files: whether the artifacts of summary runs are wanted too; they may change with every record.
 
     Returns:
         How many runs are ``new``, ``changed``, ``deleted`` and were the ``same``.
@@ -55,15 +55,15 @@ def sync(store: Store, files: bool = True) -> Counter[str]:
             ) from error
 
 
-def leaderboards(store: Store, base: str) -> dict[str, dict[str, str]]:
-    """The addresses of the views on a server: of each experiment, of its leaderboard and of each of its tables."""
+def pages(store: Store, base: str) -> dict[str, dict[str, str]]:
+    """The addresses of the views on a server, by name, of each experiment."""
     client = connect(store)
     found = {}
     for experiment in experiments(store):
         made = client.get_experiment_by_name(experiment.name)
         if made is not None:
-            keys = {"leaderboard": views.LEADERBOARD} | {name: views.table_key(name) for name in experiment.tables}
-            found[experiment.name] = {k: views.page(base, made.experiment_id, key) for k, key in keys.items()}
+            addresses = {view.name: page(base, made.experiment_id, key) for key, view in experiment.views.items()}
+            found[experiment.name] = addresses
     return found
 
 
@@ -96,8 +96,8 @@ def _place(client: "MlflowClient", experiment: Experiment, location: str | None)
         OURS: "results",
         "mlflow.note.content": experiment.note,
         "mlflow.experimentKind": "custom_model_development",
-        "mlflow.experiment.primaryMetric.name": MAIN_METRIC,
-        **views.tags(experiment),
+        "mlflow.experiment.primaryMetric.name": experiment.metric,
+        **{PREFIX + key: view.tag() for key, view in experiment.views.items()},
     }
     found = client.get_experiment_by_name(experiment.name)
     if found is None:
@@ -122,7 +122,7 @@ class _Sync:
         ids: dict[str, str] = {}
         for run in wanted:
             key = f"{run.kind}:{run.key}"
-            ids[key] = self._one(run, there.pop(key, None), ids.get(f"summary:{run.parent}"))
+            ids[key] = self._one(run, there.pop(key, None), ids.get(run.parent or ""))
         for left in there.values():
             self._delete(left)
 
@@ -176,7 +176,8 @@ class _Sync:
             DIGEST: run.digest,
         }
         tags |= {WRITTEN: str(end), **({PARENT: parent} if parent else {})}
-        tags |= {FILES: run.files_digest} if self.files else {}
+        with_files = self.files or run.kind != "summary"
+        tags |= {FILES: run.files_digest} if with_files else {}
         run_id = self.client.create_run(self.place, start, tags, run.name).info.run_id
         first = end - len(run.curves)  # MLflow takes the latest of a step, so that each has a time of its own
         metrics = [Metric(p.metric, p.value, first + i, p.step) for i, p in enumerate(run.curves)]
@@ -186,7 +187,7 @@ class _Sync:
         if run.data is not None:
             data = Dataset(run.data.name, run.data.digest, "local", json.dumps({}), None, run.data.profile)
             self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "train")])])
-        if self.files:
+        if with_files:
             self._write(run, run_id)
         self.client.set_terminated(run_id, run.status, end)
         return str(run_id)

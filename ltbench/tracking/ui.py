@@ -25,7 +25,7 @@ def show_ui(store: Store, port: int, say: Callable[[str], None]) -> None:
     Raises:
         InputError: when MLflow does not answer, or the port is taken.
     """
-    from ltbench.tracking.sync import leaderboards, sync
+    from ltbench.tracking.sync import pages, sync
 
     base = address(store)
     served = base.startswith("http")
@@ -33,16 +33,16 @@ def show_ui(store: Store, port: int, say: Callable[[str], None]) -> None:
         _check_free(port)
     sync(store)
     if served:
-        say(_pages(leaderboards(store, base)))
+        say(_lines(pages(store, base)))
         return
     with serving(store, port) as process:
-        say(_pages(leaderboards(store, f"http://{HOST}:{port}")))
+        say(_lines(pages(store, f"http://{HOST}:{port}")))
         say("Ctrl-C ends it.")
         with suppress(KeyboardInterrupt):
             process.wait()
 
 
-def _pages(found: Mapping[str, Mapping[str, str]]) -> str:
+def _lines(found: Mapping[str, Mapping[str, str]]) -> str:
     lines: list[str] = []
     for suite, pages in found.items():
         if lines:
