@@ -1,6 +1,7 @@
 """``ltbench.run``: what the command of this name does, from Python."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ def run(
     runs_per_device: int | Literal["auto"] = 1,
     tier: Literal["eager", "graph", "compiled"] = "eager",
     images_in: Literal["auto", "device", "host", "file"] = "auto",
+    tuned: bool = False,
 ) -> pd.DataFrame:
     """Run what is missing of a suite, as ``ltbench run`` does.
 
@@ -47,6 +49,7 @@ def run(
         runs_per_device: runs at once in this process.
         tier: how steps run on a GPU.
         images_in: where decoded images lie while training.
+        tuned: also the values that ``ltbench tune`` has found.
 
     Returns:
         One row a cell, finished or failed (see ``load_results``). ``ltbench.leaderboard`` makes the table of it.
@@ -64,6 +67,10 @@ def run(
         dict(data or {}),
         tuple(Path(folder) for folder in methods_dirs),
     )
+    if tuned:
+        from ltbench.tuning import winners
+
+        request = replace(request, variants=winners(request, Path(results)))
     plan = make_plan(request)
     if plan.broken:
         raise InputError("; ".join(plan.broken.values()))

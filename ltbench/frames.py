@@ -15,6 +15,7 @@ Protocol = Literal["last", "val", "best-on-test"]
 PROTOCOLS: tuple[Protocol, ...] = ("last", "val", "best-on-test")
 COSTS = ("train_seconds", "images_per_second", "peak_memory_bytes", "relative_cost", "runs_together")
 PAPER = ("paper", "paper_source")
+TUNED = ("trials", "tuned_values")
 METRICS = (
     "balanced_accuracy",
     "many",
@@ -122,13 +123,15 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
         The columns of ``TABLE``, ``method``, ``seeds`` (finished), ``failed`` and ``reason``; the mean of each metric
         over seeds, ``interval`` (half width of the 95 % interval of the balanced accuracy) and ``interval_from``
         (``seeds``, or ``images`` where there is one seed); the means of the costs; ``paper`` and ``paper_source``, the
-        published accuracy for the same recipe, if there is one; ``best`` and ``tied`` (not distinguishable from the
-        best; the best itself included).
+        published accuracy for the same recipe, if there is one; ``trials`` and ``tuned_values`` of a tuned row;
+        ``best`` and ``tied`` (not distinguishable from the best; the best itself included).
     """
     keys = [*TABLE, "method"]
     measured = [*METRICS, *COSTS]
     if cells.empty:
-        return pd.DataFrame(columns=[*keys, "seeds", "failed", "reason", *measured, *PAPER, "interval", "best", "tied"])
+        return pd.DataFrame(
+            columns=[*keys, "seeds", "failed", "reason", *measured, *PAPER, *TUNED, "interval", "best", "tied"]
+        )
     done = cells[cells.status == "done"]
     failed = cells[cells.status != "done"].groupby(keys).reason
     of_method = done.groupby(keys)
@@ -137,10 +140,11 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
     board["interval"] = seed_interval(of_method.balanced_accuracy.std(), board.seeds)
     board["interval_from"] = np.where(board.seeds == 1, "images", "seeds")
     board.loc[board.seeds == 1, "interval"] = 1.96 * of_method.image_error.first()
-    board = board.join(of_method[list(PAPER)].first())
+    board = board.join(of_method[[*PAPER, *TUNED]].first())
     reasons = failed.agg(lambda given: "; ".join(dict.fromkeys(given)))
     board = board.join(pd.DataFrame({"failed": failed.size(), "reason": reasons}), how="outer").reset_index()
-    board[["seeds", "failed"]] = board[["seeds", "failed"]].fillna(0).astype(int)
+    whole = ["seeds", "failed", "trials"]
+    board[whole] = board[whole].fillna(0).astype(int)
 
     standing = [_standing(part) for _, part in done.groupby(TABLE)]
     places = pd.MultiIndex.from_frame(board[keys])

@@ -373,9 +373,7 @@ def print_studies(found: Sequence[Study]) -> None:
                 " / ".join(_percent(curve[min(n, len(curve)) - 1]) for n in (1, 5, len(curve))) if curve else "–",
                 ", ".join(f"{name} {share:.0%}" for name, share in list(study.importances().items())[:2]),
                 duration(study.seconds),
-                ", ".join(
-                    f"{name}={_short(value)}" for name, value in (study.best or {"params": {}})["params"].items()
-                ),
+                _changes(study),
             )
         console.print(f"{place[0]} · imbalance {place[1]} · recipe {place[2]}", style="bold")
         console.print(table)
@@ -390,5 +388,13 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+def _changes(study: Study) -> str:
+    """What the best trial has in place of the defaults, which are those of the first."""
+    if study.best is None:
+        return ""
+    defaults = study.trials[0]["params"]
+    changed = {name: value for name, value in study.best["params"].items() if value != defaults[name]}
+    texts = (
+        f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}" for name, value in changed.items()
+    )
+    return ", ".join(texts) or "the defaults"

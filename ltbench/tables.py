@@ -77,6 +77,11 @@ def footnotes(board: pd.DataFrame, protocol: Protocol) -> list[str]:
     if len(papers):
         sources = "; ".join(dict.fromkeys(f"{row.method}: {row.paper_source}" for row in papers.itertuples()))
         notes.append(f"paper: published accuracy under the same recipe, as a rule of the best test epoch ({sources}).")
+    if (board.trials > 0).any():
+        notes.append(
+            "(tuned N): hyper-parameters, learning rate and weight decay chosen by N trials on validation images, not "
+            "on the test set, then trained anew."
+        )
     lost = board[board.failed > 0]
     return notes + [
         f"FAILED: {row.method} ({row.dataset} / {row.imbalance}): {row.reason}" for row in lost.itertuples()
