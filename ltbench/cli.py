@@ -209,12 +209,8 @@ def leaderboard(
     as_json: Json = False,
 ) -> None:
     """The table of what is in the store."""
-    from ltbench.status import cell_states
-    from ltbench.store import Store
-
     _existing(results)
-    ids = None if suite is None else {cell["id"] for cell in cell_states(Store(results), _known_suite(suite, results))}
-    _show_board(results, ids, "json" if as_json else format, protocol)
+    _show_board(results, _cells_of(suite, results), "json" if as_json else format, protocol)
 
 
 @app.command()
@@ -300,6 +296,27 @@ def ui(
 
     _existing(results)
     show_ui(Store(results), port, lambda text: print(text, flush=True))
+
+
+@app.command()
+def report(
+    suite: Annotated[str | None, typer.Option(metavar="NAME", help="Only the cells of this suite.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = Path(
+        "report.html"
+    ),
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write every plot as PNG and PDF, the tables as Markdown, CSV, LaTeX."),
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """One self-contained HTML page: tables, plots, ours against the papers."""
+    _existing(results)
+    ids = _cells_of(suite, results)
+    from ltbench.report import write_report
+
+    for file in write_report(results, output, ids, figures):
+        print(file)
 
 
 @app.command("ls")
@@ -487,6 +504,16 @@ def _listing(what: str, methods_dir: list[Path]) -> dict[str, str]:
 def _existing(results: Path) -> None:
     if not results.is_dir():
         raise InputError(f"results folder {results} does not exist; ltbench run makes one")
+
+
+def _cells_of(suite: str | None, results: Path) -> set[str] | None:
+    """Ids of the cells of a suite; None, for all cells, where none is named."""
+    from ltbench.status import cell_states
+    from ltbench.store import Store
+
+    if suite is None:
+        return None
+    return {cell["id"] for cell in cell_states(Store(results), _known_suite(suite, results))}
 
 
 def _known_suite(suite: str, results: Path) -> str:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -167,6 +167,8 @@ def _experiment(name: str, cells: pd.DataFrame, records: Mapping[str, Record]) -
         made_of = digest(sorted(zip(rows.id, rows.created, strict=True)))
         texts = {"leaderboard.md": "markdown", "leaderboard.csv": "csv"}
         files = {path: _rendered(part, form) for path, form in texts.items()}
+        if part.seeds.any():
+            files |= _plots(part, rows, records)
         for _, row in part.iterrows():
             runs.append(_summary(row, of_method[row.method], files, made_of))
     entries = dict(zip(cells.id, cells.method, strict=True))
@@ -185,6 +187,27 @@ def _experiment(name: str, cells: pd.DataFrame, records: Mapping[str, Record]) -
 
 def _rendered(part: pd.DataFrame, form: Any) -> Callable[[], bytes]:
     return lambda: (render(part, form, "last") + "\n").encode()
+
+
+def _plots(part: pd.DataFrame, rows: pd.DataFrame, records: Mapping[str, Record]) -> dict[str, Callable[[], bytes]]:
+    """Figures of a table, each drawn at most once for all of its rows."""
+
+    @cache
+    def drawn(name: str) -> bytes:
+        from ltbench import findings, plots
+
+        if name == "accuracy":
+            figure = plots.accuracy(part)
+        elif name == "per_class":
+            figure = plots.per_class(findings.per_class(rows, records), part)
+        else:
+            figure = plots.curves(findings.curves(rows, records), part)
+        image = io.BytesIO()
+        with plots.style():
+            figure.savefig(image, format="png", dpi=100)
+        return image.getvalue()
+
+    return {f"{name}.png": partial(drawn, name) for name in ("accuracy", "per_class", "curves")}
 
 
 def _key(row: pd.Series) -> str:
