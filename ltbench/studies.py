@@ -107,7 +107,8 @@ def studies(results: Path | str) -> list[Study]:
         InputError: for a journal that cannot be read.
     """
     folder = Path(results) / "tuning"
-    return [Journal(folder, path.stem).read() for path in sorted((folder / "studies").glob("*.journal"))]
+    journals = [Journal(folder, path.stem) for path in sorted((folder / "studies").glob("*.journal"))]
+    return [journal.read() for journal in journals if journal.begun]
 
 
 class Journal:
@@ -123,13 +124,17 @@ class Journal:
         self.path = folder / "studies" / f"{name}.journal"
         self.store = Store(folder)
 
+    @property
+    def begun(self) -> bool:
+        """Whether it holds more than what a process had written that was killed at once."""
+        return self.path.exists() and b'"facts"' in self.path.read_bytes()
+
     def read(self) -> Study:
         """The study as it stands; raises InputError where the file cannot be read."""
         study = self._load()
-        facts = dict(study.user_attrs)
-        known = {key: str(facts.pop(key)) for key in ("suite", "method", "dataset", "imbalance", "recipe")}
-        knobs = facts["knobs"]
-        trials = [_as_dict(trial, knobs) for trial in whole(study, facts["space"])]
+        facts = study.user_attrs["facts"]
+        known = {key: str(facts[key]) for key in ("suite", "method", "dataset", "imbalance", "recipe")}
+        trials = [_as_dict(trial, facts["knobs"]) for trial in whole(study, facts["space"])]
         return Study(name=self.name, trials=trials, facts=facts, source=study, **known)
 
     @contextlib.contextmanager
@@ -151,11 +156,10 @@ class Journal:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 optuna.create_study(storage=self._storage(), study_name=self.name, direction="maximize")
             study = self._load()
-            known = study.user_attrs
-            for key, value in {**facts, "optuna": optuna.__version__}.items():
-                if key not in known:  # it is new, or whoever made it was killed before all was written
-                    study.set_user_attr(key, value)
-            if other := [key for key in facts if key in known and key != "suite" and known[key] != facts[key]]:
+            if "facts" not in study.user_attrs:  # it is new, or whoever made it was killed at once
+                study.set_user_attr("facts", {**facts, "optuna": optuna.__version__})
+            known = study.user_attrs["facts"]
+            if other := [key for key in facts if key != "suite" and known[key] != facts[key]]:
                 raise InputError(
                     f"study '{self.name}' was begun with other {' and '.join(other)} "
                     f"({_difference(known[other[0]], facts[other[0]])}); tune into another folder with --results, or "
@@ -292,7 +296,7 @@ def ask(
             study.tell(trial.number, state=TrialState.FAIL)  # its process was killed while it asked
     knobs = [name for name in space if name.startswith(KNOB)]
     grid = np.stack(np.meshgrid(*[np.arange(-OCTAVES, OCTAVES + 1)] * len(knobs)), -1).reshape(-1, len(knobs))
-    points = np.random.default_rng(study.user_attrs["sampler_seed"]).permutation(grid[grid.any(axis=1)])
+    points = np.random.default_rng(study.user_attrs["facts"]["sampler_seed"]).permutation(grid[grid.any(axis=1)])
     while (asked := len(found := whole(study, space))) < trials:
         if asked >= STARTUP and sum(trial.state == TrialState.RUNNING for trial in found) >= abreast:
             break

@@ -83,7 +83,7 @@ def winners(request: Request, results: Path) -> tuple[Variant, ...]:
     for search in (search for _, searches in prepare(request, Budget()) for search in searches):
         journal = Journal(results / "tuning", search.name)
         again = f"ltbench tune --suite {request.suite} --methods {search.planned.cell.method}"
-        if not journal.path.exists():
+        if not journal.begun:
             raise InputError(f"study '{search.name}' does not exist in {results}; make it with {again}", search.name)
         study = journal.read()
         if any(study.facts[key] != search.facts[key] for key in ("fingerprint", "sources", "space", "settings")):

@@ -461,7 +461,8 @@ def test_what_needs_no_torch_does_not_import_it(ltbench: Cli, some_results: None
         "import sys; from ltbench.cli import app\n"
         f"try: app({words!r})\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'torchvision', 'timm', 'mlflow', 'optuna', 'ray'} & set(sys.modules)\n"
+        "heavy = {'torch', 'torchvision', 'timm', 'mlflow', 'optuna', 'ray', 'matplotlib', 'jinja2'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parent.parent)}

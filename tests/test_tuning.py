@@ -329,6 +329,16 @@ def test_a_journal_cut_in_the_middle_of_a_line(ltbench: Cli, cut: int) -> None:
     assert len(Store("results/tuning").attempts()) == 2
 
 
+def test_a_journal_cut_where_it_begins(ltbench: Cli) -> None:
+    made(ltbench, "--methods", "ce", "--trials", "1")
+    journal = next(Path("results/tuning/studies").iterdir())
+    whole = journal.read_bytes()
+    for end in (0, 10, whole.index(b"\n") + 1, whole.index(b"facts")):
+        journal.write_bytes(whole[:end])
+        assert studies("results") == []
+        assert made(ltbench, "--methods", "ce", "--trials", "1")["ce"]["trials"][0]["state"] == "complete"
+
+
 def test_a_journal_that_is_none(ltbench: Cli) -> None:
     made(ltbench, "--methods", "ce", "--trials", "1")
     journal = next(Path("results/tuning/studies").iterdir())

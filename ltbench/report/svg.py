@@ -34,9 +34,9 @@ def inline(figure: Figure, name: str, title: str, description: str) -> str:
         _adapt(element, name)
     root.attrib.pop("height")
     root.attrib.pop("width")
-    root.attrib |= {"role": "img", "aria-labelledby": f"{name}-title {name}-description"}
+    root.attrib |= {"role": "img", "aria-labelledby": f"{name}-title", "aria-describedby": f"{name}-desc"}
     for place, (tag, text) in enumerate((("title", title), ("desc", description))):
-        child = ET.Element(f"{{{SVG}}}{tag}", id=f"{name}-{'title' if tag == 'title' else 'description'}")
+        child = ET.Element(f"{{{SVG}}}{tag}", id=f"{name}-{tag}")
         child.text = text
         root.insert(place, child)
     return ET.tostring(root, encoding="unicode")
