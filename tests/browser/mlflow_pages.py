@@ -3,6 +3,7 @@
 from playwright.sync_api import Page
 
 MAIN_METRIC = "metrics.`test/balanced_accuracy`"
+IMAGE = "[...document.images].find(image => image.src.includes('get-artifact') || image.src.startsWith('blob:'))"
 QUIET = """
 localStorage.setItem('mlflow.assistant.panelOpen_v1', 'false');
 localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true');
@@ -41,9 +42,10 @@ def open_run(page: Page, name: str) -> None:
     page.get_by_text("About this run").wait_for()
 
 
-def open_metric_plots(page: Page) -> None:
-    """From a run to its curves."""
+def open_curves(page: Page, pattern: str) -> None:
+    """From a run to the plots of its metrics whose names match."""
     page.get_by_role("tab", name="Model metrics").click()
+    page.get_by_placeholder("Search metric charts").fill(pattern)
     page.wait_for_selector(".js-plotly-plot .main-svg")
 
 
@@ -51,6 +53,13 @@ def open_artifact(page: Page, name: str) -> None:
     """From a run to one of its files."""
     page.get_by_role("tab", name="Artifacts").click()
     page.get_by_text(name, exact=True).first.click()
+
+
+def shown_image(page: Page) -> tuple[int, int]:
+    """Width and height of the image that is open."""
+    page.wait_for_function(f"({IMAGE})?.complete && ({IMAGE}).naturalWidth > 0")
+    width, height = page.evaluate(f"[({IMAGE}).naturalWidth, ({IMAGE}).naturalHeight]")
+    return width, height
 
 
 def compare(page: Page, names: list[str]) -> None:

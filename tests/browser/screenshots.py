@@ -3,6 +3,7 @@
 RESULTS is a results folder of the quickstart suite, FOLDER where the pictures go (``docs/images``).
 """
 
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -10,9 +11,14 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from ltbench.report import write_report
+from ltbench.store import Store
+from ltbench.tracking.sync import pages, sync
+from ltbench.tracking.ui import HOST, serving
+from tests.browser import mlflow_pages
 from tests.browser.chromium import launched
 
 WIDTH = 1280
+PORT = 5017
 
 
 def report(browser: Browser, results: Path, folder: Path) -> None:
@@ -27,11 +33,42 @@ def report(browser: Browser, results: Path, folder: Path) -> None:
         context.close()
 
 
+def mlflow(browser: Browser, results: Path, folder: Path) -> None:
+    """The leaderboard, a run's curves and plots, and two methods compared, on MLflow's pages."""
+    store = Store(results)
+    sync(store)
+    with serving(store, PORT):
+        urls = next(iter(pages(store, f"http://{HOST}:{PORT}").values()))
+        url = list(urls.values())[1]
+        page = browser.new_context(viewport={"width": 1500, "height": 800}, color_scheme="light").new_page()
+
+        def shot(name: str) -> None:
+            page.wait_for_timeout(2000)
+            page.screenshot(path=folder / f"mlflow-{name}.png")
+
+        mlflow_pages.open_view(page, url)
+        shot("leaderboard")
+        mlflow_pages.open_run(page, "crt")
+        mlflow_pages.open_artifact(page, "per_class.png")
+        mlflow_pages.shown_image(page)
+        shot("artifacts")
+        page.get_by_role("tab", name="Overview").click()
+        page.get_by_role("link", name=re.compile("crt .* seed 0")).click()
+        mlflow_pages.open_curves(page, "loss|balanced_accuracy|few")
+        shot("curves")
+        mlflow_pages.open_view(page, url)
+        mlflow_pages.compare(page, ["ce", "crt"])
+        page.get_by_text("Visualizations").click()
+        page.get_by_text("Metrics", exact=True).scroll_into_view_if_needed()
+        shot("comparison")
+
+
 def main(results: str, folder: str = "docs/images") -> None:
     """Take them all."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with launched() as browser:
         report(browser, Path(results), Path(folder))
+        mlflow(browser, Path(results), Path(folder))
 
 
 if __name__ == "__main__":
