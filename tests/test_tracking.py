@@ -119,7 +119,7 @@ def test_a_seed_run_is_a_record(synced: Path) -> None:
         assert run.data.params["seed"] == str(record["seed"])
         parent = summaries[run.data.tags["mlflow.parentRunId"]]
         assert parent.items() <= run.data.params.items()
-        losses = [point.value for point in client.get_metric_history(run.info.run_id, "loss")]
+        losses = [point.value for point in client.get_metric_history(run.info.run_id, "train/loss")]
         assert losses == [loss for part in record["losses"] for loss in part["loss"]]
         history = client.get_metric_history(run.info.run_id, "test/balanced_accuracy")
         assert [p.value for p in history] == [e["test"]["balanced_accuracy"] for e in record["evaluations"]]
@@ -164,10 +164,10 @@ def test_steps_go_on_over_the_stages() -> None:
         ],
     }
     assert list(curves(record)) == [
-        ("loss", 3.0, 1),
-        ("loss", 2.0, 2),
+        ("train/loss", 3.0, 1),
+        ("train/loss", 2.0, 2),
         ("test/balanced_accuracy", 1.0, 2),
-        ("loss", 1.0, 3),
+        ("train/loss", 1.0, 3),
         ("val/nll", 4.0, 3),
         ("test/balanced_accuracy", 5.0, 3),
         ("test/balanced_accuracy", 2.0, 3),
@@ -190,7 +190,7 @@ def test_the_last_value_counts_where_two_share_a_step(results: Path) -> None:
     sync(Store(results))
     (run,) = runs(results, "seed")
     assert run.data.metrics["test/balanced_accuracy"] == last["balanced_accuracy"]
-    assert len(connect(Store(results)).get_metric_history(run.info.run_id, "loss")) == 1500
+    assert len(connect(Store(results)).get_metric_history(run.info.run_id, "train/loss")) == 1500
 
 
 # the store is the truth

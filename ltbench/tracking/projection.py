@@ -345,7 +345,7 @@ def curves(record: Record) -> Iterator[Point]:
     """The loss of each epoch and every evaluation, in order, over the cell's own stages."""
     before = 0
     for part in record["losses"]:
-        yield from (Point("loss", loss, before + epoch) for epoch, loss in enumerate(part["loss"], 1))
+        yield from (Point("train/loss", loss, before + epoch) for epoch, loss in enumerate(part["loss"], 1))
         for evaluation in record["evaluations"]:
             if evaluation["stage"] == part["stage"]:
                 for split in ("val", "test"):

@@ -14,7 +14,7 @@ from ltbench.store import Store
 from ltbench.tracking.address import SETTINGS, address
 
 HOST = "127.0.0.1"
-START_S = 60.0
+START_S = 180.0
 
 
 def show_ui(store: Store, port: int, say: Callable[[str], None]) -> None:
