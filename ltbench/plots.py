@@ -1,125 +1,52 @@
 """Plots of results as matplotlib figures, for the report, for papers and for MLflow; nothing here opens a window.
 
-The functions take the rows of one table of ``frames.leaderboard`` or the frames of ``ltbench.findings``. Colours are
-those of Okabe and Ito, which colour-blind readers can tell apart; blue is the best and what is tied with it, orange
-``ce``.
+The functions take the rows of one table of ``frames.leaderboard`` or the frames of ``ltbench.findings``.
 """
 
-import contextlib
-import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
-from numpy.typing import NDArray
+from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
+
+from ltbench.drawing import (
+    BASE,
+    BASELINE,
+    BEST,
+    GREY,
+    HALF,
+    INK,
+    OTHERS,
+    ROW,
+    SERIES,
+    WIDTH,
+    by_accuracy,
+    colour,
+    highlighted,
+    log_axis,
+    name_ends,
+    name_points,
+    name_rows,
+    rows_of,
+    short,
+    styled,
+)
+from ltbench.drawing import style as style  # figures are saved in it, too
 
 if TYPE_CHECKING:
     from ltbench.studies import Study
-
-INK, LINE, GREY = "#1a1a1a", "#dddddd", "#8c8c8c"
-BEST, BASE = "#0072b2", "#d55e00"
-SERIES = (BEST, "#009e73", "#cc79a7", "#56b4e9")
-OTHERS: dict[str, Any] = {"color": GREY, "lw": 0.6, "alpha": 0.55}
-BASELINE = "ce"
-WIDTH, HALF = 9.2, 6.1
-"""Inches of a wide figure and of one of two side by side."""
-ROW = 0.185
-"""Inches of a method's row."""
-LONGEST = 40
-"""Characters of a method's name that are shown."""
-STYLE: Any = {
-    "font.size": 8.5,
-    "text.color": INK,
-    "text.parse_math": False,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GREY,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.titlesize": 8.5,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "grid.color": LINE,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
-    "font.family": "DejaVu Sans",
-}
-
-P = ParamSpec("P")
-
-
-@contextlib.contextmanager
-def style(**more: Any) -> Iterator[None]:
-    """Draw and save in this module's style, whatever the user's own is."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(STYLE | more)
-        yield
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """A function that draws in this module's style."""
-
-    @functools.wraps(draw)
-    def in_style(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with style():
-            return draw(*args, **kwargs)
-
-    return in_style
-
-
-def short(name: str, longest: int = LONGEST) -> str:
-    """A method's name, cut in the middle where it is too long to be shown."""
-    return name if len(name) <= longest else f"{name[: longest // 2]}…{name[1 - longest // 2 :]}"
-
-
-def colour(row: Any) -> str:
-    """Of a row of the leaderboard."""
-    return BEST if row.best or row.tied else BASE if row.method == BASELINE else GREY
-
-
-def highlighted(board: pd.DataFrame) -> dict[str, str]:
-    """The methods that stand out where lines would hide one another: the first few and ``ce``, with their colours."""
-    done = board[board.seeds > 0].sort_values("balanced_accuracy", ascending=False, kind="stable")
-    first = done.method[done.method != BASELINE].head(len(SERIES))
-    return dict(zip(first, SERIES, strict=False)) | ({BASELINE: BASE} if BASELINE in set(done.method) else {})
-
-
-def _each(frame: pd.DataFrame) -> list[Any]:
-    return list(frame.itertuples())
-
-
-def _ranked(board: pd.DataFrame) -> pd.DataFrame:
-    """The finished rows, the best first, then the failed ones."""
-    return board.sort_values("balanced_accuracy", ascending=False, kind="stable", na_position="last")
-
-
-def _rows(axes: Axes, methods: Iterable[str]) -> None:
-    names = [short(method) for method in methods]
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
 
 
 @styled
 def accuracy(board: pd.DataFrame) -> Figure:
     """Balanced accuracy with its 95 % interval, the best first; a hollow point has one seed."""
-    ranked = _ranked(board)
+    ranked = by_accuracy(board)
     figure = Figure((HALF, 0.9 + ROW * len(ranked)), layout="constrained")
     axes = figure.subplots()
-    for y, row in enumerate(_each(ranked)):
+    for y, row in enumerate(rows_of(ranked)):
         if not row.seeds:
             axes.text(0.01, y, "failed", color=INK, va="center", style="italic", transform=axes.get_yaxis_transform())
             continue
@@ -134,7 +61,7 @@ def accuracy(board: pd.DataFrame) -> Figure:
             markerfacecolor="none" if row.seeds == 1 else colour(row),
         )
         points.lines[0].set_gid(f"method:{row.method}")
-    _rows(axes, ranked.method)
+    name_rows(axes, ranked.method)
     axes.set_xlim(max(0, axes.get_xlim()[0]), min(100.5, axes.get_xlim()[1]))
     axes.grid(axis="x")
     axes.set_xlabel("balanced accuracy in %, with 95 % interval")
@@ -144,19 +71,19 @@ def accuracy(board: pd.DataFrame) -> Figure:
 @styled
 def shot_bars(board: pd.DataFrame) -> Figure:
     """Accuracy on many-, medium- and few-shot classes, methods sorted by balanced accuracy."""
-    ranked = _ranked(board[board.seeds > 0])
+    ranked = by_accuracy(board[board.seeds > 0])
     figure = Figure((HALF, 0.9 + ROW * len(ranked)), layout="constrained")
     panels = figure.subplots(1, 3, sharey=True, sharex=True)
     for axes, group in zip(panels, ("many", "medium", "few"), strict=True):
         values = ranked[group].to_numpy(float)
-        axes.barh(range(len(values)), values, height=0.72, color=[colour(row) for row in _each(ranked)])
+        axes.barh(range(len(values)), values, height=0.72, color=[colour(row) for row in rows_of(ranked)])
         for y, value in enumerate(values):
             axes.text(np.nan_to_num(value) + 1, y, "–" if np.isnan(value) else f"{value:.1f}", va="center", size=7.5)
         axes.set_title(group)
         axes.set_xlabel("accuracy in %")
         axes.set_xlim(0, 128)
         axes.set_xticks((0, 50, 100))
-        _rows(axes, ranked.method)
+        name_rows(axes, ranked.method)
     return figure
 
 
@@ -183,103 +110,24 @@ def cost(board: pd.DataFrame) -> Figure:
 def _scatter(board: pd.DataFrame, x: str, y: str, x_label: str, y_label: str) -> Figure:
     figure = Figure((HALF, 5.6))
     axes = figure.add_axes((0.09, 0.09, 0.89, 0.89))
-    ranked = _ranked(board)
+    ranked = by_accuracy(board)
     axes.margins(0.14, 0.08)
-    for row in _each(ranked):
+    for row in rows_of(ranked):
         marker = "*" if row.best else "o"
         (point,) = axes.plot(
             getattr(row, x), getattr(row, y), marker, color=colour(row), markersize=9 if row.best else 4.5
         )
         point.set_gid(f"method:{row.method}")
     if x == "train_seconds":
-        _log(axes)
+        log_axis(axes)
     axes.autoscale_view()
     axes.set_xlim(axes.get_xlim())
     axes.set_ylim(axes.get_ylim())
     axes.grid()
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    _name_points(axes, ranked[x].to_numpy(float), ranked[y].to_numpy(float), list(ranked.method))
+    name_points(axes, ranked[x].to_numpy(float), ranked[y].to_numpy(float), list(ranked.method))
     return figure
-
-
-def _log(axes: Axes) -> None:
-    axes.set_xscale("log")
-    low, high = axes.dataLim.intervalx
-    subs = (1, 2, 5) if high > 10 * low else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
-    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-Box = tuple[float, float, float, float]
-
-
-def _name_points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], names: Sequence[str]) -> None:
-    """Write names beside points without hiding a point or another name; one that finds no room is left out."""
-    size, points = 6.8, 72 / axes.figure.dpi
-    places = points * axes.transData.transform(np.column_stack([x, y]))
-    left, bottom, right, top = points * np.asarray(axes.bbox.extents)
-    taken: list[Box] = [(px - 3, py - 3, px + 3, py + 3) for px, py in places]
-    directions = [(1, 0), (-1, 0), (1, 0.5), (1, -0.5), (-1, 0.5), (-1, -0.5), (0, 1), (0, -1), (0.5, 1), (0.5, -1)]
-    directions += [(-0.5, 1), (-0.5, -1)]
-    for (px, py), point, name in zip(places, zip(x, y, strict=True), names, strict=True):
-        text = short(name)
-        width, height = 0.6 * size * len(text), 1.15 * size
-        for distance, (dx, dy) in itertools.product((6, 12, 19, 27, 37, 49, 63, 80), directions):
-            ax, ay = px + distance * dx, py + distance * dy
-            x0 = ax if dx > 0 else ax - width if dx < 0 else ax - width / 2
-            box = (x0, ay - height / 2, x0 + width, ay + height / 2)
-            inside = box[0] >= left and box[2] <= right and box[1] >= bottom and box[3] <= top
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                axes.annotate(
-                    text,
-                    point,
-                    xytext=(distance * dx, distance * dy),
-                    textcoords="offset points",
-                    size=size,
-                    ha="left" if dx > 0 else "right" if dx < 0 else "center",
-                    va="center",
-                    arrowprops={"arrowstyle": "-", "lw": 0.4, "color": GREY, "shrinkA": 0} if distance > 6 else None,
-                )
-                break
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _name_ends(axes: Axes, ends: dict[str, float], colours: dict[str, str]) -> None:
-    """Write names at the right of lines that end at these heights, moved apart where they would overlap."""
-    low, high = axes.get_ylim()
-    gap = (high - low) * 11 / (axes.bbox.height * 72 / axes.figure.dpi)
-    names = sorted(ends, key=lambda name: ends[name])
-    heights: list[float] = []
-    for name in names:
-        heights.append(max(ends[name], heights[-1] + gap) if heights else ends[name])
-    for i in reversed(range(len(names))):
-        heights[i] = min(heights[i], high if i == len(names) - 1 else heights[i + 1] - gap)
-    for name, at in zip(names, heights, strict=True):
-        end = ends[name]
-        axes.annotate(
-            short(name),
-            (1, end),
-            (12, (at - end) / gap * 11),
-            xycoords=axes.get_yaxis_transform(),
-            textcoords="offset points",
-            va="center",
-            size=7.5,
-            annotation_clip=False,
-            arrowprops={
-                "arrowstyle": "-",
-                "lw": 1.5,
-                "color": colours[name],
-                "shrinkA": 1,
-                "shrinkB": 0,
-                "relpos": (0, 0.5),
-            },
-        )
 
 
 SIZES = 25
@@ -308,13 +156,13 @@ def per_class(classes: pd.DataFrame, board: pd.DataFrame) -> Figure:
         (line,) = axes.plot(by_size.images, by_size.accuracy, **mark)
         line.set_gid(f"method:{name}")
         ends |= {name: float(by_size.accuracy.iloc[0])} if name in colours else {}
-    _log(axes)
+    log_axis(axes)
     axes.invert_xaxis()
     axes.set_ylim(-2, 102)
     axes.grid(axis="y")
     axes.set_xlabel("training images of the class: head at the left, tail at the right")
     axes.set_ylabel("accuracy of the class in %")
-    _name_ends(axes, ends, colours)
+    name_ends(axes, ends, colours)
     return figure
 
 
@@ -361,7 +209,7 @@ def reliability(bins: pd.DataFrame, board: pd.DataFrame) -> Figure:
         board: the table they belong to.
     """
     by_method = {str(method): part for method, part in bins.groupby("method")}
-    ranked = [row for row in _each(_ranked(board)) if row.method in by_method]
+    ranked = [row for row in rows_of(by_accuracy(board)) if row.method in by_method]
     columns = min(6, len(ranked))
     lines = -(-len(ranked) // columns)
     size = (WIDTH, 0.8 + 1.5 * lines)
@@ -405,12 +253,12 @@ def best_on_test_bias(bias: pd.DataFrame) -> Figure:
     axes.barh(range(len(means)), means.bias, height=0.72, color=BEST, alpha=0.75)
     at = {method: y for y, method in enumerate(means.method)}
     axes.plot(bias.bias, bias.method.map(at), "o", color=INK, ms=2.2, ls="")
-    for y, row in enumerate(_each(means)):
+    for y, row in enumerate(rows_of(means)):
         text = f"{row.bias:+.1f}, best of {row.evaluations}" if row.evaluations > 1 else "one evaluation: no choice"
         axes.text(1.02, y, text, va="center", size=7.5, transform=axes.get_yaxis_transform())
     axes.set_xlim(left=0)
     axes.grid(axis="x")
-    _rows(axes, means.method)
+    name_rows(axes, means.method)
     axes.set_xlabel("best epoch on test less last epoch, points of balanced accuracy")
     return figure
 
@@ -488,7 +336,7 @@ def expected_best(studies: "Sequence[Study]") -> Figure:
     axes.set_xlabel("trials")
     axes.set_ylabel("expected best on validation, bal. accuracy in %")
     axes.set_ylim(axes.get_ylim())
-    _name_ends(axes, {m: lines[m][-1] for m in first if m in colours}, colours)
+    name_ends(axes, {m: lines[m][-1] for m in first if m in colours}, colours)
     return figure
 
 
@@ -511,7 +359,7 @@ def importances(shares: Mapping[str, Mapping[str, float]]) -> Figure:
         method, found = by_size[i]
         names = sorted(found, key=lambda name: -found[name])
         axes.barh(range(len(names)), [found[name] for name in names], height=0.7, color=BEST, alpha=0.75)
-        _rows(axes, names)
+        name_rows(axes, names)
         axes.set_ylim(most[i // columns] - 0.4, -0.6)
         axes.set_xlim(0, 1)
         axes.set_title(short(method), loc="left")

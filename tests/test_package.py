@@ -29,6 +29,8 @@ def test_an_ordinary_install_works_from_an_empty_folder(tmp_path: Path) -> None:
     assert "crt" in done.stdout
     listed = subprocess.run([*command[:3], "ls", "suites"], capture_output=True, text=True, env=environment)
     assert "cifar100-lt" in listed.stdout
+    subprocess.run([*command[:3], "report"], check=True, env=environment)
+    assert "sortBy" in Path("report.html").read_text()
     assert (site / "ltbench" / "py.typed").is_file()
 
 

@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from ltbench import findings, plots
+from ltbench import drawing, findings, plots
 from ltbench.frames import leaderboard, load_results
 from ltbench.store import Store
 from tests.made import COUNTS, made_failure, made_store
@@ -70,8 +70,8 @@ def test_the_shot_bars_are_the_boards_groups(board: pd.DataFrame) -> None:
         assert [bar.get_width() for bar in axes.patches] == done[group].tolist()
         assert [text.get_text() for text in axes.texts] == [f"{value:.1f}" for value in done[group]]
     colours = [to_hex(bar.get_facecolor()) for bar in figure.axes[0].patches]
-    assert colours == [plots.colour(row) for row in done.itertuples()]
-    assert plots.BEST in colours
+    assert colours == [drawing.colour(row) for row in done.itertuples()]
+    assert drawing.BEST in colours
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_the_critical_difference_diagram() -> None:
     assert [line.get_xdata()[0] for line in drops[2:]] == pytest.approx(
         [drops[0].get_xdata()[0] + unit * r for r in (1.9, 2.5)]
     )
-    bars = [line for line in axes.lines if to_hex(line.get_color()) == plots.BEST]
+    bars = [line for line in axes.lines if to_hex(line.get_color()) == drawing.BEST]
     spans = [np.subtract(*reversed(line.get_xdata())) - 0.08 for line in bars]
     assert spans == pytest.approx([0.8 * unit, 1.7 * unit])
     (width,) = [np.subtract(*reversed(line.get_xdata())) for line in axes.lines if line.get_marker() == "|"]
@@ -241,4 +241,4 @@ def test_the_users_own_style_changes_nothing(board: pd.DataFrame) -> None:
     with mpl.rc_context({"font.size": 30, "lines.linewidth": 9}):
         figure = plots.accuracy(board)
         assert mpl.rcParams["font.size"] == 30
-    assert figure.axes[0].xaxis.label.get_size() == plots.STYLE["font.size"]
+    assert figure.axes[0].xaxis.label.get_size() == drawing.STYLE["font.size"]

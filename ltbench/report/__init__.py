@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ltbench import __version__, findings, plots
+from ltbench.drawing import style
 from ltbench.errors import InputError
 from ltbench.frames import TABLE, leaderboard, load_results
 from ltbench.report.svg import inline
@@ -93,18 +94,20 @@ def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
-def _number(key: str, digits: int = 1, sign: str = "") -> Callable[[Mapping[str, Any]], str]:
-    return lambda row: "–" if pd.isna(row[key]) else f"{row[key]:{sign}.{digits}f}"
+def _number(key: str, digits: int = 1) -> Callable[[Mapping[str, Any]], str]:
+    return lambda row: "–" if pd.isna(row[key]) else f"{row[key]:.{digits}f}"
 
 
-def _with_interval(key: str, interval: str, sign: str = "") -> Callable[[Mapping[str, Any]], str]:
-    def text(row: Mapping[str, Any]) -> str:
-        if pd.isna(row[key]):
-            return "–"
-        around = "" if pd.isna(row[interval]) else f" ± {row[interval]:.1f}"
-        return f"{row[key]:{sign}.1f}{around}" + ("†" if around and row["interval_from"] == "images" else "")
+def _accuracy(row: Mapping[str, Any]) -> str:
+    around = "" if pd.isna(row["interval"]) else f" ± {row['interval']:.1f}"
+    return f"{row['balanced_accuracy']:.1f}{around}" + ("†" if around and row["interval_from"] == "images" else "")
 
-    return text
+
+def _difference(row: Mapping[str, Any]) -> str:
+    if pd.isna(row["difference_to_ce"]):
+        return "–"
+    around = "" if pd.isna(row["difference_to_ce_interval"]) else f" ± {row['difference_to_ce_interval']:.1f}"
+    return f"{row['difference_to_ce']:+.1f}{around}"
 
 
 def _probability(key: str) -> Callable[[Mapping[str, Any]], str]:
@@ -124,16 +127,18 @@ COLUMNS = (
         "balanced_accuracy",
         "bal. accuracy",
         "mean recall over classes in %, ± 95 % interval († over test images of one seed only)",
-        _with_interval("balanced_accuracy", "interval"),
+        _accuracy,
     ),
     Column(
         "difference_to_ce",
-        "less ce",
-        "points more than ce on the same seeds, ± 95 % interval",
-        _with_interval("difference_to_ce", "difference_to_ce_interval", "+"),
+        "vs ce",
+        "points more than ce (where tuned, than ce tuned by as many trials), ± 95 % interval, all of a table at once",
+        _difference,
     ),
-    Column("p_to_ce", "p (ce)", "paired test against ce, Holm-corrected", _probability("p_to_ce")),
-    Column("p_to_best", "p (best)", "paired test against the best, Holm-corrected", _probability("p_to_best")),
+    Column("p_to_ce", "p (ce)", "test against ce, adjusted for all methods of the table", _probability("p_to_ce")),
+    Column(
+        "p_to_best", "p (best)", "test against the best, adjusted for all pairs of the table", _probability("p_to_best")
+    ),
     Column("many", "many", "accuracy on many-shot classes in %", _number("many")),
     Column("medium", "medium", "accuracy on medium-shot classes in %", _number("medium")),
     Column("few", "few", "accuracy on few-shot classes in %", _number("few")),
@@ -280,7 +285,7 @@ class Report:
         for plot in [plot for section in self.sections for plot in section.plots] + self.plots:
             for suffix, metadata in ((".png", {}), (".pdf", {"CreationDate": None})):
                 files.append(folder / (plot.name + suffix))
-                with plots.style():
+                with style():
                     plot.figure.savefig(files[-1], dpi=200, metadata=metadata)
         for form, name in FILES.items():
             files.append(folder / name)

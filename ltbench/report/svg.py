@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 from matplotlib.figure import Figure
 
-from ltbench.plots import BASE, BEST, GREY, INK, LINE, SERIES, style
+from ltbench.drawing import BASE, BEST, GREY, INK, LINE, SERIES, style
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 COLOURS = {INK: "currentColor", LINE: "var(--line)", GREY: "var(--grey)", BASE: "var(--base)"}
