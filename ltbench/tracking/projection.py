@@ -194,7 +194,7 @@ def _plots(part: pd.DataFrame, rows: pd.DataFrame, records: Mapping[str, Record]
 
     @cache
     def drawn(name: str) -> bytes:
-        from ltbench import findings, plots
+        from ltbench import drawing, findings, plots
 
         if name == "accuracy":
             figure = plots.accuracy(part)
@@ -203,7 +203,7 @@ def _plots(part: pd.DataFrame, rows: pd.DataFrame, records: Mapping[str, Record]
         else:
             figure = plots.curves(findings.curves(rows, records), part)
         image = io.BytesIO()
-        with plots.style():
+        with drawing.style():
             figure.savefig(image, format="png", dpi=100)
         return image.getvalue()
 
