@@ -95,6 +95,10 @@ def run(
     ] = "auto",
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the cells.")] = None,
     checkpoint_every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between checkpoints.", min=0)] = 30.0,
+    tracking: Annotated[
+        bool,
+        typer.Option("--tracking/--no-tracking", envvar="LTBENCH_TRACKING", help="Keep MLflow up to date meanwhile."),
+    ] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -103,8 +107,9 @@ def run(
 
     from ltbench.executor import Settings, execute
     from ltbench.progress import reporter
-    from ltbench.runner import Request, make_plan, parse_value
+    from ltbench.runner import Request, make_plan, missing, parse_value
     from ltbench.store import Store
+    from ltbench.tracking.follower import Follower
 
     request = Request(
         suite,
@@ -130,17 +135,23 @@ def run(
         listen.say(f"method left out: {why}")
     store = Store(results)
     settings = Settings(device, checkpoint_every, workers, threads, tier, _runs(runs_per_device), images_in)
-    listen.say(_announcement(plan, store, settings))
+    records = store.latest()
+    to_do = missing(plan, records)
+    listen.say(_announcement(plan, to_do, records, settings))
     if dry_run:
         if as_json:
             print(json.dumps([{"id": p.cell.id, **p.cell.describe()} for p in plan.cells], indent=1))
         raise typer.Exit(1 if plan.broken else 0)
+    store.prepare()
+    follower = Follower(results) if tracking and to_do else None
     try:
         execute(plan, store, settings, listen)
     except KeyboardInterrupt:
         listen.say("ltbench: interrupted; what is finished is kept, the same command goes on")
         raise typer.Exit(130) from None
     failed = _show_board(results, {p.cell.id for p in plan.cells}, "json" if as_json else "table", "last")
+    if follower is not None and (reason := follower.finish()):
+        print(f"ltbench: MLflow is not up to date: {reason}; ltbench sync completes it", file=sys.stderr)
     raise typer.Exit(1 if failed or plan.broken else 0)
 
 
@@ -263,6 +274,39 @@ def show(
     from ltbench.show import print_record
 
     print_record(record)
+
+
+@app.command()
+def sync(
+    results: Results = Path("results"),
+    follow: Annotated[bool, typer.Option("--follow", hidden=True)] = False,
+) -> None:
+    """Make MLflow say what is in the results folder."""
+    from ltbench.store import Store
+
+    _existing(results)
+    if follow:
+        from ltbench.tracking.follower import follow as follow_run
+
+        follow_run(Store(results))
+        return
+    from ltbench.tracking.sync import sync as bring_up_to_date
+
+    done = bring_up_to_date(Store(results))
+    print(", ".join(f"{done[what]} runs {what}" for what in ("new", "changed", "deleted", "same")))
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(metavar="N", min=1, max=65535, help="Of this machine, for this machine.")] = 5000,
+    results: Results = Path("results"),
+) -> None:
+    """MLflow's pages, opening on the leaderboard."""
+    from ltbench.store import Store
+    from ltbench.tracking.ui import show_ui
+
+    _existing(results)
+    show_ui(Store(results), port, lambda text: print(text, flush=True))
 
 
 @app.command()
@@ -407,12 +451,10 @@ def _options(
         raise typer.Exit
 
 
-def _announcement(plan: Any, store: Any, settings: Any) -> str:
-    from ltbench.runner import estimate_seconds, missing
+def _announcement(plan: Any, to_do: list[Any], records: Any, settings: Any) -> str:
+    from ltbench.runner import estimate_seconds
     from ltbench.tables import duration
 
-    records = store.latest()
-    to_do = missing(plan, records)
     stages = [stage.id for planned in to_do for stage in planned.stages]
     shared = len(stages) - len(set(stages))
     seconds = estimate_seconds(plan, records)

@@ -1,3 +1,4 @@
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ import pytest
 from PIL import Image
 
 from ltbench.cli import main
+
+os.environ["LTBENCH_TRACKING"] = "0"  # tests that need MLflow ask for it
+os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.fixture(autouse=True)

@@ -3,16 +3,24 @@
 RESULTS is a results folder of the quickstart suite, FOLDER where the pictures go (``docs/images``).
 """
 
+import io
+import re
 import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser
 
 from ltbench.report import write_report
+from ltbench.store import Store
+from ltbench.tracking.sync import pages, sync
+from ltbench.tracking.ui import HOST, serving
+from tests.browser import mlflow_pages
 from tests.browser.chromium import launched
 
 WIDTH = 1280
+PORT = 5017
 
 
 def report(browser: Browser, results: Path, folder: Path) -> None:
@@ -27,11 +35,41 @@ def report(browser: Browser, results: Path, folder: Path) -> None:
         context.close()
 
 
+def mlflow(browser: Browser, results: Path, folder: Path) -> None:
+    """The leaderboard, a run's curves and plots, and two methods compared, on MLflow's pages."""
+    store = Store(results)
+    sync(store)
+    with serving(store, PORT):
+        urls = next(iter(pages(store, f"http://{HOST}:{PORT}").values()))
+        url = list(urls.values())[1]
+        page = browser.new_context(viewport={"width": 1500, "height": 800}, color_scheme="light").new_page()
+
+        def shot(name: str) -> None:
+            page.wait_for_timeout(2000)
+            image = Image.open(io.BytesIO(page.screenshot()))
+            image.quantize(128).save(folder / f"mlflow-{name}.png", optimize=True)
+
+        mlflow_pages.open_view(page, url)
+        shot("leaderboard")
+        mlflow_pages.open_run(page, "ce")
+        mlflow_pages.open_artifact(page, "per_class.png")
+        mlflow_pages.shown_image(page)
+        shot("artifacts")
+        page.get_by_role("tab", name="Overview").click()
+        page.get_by_role("link", name=re.compile("ce .* seed 0")).click()
+        mlflow_pages.open_curves(page, "loss|balanced_accuracy|few|ece")
+        shot("curves")
+        mlflow_pages.open_view(page, url)
+        mlflow_pages.compare(page, ["ce", "crt"])
+        shot("comparison")
+
+
 def main(results: str, folder: str = "docs/images") -> None:
     """Take them all."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with launched() as browser:
         report(browser, Path(results), Path(folder))
+        mlflow(browser, Path(results), Path(folder))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,130 @@
+"""Where MLflow's store is: a database in the results folder, or the server that ``MLFLOW_TRACKING_URI`` names."""
+
+import contextlib
+import logging
+import os
+import shutil
+import socket
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ltbench.errors import InputError, one_line
+from ltbench.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+VARIABLE = "MLFLOW_TRACKING_URI"
+OURS = "ltbench"
+"""The tag of an experiment that we made."""
+PATIENCE_S = 5
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE_S),
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # a sync that failed is repeated as a whole
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+}
+"""What MLflow is told by its environment: to send nothing anywhere, not to wait long, to be quiet."""
+
+
+def folder(store: Store) -> Path:
+    """Of our own database and artifacts."""
+    return store.root.resolve() / "mlflow"
+
+
+def address(store: Store) -> str:
+    """The tracking URI.
+
+    Raises:
+        InputError: when the results folder has a name that no address of a database can hold.
+    """
+    if given := os.environ.get(VARIABLE):
+        return given
+    if "?" in str(folder(store)):
+        raise InputError(f"MLflow cannot keep a database in {folder(store)}; rename the folder that has a '?'", "?")
+    return f"sqlite:///{folder(store)}/mlflow.db"
+
+
+def is_own(store: Store) -> bool:
+    """Whether the database is the one in the results folder, which is nobody else's."""
+    return not os.environ.get(VARIABLE)
+
+
+def connect(store: Store) -> "MlflowClient":
+    """A client of a tracking store that has answered. Our own database is made where there is none.
+
+    Raises:
+        InputError: when the address does not answer within about ten seconds.
+    """
+    uri = address(store)
+    _check_reachable(uri)
+    os.environ.update(SETTINGS)
+    logging.getLogger("alembic").setLevel(logging.ERROR)
+    from mlflow import MlflowClient
+
+    if is_own(store):
+        _prepare(folder(store))
+    try:
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    except Exception as error:  # each kind of tracking store has errors of its own
+        if is_own(store):
+            mend = f"remove {folder(store)}, then ltbench sync makes it anew"
+        else:
+            mend = f"start an MLflow server there, or set or unset {VARIABLE}"
+        raise InputError(f"no MLflow answers at {shown(uri)} ({one_line(error)}); {mend}", uri) from error
+    return client
+
+
+def shown(uri: str) -> str:
+    """An address without the password it may hold."""
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+
+
+def _check_reachable(uri: str) -> None:
+    parts = urlsplit(uri)
+    try:
+        port = parts.port or PORTS.get(parts.scheme.partition("+")[0])
+        if parts.hostname and port:
+            socket.create_connection((parts.hostname, port), PATIENCE_S).close()
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"nothing answers at {shown(uri)} ({one_line(error)}); start the MLflow server, or set or unset {VARIABLE}",
+            uri,
+        ) from error
+
+
+def _prepare(ours: Path) -> None:
+    """Make our database, unless there is one that can be used: whole, and not moved away from its artifacts."""
+    from mlflow import MlflowClient
+
+    database = ours / "mlflow.db"
+    if database.exists() and not _usable(database):
+        shutil.rmtree(ours)
+    if not database.exists():
+        ours.mkdir(parents=True, exist_ok=True)
+        unfinished = ours / "unfinished.db"
+        unfinished.unlink(missing_ok=True)
+        MlflowClient(f"sqlite:///{unfinished}").search_experiments()
+        unfinished.replace(database)
+
+
+def _usable(database: Path) -> bool:
+    places = "SELECT artifact_location FROM experiments NATURAL JOIN experiment_tags WHERE key = ?"
+    try:
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            found = connection.execute(places, [OURS]).fetchall()
+    except sqlite3.DatabaseError as error:
+        return error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+    return all(place == artifacts(database.parent) for (place,) in found)
+
+
+def artifacts(ours: Path) -> str:
+    """The address of our artifacts."""
+    return (ours / "artifacts").as_uri()

@@ -1,0 +1,237 @@
+"""Makes MLflow say what the store says: what is missing is added, what differs is changed, what is stale is deleted.
+
+Runs are found again by a tag, so a sync after a sync does nothing, and one that was cut off is completed by the next.
+Only runs of this results folder are touched: others may use the same server.
+"""
+
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from ltbench.errors import InputError, one_line
+from ltbench.store import Store, write_whole
+from ltbench.tracking.address import OURS, address, artifacts, connect, folder, is_own, shown
+from ltbench.tracking.projection import Experiment, Run, experiments
+from ltbench.tracking.views import PREFIX, page
+
+if TYPE_CHECKING:
+    import mlflow.entities
+    from mlflow import MlflowClient
+
+ID, DIGEST, FILES, RESULTS, WRITTEN = (f"ltbench.{name}" for name in ("id", "digest", "files", "results", "written"))
+PARENT = "mlflow.parentRunId"
+EMPTY: Mapping[str, str] = {}
+METRICS_AT_ONCE = 1000
+"""The most that MLflow takes in one request."""
+
+
+def sync(store: Store, files: bool = True) -> Counter[str]:
+    """Bring MLflow up to date.
+
+    Args:
+        store: the truth.
+        files: whether the artifacts of summary runs are wanted too; they may change with every record.
+
+    Returns:
+        How many runs are ``new``, ``changed``, ``deleted`` and were the ``same``.
+
+    Raises:
+        InputError: when MLflow does not answer, or stops answering.
+    """
+    with store.locked("mlflow"):
+        client = connect(store)
+        try:
+            return _sync(store, client, files)
+        except Exception as error:  # each kind of tracking store has errors of its own
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"MLflow at {shown(address(store))} stopped answering ({one_line(error)}); ltbench sync goes on"
+            ) from error
+
+
+def pages(store: Store, base: str) -> dict[str, dict[str, str]]:
+    """The addresses of the views on a server, by name, of each experiment."""
+    client = connect(store)
+    found = {}
+    for experiment in experiments(store):
+        made = client.get_experiment_by_name(experiment.name)
+        if made is not None:
+            addresses = {view.name: page(base, made.experiment_id, key) for key, view in experiment.views.items()}
+            found[experiment.name] = addresses
+    return found
+
+
+def _sync(store: Store, client: "MlflowClient", files: bool) -> Counter[str]:
+    results = _identity(store)
+    done: Counter[str] = Counter()
+    stale = {one.name: one.experiment_id for one in client.search_experiments(filter_string=f"tags.{OURS} != ''")}
+    for experiment in experiments(store):
+        place = _place(client, experiment, artifacts(folder(store)) if is_own(store) else None)
+        stale.pop(experiment.name, None)
+        _Sync(client, place, results, files, done).all(experiment.runs)
+    for place in stale.values():
+        _Sync(client, place, results, files, done).all([])
+        if not client.search_runs([place], max_results=1):
+            client.delete_experiment(place)
+    return done
+
+
+def _identity(store: Store) -> str:
+    """What tells the runs of this results folder from those of others on the same server."""
+    path = store.root / "tracking-id"
+    if not path.exists():
+        write_whole(path, uuid4().hex.encode())
+    return path.read_text().strip()
+
+
+def _place(client: "MlflowClient", experiment: Experiment, location: str | None) -> str:
+    """The id of an experiment, made or brought up to date."""
+    wanted = {
+        OURS: "results",
+        "mlflow.note.content": experiment.note,
+        "mlflow.experimentKind": "custom_model_development",
+        "mlflow.experiment.primaryMetric.name": experiment.metric,
+        **{PREFIX + key: view.tag() for key, view in experiment.views.items()},
+    }
+    found = client.get_experiment_by_name(experiment.name)
+    if found is None:
+        return client.create_experiment(experiment.name, location, wanted)
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    for key, value in wanted.items():
+        if found.tags.get(key) != value:
+            client.set_experiment_tag(found.experiment_id, key, value)
+    return found.experiment_id
+
+
+class _Sync:
+    """Of the runs of one experiment."""
+
+    def __init__(self, client: "MlflowClient", place: str, results: str, files: bool, done: Counter[str]) -> None:
+        self.client, self.place, self.results, self.files, self.done = client, place, results, files, done
+
+    def all(self, wanted: Iterable[Run]) -> None:
+        """Make them these and no others; a parent comes before its children."""
+        there = self._there()
+        ids: dict[str, str] = {}
+        for run in wanted:
+            key = f"{run.kind}:{run.key}"
+            ids[key] = self._one(run, there.pop(key, None), ids.get(run.parent or ""))
+        for left in there.values():
+            self._delete(left)
+
+    def _there(self) -> "dict[str, mlflow.entities.Run]":
+        there: dict[str, Any] = {}
+        token = None
+        while True:
+            found = self.client.search_runs(
+                [self.place], f"tags.`{RESULTS}` = '{self.results}'", max_results=1000, page_token=token
+            )
+            for run in found:
+                if run.info.status == "RUNNING" or run.data.tags[ID] in there:  # cut off, or made twice
+                    self._delete(run)
+                else:
+                    there[run.data.tags[ID]] = run
+            token = found.token
+            if not token:
+                return there
+
+    def _delete(self, run: "mlflow.entities.Run") -> None:
+        self.client.delete_run(run.info.run_id)
+        self.done["deleted"] += 1
+
+    def _one(self, run: Run, there: "mlflow.entities.Run | None", parent: str | None) -> str:
+        if there is not None and there.data.tags.get(DIGEST) != run.digest and not _changeable(run, there):
+            self._delete(there)
+            there = None
+        if there is None:
+            self.done["new"] += 1
+            return self._new(run, parent)
+        before = there.data.tags
+        tags = {} if before.get(DIGEST) == run.digest else self._change(run, there)
+        if parent is not None and before.get(PARENT) != parent:
+            tags[PARENT] = parent
+        if self.files and before.get(FILES) != run.files_digest:
+            self._write(run, there.info.run_id)
+            tags[FILES] = run.files_digest
+        self._log(there.info.run_id, tags=tags)
+        self.done["changed" if tags else "same"] += 1
+        return str(there.info.run_id)
+
+    def _new(self, run: Run, parent: str | None) -> str:
+        from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
+
+        start, end = run.times
+        tags = {
+            "kind": run.kind,
+            **{key: value for key, value in run.tags.items() if value},
+            ID: f"{run.kind}:{run.key}",
+            RESULTS: self.results,
+            DIGEST: run.digest,
+        }
+        tags |= {WRITTEN: str(end), **({PARENT: parent} if parent else {})}
+        with_files = self.files or run.kind != "summary"
+        tags |= {FILES: run.files_digest} if with_files else {}
+        run_id = self.client.create_run(self.place, start, tags, run.name).info.run_id
+        first = end - len(run.curves)  # MLflow takes the latest of a step, so that each has a time of its own
+        metrics = [Metric(p.metric, p.value, first + i, p.step) for i, p in enumerate(run.curves)]
+        in_curves = {point.metric for point in run.curves}
+        metrics += [Metric(name, value, end, 0) for name, value in run.metrics.items() if name not in in_curves]
+        self._log(run_id, metrics, run.params)
+        if run.data is not None:
+            data = Dataset(run.data.name, run.data.digest, "local", json.dumps({}), None, run.data.profile)
+            self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "train")])])
+        if with_files:
+            self._write(run, run_id)
+        self.client.set_terminated(run_id, run.status, end)
+        return str(run_id)
+
+    def _change(self, run: Run, there: "mlflow.entities.Run") -> dict[str, str]:
+        """Change the metrics; returns the tags to be changed then."""
+        from mlflow.entities import Metric
+
+        before = there.data
+        written = max(round(1000 * time.time()), int(before.tags[WRITTEN]) + 1)
+        changed = {name: value for name, value in run.metrics.items() if before.metrics.get(name) != value}
+        self._log(there.info.run_id, [Metric(name, value, written, 0) for name, value in changed.items()])
+        if (there.info.status, there.info.end_time) != (run.status, run.times[1]):
+            self.client.set_terminated(there.info.run_id, run.status, run.times[1])
+        wanted = {**run.tags, DIGEST: run.digest, WRITTEN: str(written)}
+        return {key: value for key, value in wanted.items() if before.tags.get(key, "") != value}
+
+    def _log(
+        self,
+        run_id: str,
+        metrics: "Sequence[mlflow.entities.Metric]" = (),
+        params: Mapping[str, str] = EMPTY,
+        tags: Mapping[str, str] = EMPTY,
+    ) -> None:
+        from mlflow.entities import Param, RunTag
+
+        if params or tags:
+            pairs = [Param(*pair) for pair in params.items()], [RunTag(*pair) for pair in tags.items()]
+            self.client.log_batch(run_id, (), *pairs)
+        for first in range(0, len(metrics), METRICS_AT_ONCE):
+            self.client.log_batch(run_id, metrics[first : first + METRICS_AT_ONCE])
+
+    def _write(self, run: Run, run_id: str) -> None:
+        with tempfile.TemporaryDirectory() as place:
+            for path, content in run.files.items():
+                (Path(place) / path).write_bytes(content())
+            self.client.log_artifacts(run_id, place)
+
+
+def _changeable(run: Run, there: "mlflow.entities.Run") -> bool:
+    """Whether a run can become another: MLflow takes neither parameters nor metrics back, and keeps every value."""
+    return (
+        not run.curves
+        and there.data.params == run.params
+        and there.data.metrics.keys() <= run.metrics.keys()
+        and (there.info.run_name, there.info.start_time) == (run.name, run.times[0])
+    )

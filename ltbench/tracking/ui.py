@@ -1,0 +1,90 @@
+"""MLflow's own pages, served to this machine alone."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from ltbench.errors import InputError
+from ltbench.store import Store
+from ltbench.tracking.address import SETTINGS, address
+
+HOST = "127.0.0.1"
+START_S = 180.0
+
+
+def show_ui(store: Store, port: int, say: Callable[[str], None]) -> None:
+    """Bring MLflow up to date, say where its leaderboards are, and serve them until interrupted.
+
+    Where ``MLFLOW_TRACKING_URI`` names a server, its pages are told and nothing is served.
+
+    Raises:
+        InputError: when MLflow does not answer, or the port is taken.
+    """
+    from ltbench.tracking.sync import pages, sync
+
+    base = address(store)
+    served = base.startswith("http")
+    if not served:
+        _check_free(port)
+    sync(store)
+    if served:
+        say(_lines(pages(store, base)))
+        return
+    with serving(store, port) as process:
+        say(_lines(pages(store, f"http://{HOST}:{port}")))
+        say("Ctrl-C ends it.")
+        with suppress(KeyboardInterrupt):
+            process.wait()
+
+
+def _lines(found: Mapping[str, Mapping[str, str]]) -> str:
+    lines: list[str] = []
+    for suite, pages in found.items():
+        if lines:
+            lines.append("")
+        lines += [f"{suite}: {name}\n  {page}" for name, page in pages.items()]
+    return "\n".join(lines)
+
+
+@contextmanager
+def serving(store: Store, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """MLflow's server on ``http://127.0.0.1:PORT``, answering; it ends with the context.
+
+    Raises:
+        InputError: when the port is taken, or the server does not start.
+    """
+    _check_free(port)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address(store), "--host", HOST]
+    command += ["--port", str(port), "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | SETTINGS)
+    try:
+        _wait(process, port)
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise InputError(f"port {port} cannot be used ({error.strerror}); give another one with --port") from error
+
+
+def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:
+    until = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise InputError(f"MLflow's server did not start on port {port}; see: {' '.join(process.args)}")  # type: ignore[arg-type]
