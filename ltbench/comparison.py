@@ -111,10 +111,12 @@ def subset_spread(cells: pd.DataFrame) -> pd.DataFrame:
         ``sd_both``, of a run that draws both. With one training seed only ``sd_both`` is known.
     """
     several = [name for name in TABLE if name != "subset_seed"]
+    done = cells[cells.status == "done"]
+    done = done[done.groupby([*several, "method"]).subset_seed.transform("nunique") > 1]
     rows = []
-    for key, runs in cells[cells.status == "done"].groupby([*several, "method"]):
+    for key, runs in done.groupby([*several, "method"]):
         scores = runs.pivot(index="subset_seed", columns="seed", values="balanced_accuracy").dropna(axis=1)
-        if len(scores) > 1 and scores.shape[1]:
+        if scores.shape[1]:
             rows.append(dict(zip([*several, "method"], key, strict=True)) | _spread(scores.to_numpy()))
     return pd.DataFrame(rows, columns=[*several, "method", *SPREAD])
 

@@ -101,8 +101,9 @@ def _slot(record: Record) -> tuple[str, ...]:
 def _current(records: Iterable[Record]) -> list[Record]:
     """Without the cells that an edited source has made stale."""
     by_age = sorted(records, key=lambda record: str(record["created"]))
-    newest = {_slot(record): record["row"] for record in by_age}
-    return [record for record in by_age if record["row"] == newest[_slot(record)]]
+    slots = [_slot(record) for record in by_age]
+    newest = {slot: record["row"] for slot, record in zip(slots, by_age, strict=True)}
+    return [record for slot, record in zip(slots, by_age, strict=True) if record["row"] == newest[slot]]
 
 
 def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
