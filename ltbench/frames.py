@@ -21,7 +21,7 @@ from ltbench.statistics import (
     seed_interval,
     worst_class,
 )
-from ltbench.store import Record, Store
+from ltbench.store import Record, Store, no_garbage
 
 Protocol = Literal["last", "val", "best-on-test"]
 PROTOCOLS: tuple[Protocol, ...] = ("last", "val", "best-on-test")
@@ -75,10 +75,11 @@ def load_results(
         and ``logits_in``, the folder whose store has the test logits. ``worst_class``, ``harmonic_mean`` and
         ``logits_in`` are there under protocol ``last`` only.
     """
-    latest = Store(results).latest()
-    records = _current(record for cell, record in latest.items() if cells is None or cell in cells)
-    frame = pd.DataFrame([_row(record, protocol) for record in records])
-    _add_what_hits_say(frame, records, protocol)
+    with no_garbage():
+        latest = Store(results).latest()
+        records = _current(record for cell, record in latest.items() if cells is None or cell in cells)
+        frame = pd.DataFrame([_row(record, protocol) for record in records])
+        _add_what_hits_say(frame, records, protocol)
     frame["logits_in"] = str(results) if protocol == "last" else None
     return frame
 
