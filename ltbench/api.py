@@ -21,6 +21,7 @@ def run(
     datasets: Sequence[str] | None = None,
     imbalance: Sequence[str | float] | None = None,
     seeds: int | Sequence[int] | None = None,
+    subset_seeds: int | Sequence[int] | None = None,
     changes: Mapping[str, Any] | None = None,
     data: Mapping[str, str] | None = None,
     methods_dirs: Sequence[Path | str] = (),
@@ -40,6 +41,7 @@ def run(
         datasets: names.
         imbalance: ``100``, ``"step:10"``, ``"natural"``.
         seeds: how many from 0 on, or which.
+        subset_seeds: the same, of the cuts: which images survive.
         changes: as ``--set``: ``{"recipe.epochs": 5, "METHOD.HYPERPARAMETER": 2.0}``.
         data: place of a data set's images, by name.
         methods_dirs: further folders with methods.
@@ -62,10 +64,11 @@ def run(
         tuple(methods) if methods is not None else None,
         tuple(datasets) if datasets is not None else None,
         tuple(str(x) for x in imbalance) if imbalance is not None else None,
-        tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds) if seeds is not None else None,
+        _seeds(seeds),
         dict(changes or {}),
         dict(data or {}),
         tuple(Path(folder) for folder in methods_dirs),
+        subset_seeds=_seeds(subset_seeds),
     )
     if tuned:
         from ltbench.tuning import winners
@@ -78,3 +81,7 @@ def run(
     settings = Settings(device, workers=workers, tier=tier, runs_per_device=runs_per_device, images_in=images_in)
     execute(plan, store, settings)
     return load_results(results, cells={planned.cell.id for planned in plan.cells})
+
+
+def _seeds(given: int | Sequence[int] | None) -> tuple[int, ...] | None:
+    return tuple(range(given)) if isinstance(given, int) else tuple(given) if given is not None else None

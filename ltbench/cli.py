@@ -71,6 +71,9 @@ def run(
     tuned: Annotated[
         bool, typer.Option("--tuned", help="Also the values that ltbench tune has found, as rows of their own.")
     ] = False,
+    subset_seeds: Annotated[
+        str | None, typer.Option(metavar="N|LIST", help="Which images survive the cut, each a table; as --seeds.")
+    ] = None,
     set_: Changes = [],  # noqa: B006
     data: DataPlaces = [],  # noqa: B006
     methods_dir: MethodsDir = [],  # noqa: B006
@@ -113,10 +116,11 @@ def run(
         _names(methods),
         _names(datasets),
         _names(imbalance),
-        _seeds(seeds),
+        _seeds("--seeds", seeds),
         {key: parse_value(value) for key, value in _pairs("--set", set_).items()},
         _pairs("--data", data),
         tuple(methods_dir),
+        subset_seeds=_seeds("--subset-seeds", subset_seeds),
     )
     if tuned:
         from ltbench.tuning import winners
@@ -205,12 +209,19 @@ def leaderboard(
     suite: Annotated[str | None, typer.Option(metavar="NAME", help="Only the cells of this suite.")] = None,
     format: Annotated[Literal["table", "markdown", "csv", "json", "latex"], typer.Option(help="How.")] = "table",
     protocol: ProtocolName = "last",
+    shifted: Annotated[
+        bool, typer.Option("--shifted", help="Accuracy on long-tailed test sets instead, forward and backward.")
+    ] = False,
     results: Results = Path("results"),
     as_json: Json = False,
 ) -> None:
     """The table of what is in the store."""
     _existing(results)
-    _show_board(results, _cells_of(suite, results), "json" if as_json else format, protocol)
+    if shifted and protocol != "last":
+        raise InputError(
+            f"--shifted knows no protocol {protocol}: records have hits of the last epoch only; leave it out"
+        )
+    _show_board(results, _cells_of(suite, results), "json" if as_json else format, protocol, shifted)
 
 
 @app.command()
@@ -460,11 +471,13 @@ def _announcement(plan: Any, to_do: list[Any], records: Any, settings: Any) -> s
     )
 
 
-def _show_board(results: Path, ids: set[str] | None, form: Any, protocol: Any) -> bool:
-    """Print the leaderboard; True when a cell failed."""
+def _show_board(results: Path, ids: set[str] | None, form: Any, protocol: Any, shifted: bool = False) -> bool:
+    """Print the leaderboard, or accuracies under shifted test priors; True when a cell failed."""
+    from ltbench.comparison import ranks_by_setting, shifted_priors, subset_spread
     from ltbench.frames import leaderboard as board_of
     from ltbench.frames import load_results
-    from ltbench.tables import render
+    from ltbench.store import Store
+    from ltbench.tables import render, render_shifted
 
     cells = load_results(results, protocol, ids)
     if cells.empty and form == "table":
@@ -473,7 +486,13 @@ def _show_board(results: Path, ids: set[str] | None, form: Any, protocol: Any) -
     from rich.console import Console
 
     width = Console().width if sys.stdout.isatty() else None
-    print(render(board_of(cells), form, protocol, width))
+    board = board_of(cells)
+    if shifted and not cells.empty:
+        print(render_shifted(shifted_priors(Store(results), cells), board, form, width))
+    elif protocol == "last" and not cells.empty:
+        print(render(board, form, protocol, width, ranks_by_setting(cells), subset_spread(cells)))
+    else:
+        print(render(board, form, protocol, width))
     return bool((cells.status != "done").any()) if not cells.empty else False
 
 
@@ -537,7 +556,7 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def _seeds(text: str | None) -> tuple[int, ...] | None:
+def _seeds(option: str, text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
     try:
@@ -547,7 +566,7 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
     if "," not in text and len(numbers) == 1:
         numbers = tuple(range(numbers[0]))
     if not numbers or min(numbers) < 0:
-        raise InputError(f"--seeds {text} is not understood; allowed: 3 (seeds 0 to 2), 0,4 (these), 4, (this one)")
+        raise InputError(f"{option} {text} is not understood; allowed: 3 (seeds 0 to 2), 0,4 (these), 4, (this one)")
     return numbers
 
 

@@ -115,12 +115,14 @@ def run_cell(
     own = [(phase.stage, phase.state) for phase in phases if phase.own]
     state = phases[-1].state
     measured, split = data.measured
-    labels = split.labels
+    logits = state["logits"][measured].numpy()
+    classes = np.min_scalar_type(logits.shape[1] - 1)
     store.write_arrays(
         cell.id,
         {
-            "logits": state["logits"][measured].numpy(),
-            "labels": labels.astype(np.min_scalar_type(labels.max())),
+            "logits": logits,
+            "labels": split.labels.astype(classes),
+            "predicted": logits.argmax(axis=1).astype(classes),
         },
     )
     return {

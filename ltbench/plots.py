@@ -5,7 +5,7 @@ The functions take the rows of one table of ``frames.leaderboard`` or the frames
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ from ltbench.drawing import (
 from ltbench.drawing import style as style  # figures are saved in it, too
 
 if TYPE_CHECKING:
+    from ltbench.comparison import Ranks
     from ltbench.studies import Study
 
 
@@ -264,11 +265,11 @@ def best_on_test_bias(bias: pd.DataFrame) -> Figure:
 
 
 @styled
-def critical_difference(ranks: Any) -> Figure:
+def critical_difference(ranks: "Ranks") -> Figure:
     """Average ranks over tables; a bar joins methods that are not distinguishable (Demsar, JMLR 2006, figure 1).
 
     Args:
-        ranks: from ``comparison.average_ranks``.
+        ranks: of two tables or more and two methods or more.
     """
     order = ranks.frame.average_rank.sort_values(kind="stable")
     n = len(order)

@@ -1,5 +1,6 @@
 """What a request comes to: its suite expanded into cells, with everything checked before anything is trained."""
 
+import itertools
 import re
 import shlex
 import statistics
@@ -62,6 +63,7 @@ class Request:
         datasets: names.
         imbalance: ``100``, ``exp:100``, ``step:10``, ``natural``.
         seeds: training seeds.
+        subset_seeds: which images survive the cut; each by itself.
         changes: ``recipe.epochs``, ``holdout``, ``METHOD.hyperparameter``, ... to their values.
         data: place of a data set's images, by name.
         methods_dirs: further folders with methods.
@@ -79,6 +81,7 @@ class Request:
     methods_dirs: tuple[Path, ...] = ()
     variants: tuple[Variant, ...] = ()
     without_test: bool = False
+    subset_seeds: tuple[int, ...] | None = None
 
     def command(self, cell: Cell) -> str:
         """The command that repeats one cell."""
@@ -93,7 +96,9 @@ class Request:
             str(cell.imbalance),
         ]
         words += ["--methods", *([cell.method, "--tuned"] if cell.trials else [cell.entry]), "--seeds", f"{cell.seed},"]
-        words += [w for key, value in self.changes.items() for w in ("--set", f"{key}={_toml(value)}")]
+        words += ["--subset-seeds", f"{cell.subset_seed},"]
+        changes = {key: value for key, value in self.changes.items() if key != "subset_seed"}
+        words += [w for key, value in changes.items() for w in ("--set", f"{key}={_toml(value)}")]
         words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
         words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]
         return shlex.join(words)
@@ -186,6 +191,7 @@ def make_plan(request: Request) -> Plan:
     kept = {(name, i): _counts(sets[name], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
 
     def planned(
+        subset_seed: int,
         seed: int,
         dataset: str,
         imbalance: Imbalance,
@@ -204,7 +210,7 @@ def make_plan(request: Request) -> Plan:
             label=images.name,
             fingerprint=images.fingerprint,
             imbalance=imbalance,
-            subset_seed=suite.subset_seed,
+            subset_seed=subset_seed,
             holdout=suite.holdout,
             shots=suite.shots,
             chain=links,
@@ -217,11 +223,11 @@ def make_plan(request: Request) -> Plan:
         )
         return Planned(cell, methods, images, kept[dataset, imbalance])
 
-    places = [(s, d, i) for s in suite.seeds for d in suite.datasets for i in suite.imbalance]
+    places = list(itertools.product(suite.subset_seeds, suite.seeds, suite.datasets, suite.imbalance))
     every = [planned(*place, chain) for place in places for chain in chains]
     for chosen in request.variants:
         chain = registry.chain(chosen.method, chosen.hyperparameters)
-        every += [planned(*place, chain, chosen) for place in places if (place[1], str(place[2])) == chosen.place]
+        every += [planned(*place, chain, chosen) for place in places if (place[2], str(place[3])) == chosen.place]
     cells = tuple({(one.cell.id, one.cell.trial): one for one in every}.values())  # two entries may come to the same
     skipped = {name: why for name, why in registry.broken.items() if name not in broken}
     return Plan(request, suite, cells, broken, skipped)
@@ -260,6 +266,10 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
         part, _, name = key.partition(".")
         if part == "recipe" and name:
             recipe[name] = value
+        elif key == "subset_seed":
+            if request.subset_seeds is not None:
+                raise InputError("subset_seed and --subset-seeds are both given; leave one out", key)
+            values["subset_seeds"] = (value,)
         elif not name and part in SETTABLE:
             values[part] = value
         elif name and part in registry:
@@ -272,7 +282,7 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             raise unknown("method", name, registry)
         if name in registry:
             registry[name].method(**chosen)
-    for key in ("methods", "datasets", "imbalance", "seeds"):
+    for key in ("methods", "datasets", "imbalance", "seeds", "subset_seeds"):
         if getattr(request, key) is not None:
             values[key] = getattr(request, key)
     if recipe:

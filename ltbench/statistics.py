@@ -1,6 +1,10 @@
-"""Intervals, and which differences are more than noise."""
+"""Intervals, which differences are more than noise, and what per-class hits say. Needs neither torch nor scipy.stats.
 
-from collections.abc import Sequence
+``scipy.stats`` has most of this, but importing it takes longer than all the rest of a leaderboard.
+"""
+
+import math
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -8,9 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtri, ndtr, ndtri, stdtrit
 
 LEVEL = 0.95
+LEAST_RECALL = 0.001
+"""What a recall counts as in a harmonic mean if it is lower, which would be 0 for a single class without a hit."""
+
+Array = NDArray[np.float64]
 
 
-def seed_interval(deviation: ArrayLike, seeds: ArrayLike) -> NDArray[np.float64]:
+def seed_interval(deviation: ArrayLike, seeds: ArrayLike) -> Array:
     """Half width of the 95 % t-interval of a mean over seeds; NaN for a single one.
 
     Args:
@@ -21,65 +29,203 @@ def seed_interval(deviation: ArrayLike, seeds: ArrayLike) -> NDArray[np.float64]
     return np.asarray(stdtrit(np.maximum(n - 1, 1), (1 + LEVEL) / 2) * np.asarray(deviation, float) / np.sqrt(n))
 
 
-def image_error(hits: Sequence[int], totals: Sequence[int]) -> float:
-    """Standard error, in points, of one run's balanced accuracy: the test images as a sample, class by class."""
+# what the hits of each class say
+
+
+def _recalls(hits: ArrayLike, totals: ArrayLike) -> tuple[Array, Array]:
+    """Recalls, NaN for a class without an image, and the images of each class, both [..., C]."""
     n = np.asarray(totals, float)
-    p = np.asarray(hits, float)[n > 0] / n[n > 0]
-    return float(100 * np.sqrt((p * (1 - p) / n[n > 0]).sum()) / len(p))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(hits, float) / n, n
+
+
+def image_error(hits: ArrayLike, totals: ArrayLike) -> Array:
+    """Standard error, in points, of one run's balanced accuracy: the test images as a sample, class by class.
+
+    It is the standard deviation of a bootstrap over test images that draws within each class (of the n images of a
+    class with k hits it draws Binomial(n, k / n) hits), without drawing.
+
+    Args:
+        hits, totals: correctly predicted and all images of each class, [..., C].
+
+    Returns:
+        [...]
+    """
+    p, n = _recalls(hits, totals)
+    variance = np.nansum(p * (1 - p) / n, axis=-1)
+    return np.asarray(100 * np.sqrt(variance) / (n > 0).sum(axis=-1))
+
+
+def worst_class(hits: ArrayLike, totals: ArrayLike) -> Array:
+    """Recall of the worst class in percent, [...], from [..., C]; classes without an image are left out."""
+    return np.asarray(100 * np.nanmin(_recalls(hits, totals)[0], axis=-1))
+
+
+def harmonic_mean(hits: ArrayLike, totals: ArrayLike) -> Array:
+    """Harmonic mean of the recalls in percent, [...], from [..., C] (advocated by Du and Wu, arXiv 2303.03630).
+
+    A recall below 0.1 % counts as 0.1 % (our rule: one class without a hit would make the mean 0, whatever the others
+    are). Classes without an image are left out.
+    """
+    p, n = _recalls(hits, totals)
+    return np.asarray(100 * (n > 0).sum(axis=-1) / np.nansum(1 / np.maximum(p, LEAST_RECALL), axis=-1))
+
+
+def shifted_accuracy(hits: ArrayLike, totals: ArrayLike, shares: ArrayLike) -> Array:
+    """Accuracy in percent, [...], if the classes had other shares of the test images.
+
+    The recalls [..., C] weighted by the shares: the exact expectation over all ways of drawing so many test images of
+    each class. Classes without an image are left out.
+    """
+    p, n = _recalls(hits, totals)
+    weights = np.where(n > 0, shares, 0.0)
+    return np.asarray(100 * np.nansum(weights * p, axis=-1) / weights.sum(axis=-1))
+
+
+# several methods on the same seeds
 
 
 @cache
-def tukey_quantile(groups: int, freedom: int) -> float:
-    """The 95 % quantile of the studentized range; what ``scipy.stats.studentized_range`` gives.
+def _nodes(freedom: float) -> tuple[Array, Array, Array, Array]:
+    """Places and weights of a normal variable [Z] and of the estimate of its standard deviation [S].
 
-    It is computed here because importing ``scipy.stats`` takes longer than all the rest of a leaderboard: the range of
-    ``groups`` normal variables, integrated over the independent estimate of their standard deviation.
+    The estimate is taken at quantiles u of its distribution, which lie close together near 0 and 1, where it changes
+    fast: Gauss-Legendre in v, with u = v^3 (10 - 15 v + 6 v^2).
     """
-    nodes, weights = np.polynomial.legendre.leggauss(200)
-    z, dz = 9 * nodes, 9 * weights
-    deviation = np.sqrt(chdtri(freedom, (1 + nodes) / 2) / freedom)[:, None]  # at Gauss nodes of its distribution
+    x, dx = np.polynomial.legendre.leggauss(64)
+    z, dz = 6.5 * x, 6.5 * dx * np.exp(-((6.5 * x) ** 2) / 2) / np.sqrt(2 * np.pi)
+    x, dx = np.polynomial.legendre.leggauss(24)
+    v = (1 + x) / 2
+    u, du = v**3 * (10 - 15 * v + 6 * v**2), 15 * v**2 * (1 - v) ** 2 * dx
+    s = np.ones_like(u) if math.isinf(freedom) else np.sqrt(chdtri(freedom, 1 - u) / freedom)
+    return z, dz, s, du
 
-    def probability(q: float) -> float:
-        within = (ndtr(z) - ndtr(z - q * deviation)) ** (groups - 1) * np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
-        return float(groups * (within @ dz) @ weights / 2)
 
+def tukey_p(q: ArrayLike, groups: int, freedom: float) -> Array:
+    """Probability that the studentized range of ``groups`` equal means exceeds q; 1 - that of SciPy's cdf.
+
+    Args:
+        q: range over its estimated standard error, of any shape.
+        groups: how many means.
+        freedom: of the estimate; ``math.inf`` where the error is known.
+    """
+    z, dz, s, ds = _nodes(freedom)
+    within = ndtr(z) - ndtr(z - np.multiply.outer(q, s)[..., None])
+    return np.asarray(np.clip(1 - groups * (within ** (groups - 1) @ dz) @ ds, 0, 1))
+
+
+def dunnett_p(t: ArrayLike, others: int, freedom: float) -> Array:
+    """Probability that the largest of ``others`` absolute t values against one control exceeds |t| under equal means.
+
+    Dunnett, JASA 50 (1955): equally many observations each, so any two of the t values are correlated by 1/2.
+    """
+    z, dz, s, ds = _nodes(freedom)
+    reach = np.sqrt(2) * np.multiply.outer(np.abs(t), s)[..., None]
+    return np.asarray(np.clip(1 - ((ndtr(z + reach) - ndtr(z - reach)) ** others @ dz) @ ds, 0, 1))
+
+
+@cache
+def critical_value(p: Callable[[ArrayLike, int, float], Array], groups: int, freedom: float) -> float:
+    """Where ``tukey_p`` or ``dunnett_p`` is 5 %."""
     low, high = 0.0, 1000.0
     while high - low > 1e-9 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if probability(middle) < LEVEL else (low, middle)
+        low, high = (middle, high) if p(middle, groups, freedom) > 1 - LEVEL else (low, middle)
     return high
 
 
-def tied_with_best(scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which methods cannot be told from the best one.
+def block_error(scores: Array) -> tuple[float, int]:
+    """Standard error of a method's mean over seeds, and its degrees of freedom, in a randomised block design.
 
-    Tukey's honest significant difference in a randomised block design, the seeds being the blocks: the seed's own
-    effect, shared by all methods, is taken out, the noise is pooled over methods, and the family-wise error over all
-    pairs is 5 %, so that picking the best first costs nothing.
+    The seeds are the blocks: what a seed does to all methods alike is taken out, and what is left is pooled over
+    methods, since a few seeds say little about the noise of one.
+
+    Args:
+        scores: [methods, seeds], at least 2 of each.
+    """
+    methods, seeds = scores.shape
+    residuals = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
+    freedom = (methods - 1) * (seeds - 1)
+    return float(np.sqrt((residuals**2).sum() / freedom / seeds)), freedom
+
+
+def against_best(scores: Array) -> tuple[Array, Array]:
+    """Each method's distance to the one with the best mean, and whether it is more than noise.
+
+    Tukey's honest significant difference: the family is all pairs, so that picking the best first costs nothing.
 
     Args:
         scores: [methods, seeds], larger is better; at least 2 seeds.
 
     Returns:
-        [methods]; True for the best and everything tied with it.
+        Differences of means (at most 0) and p values, both [methods].
     """
-    methods, seeds = scores.shape
     means = scores.mean(axis=1)
-    if methods == 1:
-        return np.ones(1, bool)
-    residuals = scores - means[:, None] - scores.mean(axis=0) + scores.mean()
-    freedom = (methods - 1) * (seeds - 1)
-    noise = np.sqrt((residuals**2).sum() / freedom / seeds)
-    return np.asarray(means.max() - means <= tukey_quantile(methods, freedom) * noise)
+    differences = means - means.max()
+    if len(scores) == 1:
+        return differences, np.ones(1)
+    error, freedom = block_error(scores)
+    return differences, tukey_p(_ratio(-differences, error), len(scores), freedom)
 
 
-def tied_by_images(scores: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The same for a single seed, from the sampling error of the test images alone (z-tests, Bonferroni over pairs).
+def against_control(scores: Array, control: Array, error: float, freedom: int) -> tuple[Array, Array, Array]:
+    """Each method's distance to a control, and whether it is more than noise: Dunnett's test over seeds as blocks.
 
     Args:
-        scores, errors: [methods], mean and standard error.
+        scores: [methods, seeds], without the control.
+        control: [seeds].
+        error, freedom: from ``block_error`` of all methods of the table.
+
+    Returns:
+        Differences of means; half widths of their simultaneous 95 % intervals, which leave out 0 just where the p value
+        is below 5 %; and the p values, all [methods].
     """
-    pairs = max(1, len(scores) * (len(scores) - 1) // 2)
-    z = ndtri(1 - (1 - LEVEL) / 2 / pairs)
-    best = int(scores.argmax())
-    return np.asarray(scores[best] - scores <= z * np.hypot(errors[best], errors))
+    differences = scores.mean(axis=1) - control.mean()
+    of_difference = math.sqrt(2) * error
+    p = dunnett_p(_ratio(differences, of_difference), len(scores), freedom)
+    half_width = critical_value(dunnett_p, len(scores), freedom) * of_difference
+    return differences, np.full(len(scores), half_width), p
+
+
+def _ratio(differences: Array, error: float) -> Array:
+    """Differences over their error; 0 where there is none."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.divide(differences, error, out=np.zeros_like(differences), where=differences != 0))
+
+
+# several methods on the same test images
+
+
+def paired_image_error(correct: NDArray[np.bool_], labels: NDArray[np.integer], to: int) -> tuple[Array, Array]:
+    """Noise of differences in balanced accuracy between runs that were tested on the same images.
+
+    McNemar's test stratified by class: if two methods are equally good, an image that only one of them gets right is
+    as likely to favour one as the other. Images weigh 1 / (classes x images of their class). Where classes are equal it
+    is McNemar's (Psychometrika 12, 1947), with Edwards' correction for continuity (ib. 13, 1948).
+
+    Args:
+        correct: [methods, N], which test images each method gets right.
+        labels: [N].
+        to: the method that the others are compared with.
+
+    Returns:
+        In points, [methods] each: the standard error under equality, and the correction, which is to be taken off a
+        difference.
+    """
+    sizes = np.bincount(labels)
+    weights = 100 / sizes[labels] / (sizes > 0).sum()
+    weighted = (correct != correct[to]) * weights
+    return np.sqrt((weighted**2).sum(axis=1)), weighted.max(axis=1)
+
+
+def bonferroni(differences: Array, errors: Array, corrections: Array, comparisons: int) -> tuple[Array, Array]:
+    """Half widths of simultaneous 95 % intervals and p values of differences with known normal errors.
+
+    Args:
+        differences, errors, corrections: [methods]; see ``paired_image_error``.
+        comparisons: how many hold together.
+    """
+    beyond = np.maximum(np.abs(differences) - corrections, 0)
+    z = np.divide(beyond, errors, out=np.zeros_like(beyond), where=errors > 0)
+    half_widths = ndtri(1 - (1 - LEVEL) / 2 / max(1, comparisons)) * errors + corrections
+    return half_widths, np.minimum(1, 2 * ndtr(-z) * max(1, comparisons))

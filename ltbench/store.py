@@ -107,15 +107,22 @@ class Store:
 
     # arrays
 
+    def arrays_path(self, cell: str) -> Path:
+        """Where the arrays of a cell lie."""
+        return self.root / "arrays" / f"{cell}.npz"
+
     def write_arrays(self, cell: str, arrays: dict[str, NDArray[Any]]) -> None:
         """Keep the arrays of a cell (its logits)."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-        write_whole(self.root / "arrays" / f"{cell}.npz", buffer.getvalue())
+        write_whole(self.arrays_path(cell), buffer.getvalue())
 
     def arrays(self, cell: str) -> dict[str, NDArray[Any]]:
-        """The arrays of a cell: ``logits`` [N, C] float16 and ``labels`` [N] of the test split."""
-        with np.load(self.root / "arrays" / f"{cell}.npz") as file:
+        """The arrays of a cell: ``logits`` [N, C] float16, ``labels`` and ``predicted`` classes [N] of the test split.
+
+        Earlier cells have no ``predicted``, which is there so that comparing methods need not read all logits.
+        """
+        with np.load(self.arrays_path(cell)) as file:
             return dict(file)
 
     # stages

@@ -29,8 +29,9 @@ class Suite(BaseModel):
     methods: tuple[str, ...] = Field(("*",), min_length=1)
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     """Training seeds: a list, or how many from 0 on."""
-    subset_seed: int = Field(0, ge=0)
-    """Which images survive the cut; 0 is the canonical subset."""
+    subset_seeds: tuple[int, ...] = Field((0,), min_length=1)
+    """Which images survive the cut, each a table of its own: a list, or how many from 0 on, which is the canonical
+    subset. ``subset_seed`` names a single one."""
     holdout: int = Field(0, ge=0)
     """Images a class set aside for validation before the tail is cut."""
     shots: Literal["auto", "terciles"] | tuple[int, int] = "auto"
@@ -50,14 +51,24 @@ class Suite(BaseModel):
         entries = given if isinstance(given, list | tuple) else [given]
         return values | {"imbalance": tuple(Imbalance.parse(x, values.get("profile", "exp")) for x in entries)}
 
-    @field_validator("seeds", mode="before")
+    @model_validator(mode="before")
+    @classmethod
+    def _one_subset_seed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if "subset_seed" not in values:
+            return values
+        if "subset_seeds" in values:
+            raise InputError("subset_seed and subset_seeds are both given; leave one out", "subset_seed")
+        one = values["subset_seed"]
+        return {key: value for key, value in values.items() if key != "subset_seed"} | {"subset_seeds": (one,)}
+
+    @field_validator("seeds", "subset_seeds", mode="before")
     @classmethod
     def _seeds(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
             return tuple(range(value))
         return value
 
-    @field_validator("seeds")
+    @field_validator("seeds", "subset_seeds")
     @classmethod
     def _seeds_differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) < len(value) or min(value) < 0:

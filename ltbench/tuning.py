@@ -158,7 +158,8 @@ def prepare(request: Request, budget: Budget) -> list[tuple[Request, list[Search
     for dataset in whole_suite.suite.datasets:
         images = next(planned.images for planned in whole_suite.cells if planned.cell.dataset == dataset)
         holdout = whole_suite.suite.holdout or validation_images(images)
-        mine = replace(request, datasets=(dataset,), changes={**request.changes, "holdout": holdout})
+        changes = {**request.changes, "holdout": holdout, "subset_seed": whole_suite.suite.subset_seeds[0]}
+        mine = replace(request, datasets=(dataset,), changes=changes, subset_seeds=None)
         cells = [planned for planned in make_plan(mine).cells if planned.cell.seed == FIRST_SEED]
         found.append((mine, [_search(planned, whole_suite.suite.name, budget) for planned in cells]))
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import ltbench as package
 from ltbench.cell import Cell
@@ -213,6 +214,57 @@ def test_the_leaderboard_is_the_mean_over_seeds(ltbench: Cli, some_results: None
             assert row[metric] == pytest.approx(np.mean([values[metric] for values in of_seeds]))
 
 
+def test_subset_seeds_are_tables_of_their_own_with_their_spread_below(ltbench: Cli) -> None:
+    answer = ltbench("run", *FAST, "--methods", "ce,focal", "--seeds", "2", "--subset-seeds", "0,5")
+    assert answer.status == 0
+    assert "8 cells" in answer.err
+    assert {(r["subset_seed"], r["seed"]) for r in records().values()} == {(0, 0), (0, 1), (5, 0), (5, 1)}
+    lines = answer.out.splitlines()
+    assert lines.count("digits · imbalance 20 · recipe digits[epochs=2]") == 1
+    assert lines.count("digits · imbalance 20 · recipe digits[epochs=2] · subset seed 5") == 1
+    assert lines.count("digits · imbalance 20 · recipe digits[epochs=2] · spread over subset seeds") == 1
+    assert all(row["seeds"] == 2 for row in json.loads(ltbench("leaderboard", "--json").out))
+    record = next(r for r in records().values() if (r["subset_seed"], r["seed"]) == (5, 1))
+    assert ltbench(*shlex.split(record["command"])[1:], "--results", "again").status == 0
+    (again,) = records("again").values()
+    assert numbers(again) == numbers(record)
+    same = ltbench("run", *FAST, "--methods", "ce,focal", "--seeds", "2", "--set", "subset_seed=5", "--dry-run")
+    assert "4 done, 0 to do" in same.err
+
+
+def test_average_ranks_stand_below_several_tables(ltbench: Cli) -> None:
+    words = ("--methods", "ce,class_balanced_sampling", "--imbalance", "100,20")
+    out = ltbench("run", *FAST, *words).out
+    assert "Average rank over 2 tables (recipe digits[epochs=2]): class_balanced_sampling 1.0, ce 2.0." in out
+    assert "ranks less than 1.4 apart" in out  # 1.96 sqrt(2 x 3 / (6 x 2))
+    assert "Average rank" not in ltbench("leaderboard", "--protocol", "best-on-test").out
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
+def test_accuracy_under_shifted_test_priors(ltbench: Cli, some_results: None, form: str) -> None:
+    out = ltbench("leaderboard", "--shifted", "--format", form).out
+    assert len([line for line in out.splitlines() if re.search(r"class\\?_balanced", line)]) == (
+        1 if form[0] in "tml" else 10
+    )
+    if form == "table":
+        (line,) = (line for line in out.splitlines() if "class_balanced_sampling" in line)
+        values = [float(x) for x in re.findall(r"\d+\.\d", line)]
+        assert len(values) == 11
+        board = json.loads(ltbench("leaderboard", "--json").out)
+        assert values[5] == pytest.approx(board[0]["balanced_accuracy"], abs=0.06)
+    if form == "json":
+        assert {row["direction"] for row in json.loads(out)} == {"forward", "backward"}
+
+
+def test_the_difference_to_ce_is_that_of_paired_seeds(ltbench: Cli, some_results: None) -> None:
+    by_seed = {(r["method"], r["seed"]): r["protocols"]["last"]["balanced_accuracy"] for r in records().values()}
+    gains = [by_seed["class_balanced_sampling", seed] - by_seed["ce", seed] for seed in (0, 1)]
+    row = json.loads(ltbench("leaderboard", "--json").out)[0]
+    assert row["difference_to_ce"] == pytest.approx(np.mean(gains))
+    assert row["p_to_ce"] == pytest.approx(stats.ttest_1samp(gains, 0).pvalue, abs=1e-4)
+    assert f"{np.mean(gains):+.1f} ± " in ltbench("leaderboard").out
+
+
 def test_tables_stand_in_one_order_whatever_was_trained_first(ltbench: Cli) -> None:
     for imbalance in ("natural", "20", "100", "step:20"):
         ltbench("run", *FAST, "--methods", "ce", "--imbalance", imbalance)
@@ -404,7 +456,7 @@ def test_a_wrong_key_in_a_suite_file_is_named_with_its_line(ltbench: Cli) -> Non
     assert answer.err == (
         "ltbench: suite mine.toml, line 3: unknown key 'method'; did you mean 'methods'? "
         "(known: about, datasets, holdout, hyperparameters, imbalance, methods, name, profile, recipe, seeds, shots, "
-        "subset_seed)\n"
+        "subset_seeds)\n"
     )
 
 
@@ -422,6 +474,8 @@ def test_a_method_defined_twice_is_refused_with_both_files(ltbench: Cli) -> None
     ("words", "message"),
     [
         (("leaderboard",), "results folder results does not exist"),
+        (("run", "--subset-seeds", "x"), "--subset-seeds x is not understood"),
+        (("run", "--subset-seeds", "0,1", "--set", "subset_seed=1"), "both given"),
         (("status", "--results", "other"), "results folder other does not exist"),
         (("show", "abc"), "results folder results does not exist"),
         (("data", "check", "cifar"), "unknown data set 'cifar'; did you mean 'cifar10'"),

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from ltbench import drawing, findings, plots
+from ltbench.comparison import Ranks
 from ltbench.frames import leaderboard, load_results
 from ltbench.store import Store
 from tests.made import COUNTS, made_failure, made_store
@@ -156,9 +157,9 @@ def test_the_bias_of_each_method(store: Store, cells: pd.DataFrame) -> None:
     assert texts["crt"] == f"+{means['crt']:.1f}, best of 2"
 
 
-def made_ranks(ranks: dict[str, float], tied: list[tuple[str, ...]], difference: float = 1.2) -> SimpleNamespace:
+def made_ranks(ranks: dict[str, float], tied: list[tuple[str, ...]], difference: float = 1.2) -> Ranks:
     frame = pd.DataFrame({"average_rank": ranks})
-    return SimpleNamespace(frame=frame, tables=6, friedman_p=0.003, critical_difference=difference, tied=tied)
+    return Ranks(frame, tables=6, left_out=(), friedman_p=0.003, critical_difference=difference, tied=tied)
 
 
 def test_the_critical_difference_diagram() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ltbench.comparison import ranks_by_setting
 from ltbench.frames import TABLE, leaderboard, load_results
 from ltbench.report import COLUMNS, write_report
 from ltbench.store import Store
@@ -18,7 +19,7 @@ HOSTILE = ["<b>", '"><script>alert(1)</script>', "{{ 7 * 7 }}", "$a_b$", "a & b"
 
 
 SHOWN = {"balanced_accuracy", "many", "medium", "few", "macro_f1", "ece", "nll", "brier", "train_seconds"}
-SHOWN |= {"relative_cost", "seeds"}
+SHOWN |= {"relative_cost", "seeds", "worst_class", "harmonic_mean", "difference_to_ce", "p_to_ce", "p_to_best"}
 
 
 @dataclass
@@ -153,12 +154,20 @@ def test_ids_are_unique_and_every_link_has_its_target(page: Page) -> None:
 
 
 def test_plots_are_inline_with_text_as_text_and_colours_of_the_page(page: Page) -> None:
-    assert page.tags["svg"] == 2 * 8
+    assert page.tags["svg"] == 2 * 8 + 1
     assert page.tags["text"] > 100
     assert page.html.count('role="img" aria-labelledby=') == page.tags["svg"]
     drawings = "".join(re.findall(r"<svg.*?</svg>", page.html, re.S))
     assert re.findall(r"(?:stroke|fill): (#\w+)", drawings) == []
     assert "<title>ldam(max_margin=0.3)</title>" in drawings
+
+
+def test_ranks_over_tables_of_one_setting(store: Store, page: Page) -> None:
+    (ranks,) = ranks_by_setting(load_results(store.root)).values()
+    assert "Ranks over tables, recipe digits" in page.text
+    for method, rank in ranks.frame.average_rank.items():
+        assert f"{method} {rank:.1f}" in page.text or f"{rank:.1f} {method}" in page.text
+    assert "Not in all tables, so left out: alone." in page.text
 
 
 def test_names_are_text_whatever_they_are(tmp_path: Path) -> None:

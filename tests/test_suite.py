@@ -60,6 +60,8 @@ gamma = 2.0
         ('shots = "half"', r"line 2: shots"),
         ("[recipe]\nbatchsize = 4", r"line 3: unknown recipe setting 'batchsize'; did you mean 'batch_size'"),
         ("[recipe]\nlr = -4", r"line 3: recipe\.lr=-4"),
+        ("subset_seeds = [0, 0]", r"line 2: subset_seeds: .*different"),
+        ("subset_seed = 1\nsubset_seeds = 2", r"line 2: .*both given"),
         ("subset_seed = ", r"mine\.toml: .*line 2"),
     ],
 )
@@ -73,3 +75,10 @@ def test_unknown_suites_are_named() -> None:
         load_suite("cifar10lt")
     with pytest.raises(InputError, match=r"nowhere\.toml"):
         load_suite("nowhere.toml")
+
+
+def test_a_suite_names_one_subset_seed_or_several() -> None:
+    assert load_suite(write('datasets = ["digits"]\n')).subset_seeds == (0,)
+    assert load_suite(write('datasets = ["digits"]\nsubset_seed = 4\n')).subset_seeds == (4,)
+    assert load_suite(write('datasets = ["digits"]\nsubset_seeds = 3\n')).subset_seeds == (0, 1, 2)
+    assert load_suite(write('datasets = ["digits"]\nsubset_seeds = [0, 7]\n')).subset_seeds == (0, 7)

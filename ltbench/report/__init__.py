@@ -15,18 +15,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ltbench import __version__, findings, plots
+from ltbench.comparison import ranks_by_setting, subset_spread
 from ltbench.drawing import style
 from ltbench.errors import InputError
 from ltbench.frames import TABLE, leaderboard, load_results
 from ltbench.report.svg import inline
+from ltbench.statistics import LEVEL
 from ltbench.store import Record, Store, now, write_whole
 from ltbench.studies import Study, studies
-from ltbench.tables import duration, footnotes, render, shots_note, title
+from ltbench.tables import Format, duration, footnotes, render, shots_note, title
 
 if TYPE_CHECKING:
     from ltbench.method import Figure as Published
 
-FILES = {"markdown": "leaderboard.md", "csv": "leaderboard.csv", "latex": "leaderboard.tex"}
+FILES: dict[Format, str] = {"markdown": "leaderboard.md", "csv": "leaderboard.csv", "latex": "leaderboard.tex"}
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,8 @@ def _accuracy(row: Mapping[str, Any]) -> str:
 def _difference(row: Mapping[str, Any]) -> str:
     if pd.isna(row["difference_to_ce"]):
         return "–"
-    around = "" if pd.isna(row["difference_to_ce_interval"]) else f" ± {row['difference_to_ce_interval']:.1f}"
-    return f"{row['difference_to_ce']:+.1f}{around}"
+    mark = "*" if row["p_to_ce"] < 1 - LEVEL else ""
+    return f"{row['difference_to_ce']:+.1f} ± {row['difference_to_ce_interval']:.1f}{mark}"
 
 
 def _probability(key: str) -> Callable[[Mapping[str, Any]], str]:
@@ -132,7 +134,7 @@ COLUMNS = (
     Column(
         "difference_to_ce",
         "vs ce",
-        "points more than ce (where tuned, than ce tuned by as many trials), ± 95 % interval, all of a table at once",
+        "points more than ce (where tuned, than ce tuned by as many trials), ± 95 % interval; * where it leaves out 0",
         _difference,
     ),
     Column("p_to_ce", "p (ce)", "test against ce, adjusted for all methods of the table", _probability("p_to_ce")),
@@ -175,14 +177,13 @@ def write_report(
     Raises:
         InputError: where there is nothing to report, or a file cannot be written.
     """
-    _writable(output, "another file with -o")
-    if figures is not None:
-        _writable(figures / "leaderboard.md", "another folder with --figures")
-    store = Store(results)
     frame = load_results(results, cells=cells)
     if frame.empty:
         raise InputError(f"no results in {results} to report; ltbench run makes some")
-    report = Report(store, frame)
+    _writable(output, "another file with -o")
+    if figures is not None:
+        _writable(figures / "leaderboard.md", "another folder with --figures")
+    report = Report(Store(results), frame)
     write_whole(output, report.html().encode())
     return [output, *([] if figures is None else report.write_figures(figures))]
 
@@ -215,7 +216,7 @@ class Report:
         parts = [part for _, part in self.board.groupby(TABLE, sort=False, dropna=False)]
         self.published = published()
         self.sections = [self._section(key, part) for key, part in zip(_keys(parts), parts, strict=True)]
-        self.plots: list[Plot] = []
+        self.plots = rank_plots(cells)
 
     def _section(self, key: str, part: pd.DataFrame) -> Section:
         cells = self.cells.merge(part[TABLE].drop_duplicates())
@@ -270,7 +271,7 @@ class Report:
         finished = int((self.cells.status == "done").sum())
         return pages.get_template("page.html").render(
             report=self,
-            results=self.store.root.name,
+            results=self.store.root.resolve().name,
             finished=finished,
             failed=len(self.cells) - finished,
             suites=sorted({str(record["suite"]) for record in self.records.values() if record.get("suite")}),
@@ -289,7 +290,7 @@ class Report:
                     plot.figure.savefig(files[-1], dpi=200, metadata=metadata)
         for form, name in FILES.items():
             files.append(folder / name)
-            text = render(self.board, form, "last")  # type: ignore[arg-type]
+            text = render(self.board, form, "last", None, ranks_by_setting(self.cells), subset_spread(self.cells))
             write_whole(files[-1], f"{text}\n".encode())
         return files
 
@@ -347,6 +348,26 @@ def table_plots(
     heading = "What choosing the epoch on the test set would add"
     drawn.append(("best-on-test", heading, _bias_caption(bias), plots.best_on_test_bias(bias)))
     return [Plot(f"{key}-{name}", heading, caption, figure) for name, heading, caption, figure in drawn]
+
+
+def rank_plots(cells: pd.DataFrame) -> list[Plot]:
+    """Critical-difference diagrams, one for each setting under which there is more than one table to rank over.
+
+    Args:
+        cells: from ``load_results``.
+    """
+    drawn = []
+    for number, (setting, ranks) in enumerate(ranks_by_setting(cells).items(), 1):
+        if ranks.tables < 2 or len(ranks.frame) < 2:
+            continue
+        missing = f" Not in all tables, so left out: {', '.join(ranks.left_out)}." if ranks.left_out else ""
+        caption = (
+            f"Average rank of balanced accuracy over {ranks.tables} tables ({setting}), 1 being the best; a bar joins "
+            f"methods that are not distinguishable (Nemenyi, 5 % over all pairs; Demsar, JMLR 2006).{missing}"
+        )
+        figure = plots.critical_difference(ranks)
+        drawn.append(Plot(f"ranks-{number}", f"Ranks over tables, {setting}", caption, figure))
+    return drawn
 
 
 def tuning_plots(key: str, found: Sequence[Study]) -> list[Plot]:

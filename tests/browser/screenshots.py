@@ -28,7 +28,7 @@ def report(browser: Browser, results: Path, folder: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "report.html"
         write_report(results, file)
-        context = browser.new_context(offline=True, viewport={"width": WIDTH, "height": 1460}, color_scheme="light")
+        context = browser.new_context(offline=True, viewport={"width": WIDTH, "height": 1165}, color_scheme="light")
         page = context.new_page()
         page.goto(file.as_uri())
         page.screenshot(path=folder / "report.png")
