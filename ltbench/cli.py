@@ -105,7 +105,7 @@ def run(
     """Run what is missing of a suite, then show its leaderboard."""
     from dataclasses import replace
 
-    from ltbench.executor import Settings, execute
+    from ltbench.executor import Settings, checked, execute
     from ltbench.progress import reporter
     from ltbench.runner import Request, make_plan, missing, parse_value
     from ltbench.store import Store
@@ -137,6 +137,7 @@ def run(
     settings = Settings(device, checkpoint_every, workers, threads, tier, _runs(runs_per_device), images_in)
     records = store.latest()
     to_do = missing(plan, records)
+    settings = checked(settings, plan, len(to_do))
     listen.say(_announcement(plan, to_do, records, settings))
     if dry_run:
         if as_json:
@@ -463,7 +464,7 @@ def _announcement(plan: Any, to_do: list[Any], records: Any, settings: Any) -> s
     elif seconds is None:
         time = ", time not known yet"
     else:
-        time = f", about {duration(seconds / settings.resolved(len(to_do)).workers)}"
+        time = f", about {duration(seconds / settings.workers)}"
     return (
         f"{plan.suite.name}: {len(plan.cells)} cells under recipe {plan.suite.recipe.label}, "
         f"{len(plan.cells) - len(to_do)} done, {len(to_do)} to do{time}"

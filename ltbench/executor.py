@@ -67,6 +67,21 @@ class Settings:
         return replace(self, device=str(device), workers=workers, threads=self.threads or max(1, cores // shares))
 
 
+def checked(settings: Settings, plan: Plan, cells: int) -> Settings:
+    """The settings for so many cells of a plan, with numbers in place of None.
+
+    Raises:
+        InputError: when the device is not there, images are to lie where they cannot, and for settings that exclude one
+            another.
+    """
+    if settings.images_in == "file":
+        for planned in plan.cells:
+            if not planned.images.train.in_file:
+                name = planned.cell.label
+                raise InputError(f"{name} lies in no packed file, as image folders do; use --images-in host", "file")
+    return settings.resolved(cells)
+
+
 def execute(plan: Plan, store: Store, settings: Settings | None = None, reporter: Reporter | None = None) -> None:
     """Train every cell of a plan that has no finished record.
 
@@ -77,14 +92,9 @@ def execute(plan: Plan, store: Store, settings: Settings | None = None, reporter
         InputError: when the device is not there, images are to lie where they cannot, or the results folder cannot be
             written.
     """
-    if settings is not None and settings.images_in == "file":
-        for planned in plan.cells:
-            if not planned.images.train.in_file:
-                name = planned.cell.label
-                raise InputError(f"{name} lies in no packed file, as image folders do; use --images-in host", "file")
     before = store.latest()
     todo = missing(plan, before)
-    resolved = (settings or Settings()).resolved(len(todo))
+    resolved = checked(settings or Settings(), plan, len(todo))
     if resolved.workers != 1 or resolved.runs_per_device != 1:
         todo = longest_first(todo)
     store.prepare()
