@@ -209,6 +209,7 @@ def test_made_from_nothing_it_is_the_same(results: Path, synced: Path) -> None:
     assert content(results) == content(synced)
 
 
+@pytest.mark.slow
 def test_record_by_record_it_comes_to_the_same(trained: Path, synced: Path) -> None:
     store = Store("results")
     shutil.copytree(trained / "plans", "results/plans")
@@ -259,7 +260,12 @@ def test_a_failed_cell_is_a_failed_run_with_its_reason(results: Path) -> None:
     assert row.data.tags["standing"] == "failed"
 
 
-@pytest.mark.parametrize("cut_at", ["log_batch", "log_inputs", "log_artifacts", "set_terminated"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "cut_at", ["log_batch", "set_terminated", *(pytest.param(x, marks=SLOW) for x in ("log_inputs", "log_artifacts"))]
+)
 def test_a_sync_that_was_cut_off_is_completed(
     results: Path, synced: Path, monkeypatch: pytest.MonkeyPatch, cut_at: str
 ) -> None:
@@ -414,6 +420,7 @@ def test_wrong_input(ltbench: Cli, synced: Path, silent_server: int) -> None:
     assert answer.err.startswith(f"ltbench: port {silent_server} cannot be used (Address already in use); give another")
 
 
+@pytest.mark.slow
 def test_only_our_own_runs_on_a_server_that_others_use(
     synced: Path, trained: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -483,7 +490,9 @@ def children(process: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes by /proc")
-@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "blow", [signal.SIGKILL, *(pytest.param(x, marks=SLOW) for x in (signal.SIGINT, signal.SIGTERM))]
+)
 def test_however_a_run_ends_its_follower_ends_too(blow: signal.Signals) -> None:
     command = [*QUICK, "--set", "recipe.epochs=500"]
     running = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True)

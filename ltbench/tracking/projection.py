@@ -37,6 +37,7 @@ COLUMNS = (
     "metrics.seeds",
     "params.trials",
 )
+MEASURED = (*METRICS, "worst_class", "harmonic_mean", "relative_accuracy")
 STANDING = {
     "interval": "test/interval",
     "rank": "rank",
@@ -229,9 +230,9 @@ def _summary(row: pd.Series, records: list[Record], files: Mapping[str, Callable
     """A row of the leaderboard; ``records`` are those of its seeds, finished or failed."""
     done = [record for record in records if record["status"] == "done"]
     like = (done or records)[0]
-    values = {f"test/{name}": row[name] for name in _measured(row)}
+    values = {f"test/{name}": row[name] for name in MEASURED}
     values |= {f"cost/{name}": row[name] for name in COSTS}
-    values |= {metric: row[column] for column, metric in STANDING.items() if column in row}
+    values |= {metric: row[column] for column, metric in STANDING.items()}
     standing = "best" if row.best else "tied" if row.tied else "behind" if row.seeds else "failed"
     tags = _tags(like, [record for record in records if "environment" in record]) | {
         **SOURCE,
@@ -256,11 +257,6 @@ def _summary(row: pd.Series, records: list[Record], files: Mapping[str, Callable
         times=(min(ends), max(ends)),
         status="FINISHED" if row.seeds else "FAILED",
     )
-
-
-def _measured(row: pd.Series) -> list[str]:
-    """The metrics of the test split among the columns of a leaderboard."""
-    return [name for name in (*METRICS, "worst_class", "harmonic_mean", "relative_accuracy") if name in row]
 
 
 def _note(row: pd.Series, like: Record, standing: str) -> str:
