@@ -288,6 +288,7 @@ def test_a_sync_that_was_cut_off_is_completed(
     assert content(results) == content(synced)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", [b"no database at all, but long enough to be taken for one" * 9, b""])
 def test_a_spoilt_database_is_made_anew(results: Path, synced: Path, spoil: bytes) -> None:
     (results / "mlflow" / "mlflow.db").write_bytes(spoil)
@@ -306,6 +307,7 @@ def test_names_that_are_hard_on_addresses(synced: Path) -> None:
     assert not list(Path().glob("mlruns"))
 
 
+@pytest.mark.slow
 def test_two_at_once(trained: Path, synced: Path) -> None:
     shutil.copytree(trained, "results")
     both = [subprocess.Popen([sys.executable, "-m", "ltbench", "sync"], env=environment()) for _ in range(2)]
@@ -460,6 +462,7 @@ def test_a_run_leaves_mlflow_up_to_date() -> None:
     assert sync(Store("results")) == {"same": 6}
 
 
+@pytest.mark.slow
 def test_a_server_that_is_stopped_during_a_run_loses_nothing(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     uri = f"http://127.0.0.1:{port}"
     with serving(Store("server"), port):
@@ -490,9 +493,8 @@ def children(process: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes by /proc")
-@pytest.mark.parametrize(
-    "blow", [signal.SIGKILL, *(pytest.param(x, marks=SLOW) for x in (signal.SIGINT, signal.SIGTERM))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_however_a_run_ends_its_follower_ends_too(blow: signal.Signals) -> None:
     command = [*QUICK, "--set", "recipe.epochs=500"]
     running = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True)
