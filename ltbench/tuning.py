@@ -169,10 +169,21 @@ def validation_images(images: ImageSet) -> int:
     """Images a class to set aside: a twentieth of the smallest class, at least 20, at most a quarter of it.
 
     0 where the data set has a validation split of its own.
+
+    Raises:
+        InputError: when a class has fewer than 4 images.
     """
     if images.val is not None:
         return 0
-    smallest = min(images.train.counts(len(images.classes)))
+    counts = images.train.counts(len(images.classes))
+    smallest = min(counts)
+    if smallest < 4:
+        name = images.classes[counts.index(smallest)]
+        raise InputError(
+            f"class '{name}' of {images.name} has {smallest} images, too few to set some aside for tuning (4 are needed); "
+            "give the data set a validation split (PATH/val/class/image)",
+            name,
+        )
     return min(max(20, smallest // 20), smallest // 4)
 
 

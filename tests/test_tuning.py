@@ -97,6 +97,8 @@ def test_validation_images_are_a_twentieth_of_the_smallest_class() -> None:
 
     assert [of(n) for n in (500, 5000, 60, 10)] == [25, 250, 15, 2]
     assert validation_images(replace(images, val=images.train)) == 0
+    with pytest.raises(InputError, match=r"class 'b' of digits has 3 images, too few to set some aside for tuning"):
+        of(3)
 
 
 # pruning
