@@ -180,8 +180,8 @@ def validation_images(images: ImageSet) -> int:
     if smallest < 4:
         name = images.classes[counts.index(smallest)]
         raise InputError(
-            f"class '{name}' of {images.name} has {smallest} images, too few to set some aside for tuning (4 are needed); "
-            "give the data set a validation split (PATH/val/class/image)",
+            f"class '{name}' of {images.name} has {smallest} images, too few to set some aside for tuning (4 are "
+            "needed); give the data set a validation split (PATH/val/class/image)",
             name,
         )
     return min(max(20, smallest // 20), smallest // 4)
