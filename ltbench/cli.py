@@ -1,15 +1,20 @@
 """The command line. Everything heavy is imported where it is used."""
 
+import contextlib
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from ltbench import __version__
 from ltbench.errors import InputError
+
+if TYPE_CHECKING:
+    from ltbench.progress import Reporter
 
 app = typer.Typer(
     name="ltbench",
@@ -53,6 +58,10 @@ Workers = Annotated[
 Threads = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Threads of each process; by default the cores, shared out.")
 ]
+Tracking = Annotated[
+    bool,
+    typer.Option("--tracking/--no-tracking", envvar="LTBENCH_TRACKING", help="Keep MLflow up to date meanwhile."),
+]
 ProtocolName = Annotated[
     Literal["last", "val", "best-on-test"],
     typer.Option("--protocol", help="Which epoch counts; best-on-test is optimistic and for comparison only."),
@@ -95,10 +104,7 @@ def run(
     ] = "auto",
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the cells.")] = None,
     checkpoint_every: Annotated[float, typer.Option(metavar="SECONDS", help="Time between checkpoints.", min=0)] = 30.0,
-    tracking: Annotated[
-        bool,
-        typer.Option("--tracking/--no-tracking", envvar="LTBENCH_TRACKING", help="Keep MLflow up to date meanwhile."),
-    ] = True,
+    tracking: Tracking = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -109,7 +115,7 @@ def run(
     from ltbench.progress import reporter
     from ltbench.runner import Request, make_plan, missing, parse_value
     from ltbench.store import Store
-    from ltbench.tracking.follower import Follower
+    from ltbench.tracking.follower import followed
 
     request = Request(
         suite,
@@ -144,15 +150,9 @@ def run(
             print(json.dumps([{"id": p.cell.id, **p.cell.describe()} for p in plan.cells], indent=1))
         raise typer.Exit(1 if plan.broken else 0)
     store.prepare()
-    follower = Follower(results) if tracking and to_do else None
-    try:
+    with _interruptible(listen), followed(results, tracking and bool(to_do)):
         execute(plan, store, settings, listen)
-    except KeyboardInterrupt:
-        listen.say("ltbench: interrupted; what is finished is kept, the same command goes on")
-        raise typer.Exit(130) from None
-    failed = _show_board(results, {p.cell.id for p in plan.cells}, "json" if as_json else "table", "last")
-    if follower is not None and (reason := follower.finish()):
-        print(f"ltbench: MLflow is not up to date: {reason}; ltbench sync completes it", file=sys.stderr)
+        failed = _show_board(results, {p.cell.id for p in plan.cells}, "json" if as_json else "table", "last")
     raise typer.Exit(1 if failed or plan.broken else 0)
 
 
@@ -172,14 +172,17 @@ def tune(
     device: Device = "auto",
     workers: Workers = None,
     threads: Threads = None,
+    tracking: Tracking = True,
     as_json: Json = False,
 ) -> None:
     """Choose hyper-parameters on validation images, with the same number of trials for every method."""
     from ltbench.executor import Settings
     from ltbench.progress import reporter
     from ltbench.runner import Request, parse_value
+    from ltbench.store import Store
     from ltbench.studies import as_record, print_studies
-    from ltbench.tuning import Budget, tune
+    from ltbench.tracking.follower import followed
+    from ltbench.tuning import Budget, finished, prepare, tune
 
     request = Request(
         suite,
@@ -193,15 +196,15 @@ def tune(
     )
     settings = Settings(device, workers=workers, threads=threads)
     listen = reporter()
-    try:
-        found = tune(request, results, Budget(trials, seeds, sampler_seed), settings, listen)
-    except KeyboardInterrupt:
-        listen.say("ltbench: interrupted; what is finished is kept, the same command goes on")
-        raise typer.Exit(130) from None
-    if as_json:
-        print(json.dumps([as_record(study) for study in found], indent=1))
-    else:
-        print_studies(found)
+    budget = Budget(trials, seeds, sampler_seed)
+    searches = prepare(request, budget)
+    Store(results).prepare()
+    with _interruptible(listen), followed(results, tracking and not finished(searches, results, budget)):
+        found = tune(searches, results, budget, settings, listen)
+        if as_json:
+            print(json.dumps([as_record(study) for study in found], indent=1))
+        else:
+            print_studies(found)
     raise typer.Exit(0 if all(study.best for study in found) else 1)
 
 
@@ -470,6 +473,16 @@ def _announcement(plan: Any, to_do: list[Any], records: Any, settings: Any) -> s
         f"{len(plan.cells) - len(to_do)} done, {len(to_do)} to do{time}"
         + (f"; {shared} of their {len(stages)} stages are shared, not trained again" if shared else "")
     )
+
+
+@contextlib.contextmanager
+def _interruptible(listen: "Reporter") -> Iterator[None]:
+    """Ctrl-C ends with a line that says what becomes of the work, and the exit status of an interrupt."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        listen.say("ltbench: interrupted; what is finished is kept, the same command goes on")
+        raise typer.Exit(130) from None
 
 
 def _show_board(results: Path, ids: set[str] | None, form: Any, protocol: Any, shifted: bool = False) -> bool:

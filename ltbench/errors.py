@@ -23,8 +23,9 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Input
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f"; did you mean '{near[0]}'?" if near else ""
-    listing = f" (known: {', '.join(known)})" if len(known) <= 20 else ""
-    return InputError(f"unknown {kind} '{name}'{guess}{listing}{'; ' + hint if hint else ''}", name)
+    listing = f"known: {', '.join(known)}" if 0 < len(known) <= 20 else ""
+    allowed = "; ".join(filter(None, (listing, hint)))
+    return InputError(f"unknown {kind} '{name}'{guess}" + (f" ({allowed})" if allowed else ""), name)
 
 
 def one_line(error: BaseException) -> str:

@@ -47,29 +47,40 @@ class Budget:
 
 
 def tune(
-    request: Request, results: Path, budget: Budget, settings: Settings | None = None, reporter: Reporter | None = None
+    searches: "list[tuple[Request, list[Search]]]",
+    results: Path,
+    budget: Budget,
+    settings: Settings | None = None,
+    reporter: Reporter | None = None,
 ) -> list[Study]:
     """Give every method of a request the same number of trials, on each of its data sets and imbalances.
 
     Args:
-        request: as for a run; its seeds are not used.
+        searches: from ``prepare``.
         results: the results folder; all goes into ``tuning`` below it.
         budget: what every method gets.
         settings: how trials are executed.
         reporter: hears of each training.
 
     Returns:
-        The studies of this request.
+        The studies.
 
     Raises:
-        InputError: for a request that is wrong, and for a study that was begun with other facts.
+        InputError: for a study that was begun with other facts.
     """
-    Store(results / "tuning").prepare()
+    folder = results / "tuning"
+    Store(folder).prepare()
     found = []
-    for searching, searches in prepare(request, budget):
-        _tune(searching, searches, results / "tuning", budget, settings or Settings(), reporter)
-        found += [Journal(results / "tuning", search.name).read() for search in searches]
+    for request, mine in searches:
+        _tune(request, mine, folder, budget, settings or Settings(), reporter)
+        found += [Journal(folder, search.name).read() for search in mine]
     return found
+
+
+def finished(searches: "list[tuple[Request, list[Search]]]", results: Path, budget: Budget) -> bool:
+    """Whether ``tune`` has nothing to train; raises InputError for a journal that cannot be read."""
+    journals = [Journal(results / "tuning", search.name) for _, mine in searches for search in mine]
+    return all(journal.begun and journal.read().ended >= budget.trials for journal in journals)
 
 
 def winners(request: Request, results: Path) -> tuple[Variant, ...]:
@@ -143,6 +154,10 @@ class Search:
 
 def prepare(request: Request, budget: Budget) -> list[tuple[Request, list[Search]]]:
     """For each data set of a request, the request that its trials are trained under, and what is searched there.
+
+    Args:
+        request: as for a run; its seeds are not used.
+        budget: what every method gets.
 
     Raises:
         InputError: for anything that is wrong in the request.

@@ -227,7 +227,8 @@ def test_a_training_whose_process_died_is_tried_once_more(monkeypatch: pytest.Mo
             store.add({"id": planned.cell.id, "status": "failed", "reason": "its process ended", "died": True})
 
     monkeypatch.setattr("ltbench.tuning.execute", execute)
-    study = tune(replace(REQUEST, methods=("ce",)), Path("results"), Budget(trials=2))[0]
+    budget = Budget(trials=2)
+    (study,) = tune(prepare(replace(REQUEST, methods=("ce",)), budget), Path("results"), budget)
     assert [trial["state"] for trial in study.trials] == ["failed", "failed"]
     assert len(Store("results/tuning").attempts()) == 4
 

@@ -1,12 +1,11 @@
 """Backbones by name: every model of timm, and the CIFAR residual networks, which are registered with it."""
 
-import difflib
 from collections import OrderedDict
 from typing import Any
 
 from torch import nn
 
-from ltbench.errors import InputError
+from ltbench.errors import InputError, unknown
 from ltbench.models.cifar_resnet import CIFAR_RESNETS, CifarResNet
 
 
@@ -29,9 +28,7 @@ def backbone_names() -> list[str]:
 def check_backbone(name: str) -> None:
     """Raises InputError, with the nearest name, where there is no such backbone."""
     if name not in CIFAR_RESNETS and not _timm().is_model(name):
-        near = difflib.get_close_matches(name, backbone_names(), n=1, cutoff=0.5)
-        guess = f"; did you mean '{near[0]}'?" if near else ""
-        raise InputError(f"unknown backbone '{name}'{guess} (all: ltbench ls backbones)")
+        raise unknown("backbone", name, backbone_names(), "all: ltbench ls backbones")
 
 
 def build_backbone(name: str, channels: int, size: tuple[int, int]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""MLflow is kept up to date while a suite runs, by another process that training does not wait for.
+"""MLflow is kept up to date while a suite runs or is tuned, by another process that training does not wait for.
 
 It lives as long as its standard input is open: however the run ends, the system closes it, and then the follower brings
 MLflow up to date once more and ends.
@@ -11,7 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from ltbench.errors import InputError
 from ltbench.store import Store
@@ -22,44 +24,47 @@ SHARE = 0.05
 PATIENCE_S = 60.0
 
 
-class Follower:
-    """The process that follows a run, as the run sees it.
+@contextlib.contextmanager
+def followed(results: Path, wanted: bool) -> Iterator[None]:
+    """What is done meanwhile is followed, if that is wanted; afterwards one line says so if MLflow is not up to date.
+
+    An exception waits for nothing: the follower ends by itself.
 
     Args:
         results: the folder that is followed.
     """
-
-    def __init__(self, results: Path) -> None:
-        self.said = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as the process
-        command = [sys.executable, "-m", "ltbench", "sync", "--follow", "--results", str(results)]
-        self.process = subprocess.Popen(
-            command,
+    if not wanted:
+        yield
+        return
+    with tempfile.TemporaryFile() as said:
+        follower = subprocess.Popen(
+            [sys.executable, "-m", "ltbench", "sync", "--follow", "--results", str(results)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=self.said,
+            stderr=said,
             start_new_session=True,  # so that Ctrl-C does not reach it
             env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
+        yield
+        if reason := _finish(follower, said):
+            print(f"ltbench: MLflow is not up to date: {reason}; ltbench sync completes it", file=sys.stderr)
 
-    def leave(self) -> None:
-        """Let it bring MLflow up to date and end, without waiting."""
-        assert self.process.stdin is not None
-        self.process.stdin.close()
 
-    def finish(self) -> str | None:
-        """Wait until MLflow is up to date; otherwise the reason why it is not."""
-        self.leave()
-        try:
-            status = self.process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            return f"it took longer than {PATIENCE_S:.0f} s"
-        if status == 0:
-            return None
-        self.said.seek(0)
-        lines = self.said.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("ltbench: ") if lines else f"its process ended with exit status {status}"
+def _finish(follower: "subprocess.Popen[bytes]", said: IO[bytes]) -> str | None:
+    """Wait until MLflow is up to date; otherwise the reason why it is not."""
+    assert follower.stdin is not None
+    follower.stdin.close()
+    try:
+        status = follower.wait(PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        follower.kill()
+        follower.wait()
+        return f"it took longer than {PATIENCE_S:.0f} s"
+    if status == 0:
+        return None
+    said.seek(0)
+    lines = said.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("ltbench: ") if lines else f"its process ended with exit status {status}"
 
 
 def follow(store: Store) -> None:
@@ -75,12 +80,13 @@ def follow(store: Store) -> None:
 
     with contextlib.suppress(InputError), store.locked("mlflow"):
         connect(store)
-    seen: set[str] = set()
+    seen: set[tuple[Path, int]] = set()
     pause = PAUSE_S
     while not _closed(pause):
         started = time.process_time()
         with contextlib.suppress(InputError):
-            found = {path.name for path in (store.root / "records").glob("*.json")}
+            files = (path for pattern in ("records/*.json", "tuning/studies/*") for path in store.root.glob(pattern))
+            found = {(path, path.stat().st_size) for path in files}
             if found != seen:
                 sync(store, files=False)
                 seen = found
