@@ -13,7 +13,6 @@ from ltbench.statistics import (
     LEVEL,
     against_best,
     against_control,
-    block_error,
     bonferroni,
     harmonic_mean,
     image_error,
@@ -258,7 +257,7 @@ def _over_seeds(scores: NDArray[np.float64], families: Families) -> dict[str, An
     to_ce = np.full((3, len(scores)), np.nan)
     for control, family in families:
         others = family & (np.arange(len(scores)) != control)
-        to_ce[:, others] = against_control(scores[others], scores[control], *block_error(scores))
+        to_ce[:, others] = against_control(scores, control, others)
     return dict(zip(COMPARED, [*to_ce, to_best, p_to_best, "seeds"], strict=True))
 
 

@@ -42,7 +42,7 @@ VS_CE = (
     "once; * where it leaves out 0."
 )
 TESTS = {
-    "seeds": "Compared over paired seeds (≈ Tukey, vs ce Dunnett, seeds as blocks).",
+    "seeds": "Compared over paired seeds (≈ Tukey, vs ce Dunnett; seeds as blocks, moderated variances).",
     "images": "One seed: compared over the same test images (McNemar by class, Bonferroni).",
     "hits": "One seed, without logits: compared as if each method had test images of its own (z, Bonferroni).",
 }

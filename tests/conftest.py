@@ -1,4 +1,5 @@
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from ltbench.cli import main
 
 os.environ["LTBENCH_TRACKING"] = "0"  # tests that need MLflow ask for it
 os.environ.pop("MLFLOW_TRACKING_URI", None)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit that a background shell ignores it
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,8 @@ from ltbench.store import Record, Store
 from ltbench.tables import render, shots_note, title
 from ltbench.tracking.views import View
 
-FORMAT = 1
-"""Raised whenever this module would give other runs for the same records."""
+FORMAT = 2
+"""Raised whenever other runs or files would be made of the same records."""
 
 MAIN_METRIC = "test/balanced_accuracy"
 COLUMNS = (
