@@ -64,6 +64,7 @@ def test_the_command_that_ci_runs_is_the_readmes() -> None:
     assert command.count("&&") == 2
 
 
+@pytest.mark.slow
 def test_the_gpu_check_runs_in_its_tiny_form() -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "benchmarks.gpu_check", "--tiny", "--device", "cpu", "--out", "out"]

@@ -203,6 +203,7 @@ def test_twice_is_once(results: Path) -> None:
     assert before == (content(results), [run.info.run_id for run in runs(results, "summary")])
 
 
+@pytest.mark.slow
 def test_made_from_nothing_it_is_the_same(results: Path, synced: Path) -> None:
     shutil.rmtree(results / "mlflow")
     assert sync(Store(results)) == {"new": 18}
@@ -224,6 +225,7 @@ def test_record_by_record_it_comes_to_the_same(trained: Path, synced: Path) -> N
     assert content("results") == content(synced)
 
 
+@pytest.mark.slow
 def test_what_is_gone_from_the_store_goes_from_mlflow(results: Path, synced: Path) -> None:
     sync(Store(results))
     kept = {path: path.read_bytes() for path in (results / "records").iterdir()}
@@ -237,6 +239,7 @@ def test_what_is_gone_from_the_store_goes_from_mlflow(results: Path, synced: Pat
     assert content(results) == content(synced)
 
 
+@pytest.mark.slow
 def test_results_without_a_plan_stand_under_their_recipe(results: Path) -> None:
     sync(Store(results))
     shutil.rmtree(results / "plans")
