@@ -84,7 +84,7 @@ def follow(store: Store) -> None:
     pause = PAUSE_S
     while not _closed(pause):
         started = time.process_time()
-        with contextlib.suppress(InputError):
+        with contextlib.suppress(InputError, FileNotFoundError):
             files = (path for pattern in ("records/*.json", "tuning/studies/*") for path in store.root.glob(pattern))
             found = {(path, path.stat().st_size) for path in files}
             if found != seen:
