@@ -1,7 +1,7 @@
 """Everything that wants to be known of a GPU, in one command: tests, speed, a long run. One JSON, one Markdown table.
 
     python -m benchmarks.gpu_check --out results/gpu        # under ten minutes on a GPU, no network
-    python -m benchmarks.gpu_check --out /tmp/x --tiny      # the same path in a minute, on whatever is there
+    python -m benchmarks.gpu_check --out DIR --tiny         # the same path in a minute, on whatever is there
 
 It needs what the package itself needs, takes generated images of CIFAR-100-LT's shape or real ones (``--images``), and
 asserts nothing: it measures, in the order of what decides what, and says which targets are met. Expected on an H200
