@@ -18,11 +18,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
+from ltbench.frames import BASELINE
+
 INK, LINE, GREY = "#1a1a1a", "#dddddd", "#8c8c8c"
 BEST, BASE = "#0072b2", "#d55e00"
 SERIES = (BEST, "#009e73", "#cc79a7", "#56b4e9")
 OTHERS: dict[str, Any] = {"color": GREY, "lw": 0.6, "alpha": 0.55}
-BASELINE = "ce"
 WIDTH, HALF = 9.2, 6.1
 """Inches of a wide figure and of one of two side by side."""
 ROW = 0.185

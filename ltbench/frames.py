@@ -41,6 +41,8 @@ METRICS = (
 )
 OF_HITS = {"worst_class": worst_class, "harmonic_mean": harmonic_mean}
 """Metrics in percent that need the hits of each class, which records have of the last epoch only."""
+BASELINE = "ce"
+"""The method that others are compared with."""
 COMPARED = (
     "difference_to_ce",
     "difference_to_ce_interval",
@@ -216,7 +218,7 @@ def _relative_accuracy(board: pd.DataFrame) -> pd.Series:
     """
     place = [name for name in TABLE if name != "imbalance"]
     equal = board[board.imbalance.isin(BALANCED)].drop_duplicates([*place, "method"])
-    of_ce = equal.loc[equal.method == "ce", [*place, "balanced_accuracy"]]
+    of_ce = equal.loc[equal.method == BASELINE, [*place, "balanced_accuracy"]]
     bounds = board[[*place, "method", "imbalance", "balanced_accuracy"]].merge(
         of_ce, "left", place, suffixes=("", "_ce")
     )
@@ -233,9 +235,9 @@ def _compared(done: pd.DataFrame) -> pd.DataFrame:
     trials = done.groupby("method").trials.first()
     methods = trials.index.to_list()
     families = [  # a tuned method is compared with ce tuned as long
-        (methods.index(entry("ce", {}, n)), (trials == n).to_numpy())
+        (methods.index(entry(BASELINE, {}, n)), (trials == n).to_numpy())
         for n in trials.unique()
-        if entry("ce", {}, n) in methods and (trials == n).sum() > 1
+        if entry(BASELINE, {}, n) in methods and (trials == n).sum() > 1
     ]
     if common.shape[1] >= 2:
         columns = _over_seeds(common.to_numpy(), families)

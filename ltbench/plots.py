@@ -14,7 +14,6 @@ from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
 
 from ltbench.drawing import (
     BASE,
-    BASELINE,
     BEST,
     GREY,
     HALF,
@@ -35,6 +34,7 @@ from ltbench.drawing import (
     styled,
 )
 from ltbench.drawing import style as style  # figures are saved in it, too
+from ltbench.frames import BASELINE
 
 if TYPE_CHECKING:
     from ltbench.comparison import Ranks

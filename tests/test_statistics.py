@@ -142,18 +142,35 @@ def test_where_noise_is_equal_it_is_pooled() -> None:
     assert noise == pytest.approx([(residuals**2).sum() / 4 / 3] * 3)
 
 
-def test_unequal_noise_costs_little_at_five_seeds() -> None:
-    """Pooled variances would claim in 14 and 11 % of tables."""
-    generator = np.random.default_rng(0)
-    to_best = to_ce = 0
-    for _ in range(1000):
-        deviations = 1.6 ** generator.normal(size=(15, 1))
-        scores = generator.normal(60, deviations, size=(15, 5)) + generator.normal(0, 3, size=5)
-        to_best += (against_best(scores)[1] < 0.05).any()
-        to_ce += (to_first(scores)[2] < 0.05).any()
-    print(f"claimed of 1000: {to_best} to the best, {to_ce} to the control")
-    assert to_best <= 90
-    assert to_ce <= 90
+def pooled_noise(scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], int]:
+    """What ``block_noise`` would be if all methods were equally noisy."""
+    residuals = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
+    methods, seeds = scores.shape
+    freedom = (methods - 1) * (seeds - 1)
+    return np.full(methods, (residuals**2).sum() / freedom / seeds), freedom
+
+
+@pytest.mark.parametrize(("seeds", "of_control", "most"), [(3, 1, 120), (5, 1, 90), (3, 3, 250)])
+def test_unequal_noise_costs_less_than_with_pooled_variances(
+    monkeypatch: pytest.MonkeyPatch, seeds: int, of_control: float, most: int
+) -> None:
+    claims = []
+    for noise in (block_noise, pooled_noise):
+        monkeypatch.setattr("ltbench.statistics.block_noise", noise)
+        generator = np.random.default_rng(0)
+        to_best = to_ce = 0
+        for _ in range(1000):
+            spread = 1.6 if of_control == 1 else 1.0
+            deviations = spread ** generator.normal(size=(15, 1))
+            deviations[0] *= of_control
+            scores = generator.normal(60, deviations, size=(15, seeds)) + generator.normal(0, 3, size=seeds)
+            to_best += (against_best(scores)[1] < 0.05).any()
+            to_ce += (to_first(scores)[2] < 0.05).any()
+        claims.append((to_best, to_ce))
+    print(f"claimed of 1000 (to the best, to the control): moderated {claims[0]}, pooled {claims[1]}")
+    assert max(claims[0]) <= most
+    assert claims[0][0] < claims[1][0]
+    assert claims[0][1] < claims[1][1]
 
 
 def test_differences_of_single_runs_of_equal_methods_are_rarely_claimed() -> None:
