@@ -30,10 +30,10 @@ from benchmarks.targets import verdicts
 from ltbench.data import ImageSet, Imbalance, LongTailed, Split, cut, load
 from ltbench.engine.process import device_of, prepare
 from ltbench.engine.train import State, Task, Tier, train_stage
-from ltbench.execute import StageFile, environment, network
-from ltbench.method import Method
-from ltbench.recipe import RECIPES, Recipe
-from ltbench.registry import discover
+from ltbench.method.contract import Method
+from ltbench.method.registry import discover
+from ltbench.plan.recipe import RECIPES, Recipe
+from ltbench.runner.one_cell import StageFile, environment, network
 
 TIERS: tuple[Tier, ...] = ("eager", "graph", "compiled")
 

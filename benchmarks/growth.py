@@ -24,11 +24,11 @@ from benchmarks.sides import CPU
 from benchmarks.steps import Steps, noise
 from ltbench.data import ImageSet, Imbalance, Split, cut
 from ltbench.engine.process import prepare
-from ltbench.execute import environment, run_cell
-from ltbench.method import Method
-from ltbench.recipe import RECIPES
-from ltbench.registry import discover
-from ltbench.store import Store
+from ltbench.method.contract import Method
+from ltbench.method.registry import discover
+from ltbench.plan.recipe import RECIPES
+from ltbench.results.store import Store
+from ltbench.runner.one_cell import environment, run_cell
 
 DOUBLED = ("images", "classes", "seeds", "methods", "ratios")
 RECIPE = RECIPES["ldam"].changed({"backbone": "resnet8_cifar", "epochs": 2})
@@ -57,7 +57,7 @@ class Cost:
 
 def suite(size: Size) -> Cost:
     """Trains it from data to records in an empty store."""
-    from ltbench.cell import Cell, Link
+    from ltbench.plan.cell import Cell, Link
 
     prepare()
     torch.set_num_threads(1)

@@ -15,9 +15,9 @@ from ltbench.data import Imbalance, LongTailed, Split, cut, load
 from ltbench.data.images import ImageSet
 from ltbench.engine.process import prepare
 from ltbench.engine.train import Task, train_stage
-from ltbench.execute import StageFile, network
-from ltbench.method import Method
-from ltbench.recipe import RECIPES, Recipe
+from ltbench.method.contract import Method
+from ltbench.plan.recipe import RECIPES, Recipe
+from ltbench.runner.one_cell import StageFile, network
 
 CPU = torch.device("cpu")
 

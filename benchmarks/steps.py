@@ -11,12 +11,12 @@ import torch
 
 from ltbench.data import Imbalance, LongTailed, Split, cut
 from ltbench.data.images import ImageSet
-from ltbench.engine import plan
+from ltbench.engine import epoch_plan
 from ltbench.engine.process import numerics, own_stream
 from ltbench.engine.train import Task, Tier, epochs_of, optimiser_of, step_of
-from ltbench.execute import network
-from ltbench.method import Clock, Method
-from ltbench.recipe import Recipe
+from ltbench.method.contract import Clock, Method
+from ltbench.plan.recipe import Recipe
+from ltbench.runner.one_cell import network
 
 
 def noise(classes: int, train: int, test: int = 1, side: int = 32) -> LongTailed:
@@ -62,8 +62,8 @@ class Steps:
         step = step_of(self.net, method, stage, task, optimiser, clock)
         draws, self.count = count * recipe.batch_size, count
         where = (seed, 0, 0)
-        drawn = plan.draw(task.pool, method.streams_of(stage), max(draws, len(data.train)), 0.0, 4, True, where)
-        self.drawn = plan.with_noise(drawn, method.noise, where)[:, :, :draws].to(device)
+        drawn = epoch_plan.draw(task.pool, method.streams_of(stage), max(draws, len(data.train)), 0.0, 4, True, where)
+        self.drawn = epoch_plan.with_noise(drawn, method.noise, where)[:, :, :draws].to(device)
         changing = [*self.net.state_dict().values(), *(s["momentum_buffer"] for s in optimiser.state.values())]
         self.strict = recipe.precision == "fp32-strict"
         with numerics(self.strict):

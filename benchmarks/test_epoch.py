@@ -14,11 +14,11 @@ import torch
 
 from benchmarks.sides import CPU, cifar10_lt, engine_side, plain_side, race
 from ltbench.data import Imbalance
-from ltbench.engine import plan
+from ltbench.engine import epoch_plan
 from ltbench.engine.train import Task
-from ltbench.execute import environment
-from ltbench.method import Method
-from ltbench.recipe import RECIPES
+from ltbench.method.contract import Method
+from ltbench.plan.recipe import RECIPES
+from ltbench.runner.one_cell import environment
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -54,7 +54,7 @@ def test_data_path(benchmark: Any, images: str | None, imbalance: Imbalance) -> 
 
     def data_path() -> float:
         started = time.perf_counter()
-        drawn = plan.draw(task.pool, streams, draws, 0.0, recipe.crop_padding, recipe.flip, (0, 0, 0))
+        drawn = epoch_plan.draw(task.pool, streams, draws, 0.0, recipe.crop_padding, recipe.flip, (0, 0, 0))
         for columns in torch.split(drawn, recipe.batch_size, dim=2):
             pixels, _ = task.resident.batch(columns.flatten(1))
             task.normalise(pixels)

@@ -9,9 +9,9 @@ import torch
 from benchmarks.steps import Steps, noise
 from ltbench.engine.process import numerics, prepare
 from ltbench.engine.train import EVALUATION_BATCH, State, Task, evaluate
-from ltbench.execute import environment
-from ltbench.method import Method
-from ltbench.recipe import RECIPES
+from ltbench.method.contract import Method
+from ltbench.plan.recipe import RECIPES
+from ltbench.runner.one_cell import environment
 
 
 @pytest.mark.parametrize("classes", [100, 1000])

@@ -20,9 +20,9 @@ from torch import Tensor
 from benchmarks.sides import CPU
 from ltbench.data import Split, folder
 from ltbench.data.images import ImageSet
-from ltbench.engine import resized_crop
-from ltbench.engine.stores import FromFile, from_memory
-from ltbench.execute import environment
+from ltbench.engine.augment import resized
+from ltbench.engine.image_source import FromFile, from_memory
+from ltbench.runner.one_cell import environment
 
 BATCH = 256
 CROPS = {64: 64, 256: 224}
@@ -150,16 +150,16 @@ def test_random_resized_crops(
     """A batch through both back ends; the first is the one that the device uses."""
     images = 64
     pixels = torch.tensor(np.ascontiguousarray(packs(side).train.pixels()[:images]), device=device)
-    drawn = torch.from_numpy(resized_crop.draw(images, side, side, np.random.default_rng(0)))
+    drawn = torch.from_numpy(resized.draw(images, side, side, np.random.default_rng(0)))
 
     def at_once() -> Tensor:
-        out = resized_crop.at_once(pixels, drawn.to(device), CROPS[side])
+        out = resized.at_once(pixels, drawn.to(device), CROPS[side])
         if device == "cuda":
             torch.cuda.synchronize()
         return out
 
     def one_by_one() -> Tensor:
-        return resized_crop.one_by_one(pixels.cpu(), drawn, CROPS[side]).to(device)
+        return resized.one_by_one(pixels.cpu(), drawn, CROPS[side]).to(device)
 
     both = {"one by one": one_by_one, "at once": at_once}
     order = list(both)[:: 1 if device == "cpu" else -1]

@@ -14,9 +14,9 @@ import torch
 from benchmarks.sides import CPU, started
 from benchmarks.steps import Steps, noise, side_by_side
 from ltbench.engine.process import prepare
-from ltbench.execute import environment
-from ltbench.method import Method
-from ltbench.recipe import RECIPES
+from ltbench.method.contract import Method
+from ltbench.plan.recipe import RECIPES
+from ltbench.runner.one_cell import environment
 
 COUNT = 5
 

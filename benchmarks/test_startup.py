@@ -14,17 +14,17 @@ import torch
 from benchmarks.steps import Steps, noise
 from ltbench.engine.process import prepare
 from ltbench.engine.train import Task
-from ltbench.execute import environment, network
-from ltbench.executor import Settings, execute
-from ltbench.method import Method
-from ltbench.recipe import RECIPES
-from ltbench.runner import Request, make_plan
-from ltbench.store import Store
+from ltbench.method.contract import Method
+from ltbench.plan.expand import Request, make_plan
+from ltbench.plan.recipe import RECIPES
+from ltbench.results.store import Store
+from ltbench.runner.one_cell import environment, network
+from ltbench.runner.workers import Settings, execute
 
 
 @pytest.mark.parametrize(
     "code",
-    ["import ltbench.cli", "import torch", "import ltbench.execute, ltbench.registry"],
+    ["import ltbench.cli", "import torch", "import ltbench.runner.one_cell, ltbench.method.registry"],
     ids=["command line", "torch alone", "what a worker imports"],
 )
 def test_imports(benchmark: Any, rounds: int, device: torch.device, code: str) -> None:

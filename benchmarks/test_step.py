@@ -9,10 +9,10 @@ import torch
 from benchmarks.steps import Steps, noise
 from ltbench.engine.process import prepare
 from ltbench.engine.train import Tier
-from ltbench.execute import environment
-from ltbench.method import Method
-from ltbench.recipe import RECIPES
-from ltbench.registry import discover
+from ltbench.method.contract import Method
+from ltbench.method.registry import discover
+from ltbench.plan.recipe import RECIPES
+from ltbench.runner.one_cell import environment
 
 RECIPE = RECIPES["ldam"].changed({"backbone": "resnet20_cifar"})
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ltbench.frames import METRICS, leaderboard, load_results
-from ltbench.store import Store, write_whole
+from ltbench.results.leaderboard import METRICS, leaderboard, load_results
+from ltbench.results.store import Store, write_whole
 
 METHODS, IMBALANCES, SEEDS = 40, 25, 10
 

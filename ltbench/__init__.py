@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "Again": "ltbench.samplers",
-    "AuxiliaryLearning": "ltbench.auxiliary",
-    "Batch": "ltbench.method",
-    "Choice": "ltbench.method",
-    "Clock": "ltbench.method",
-    "Decoupled": "ltbench.decoupled",
-    "Features": "ltbench.method",
-    "Figure": "ltbench.method",
-    "Method": "ltbench.method",
-    "Range": "ltbench.method",
-    "Stage": "ltbench.method",
+    "Again": "ltbench.method.samplers",
+    "AuxiliaryLearning": "ltbench.method.auxiliary",
+    "Batch": "ltbench.method.contract",
+    "Choice": "ltbench.method.contract",
+    "Clock": "ltbench.method.contract",
+    "Decoupled": "ltbench.method.decoupled",
+    "Features": "ltbench.method.contract",
+    "Figure": "ltbench.method.contract",
+    "Method": "ltbench.method.contract",
+    "Range": "ltbench.method.contract",
+    "Stage": "ltbench.method.contract",
     "Network": "ltbench.models",
-    "class_balanced": "ltbench.samplers",
-    "deferred": "ltbench.samplers",
-    "frequency_power": "ltbench.samplers",
-    "instance_balanced": "ltbench.samplers",
-    "progressively_balanced": "ltbench.samplers",
+    "class_balanced": "ltbench.method.samplers",
+    "deferred": "ltbench.method.samplers",
+    "frequency_power": "ltbench.method.samplers",
+    "instance_balanced": "ltbench.method.samplers",
+    "progressively_balanced": "ltbench.method.samplers",
     "InputError": "ltbench.errors",
-    "leaderboard": "ltbench.frames",
-    "load_results": "ltbench.frames",
+    "leaderboard": "ltbench.results.leaderboard",
+    "load_results": "ltbench.results.leaderboard",
     "run": "ltbench.api",
 }
 __all__ = [
@@ -59,13 +59,11 @@ __all__ = [
 
 if TYPE_CHECKING:
     from ltbench.api import run
-    from ltbench.auxiliary import AuxiliaryLearning
-    from ltbench.decoupled import Decoupled
     from ltbench.errors import InputError
-    from ltbench.frames import leaderboard, load_results
-    from ltbench.method import Batch, Choice, Clock, Features, Figure, Method, Range, Stage
-    from ltbench.models import Network
-    from ltbench.samplers import (
+    from ltbench.method.auxiliary import AuxiliaryLearning
+    from ltbench.method.contract import Batch, Choice, Clock, Features, Figure, Method, Range, Stage
+    from ltbench.method.decoupled import Decoupled
+    from ltbench.method.samplers import (
         Again,
         class_balanced,
         deferred,
@@ -73,6 +71,8 @@ if TYPE_CHECKING:
         instance_balanced,
         progressively_balanced,
     )
+    from ltbench.models import Network
+    from ltbench.results.leaderboard import leaderboard, load_results
 
 
 def __getattr__(name: str) -> Any:

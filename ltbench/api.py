@@ -8,10 +8,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from ltbench.errors import InputError
-from ltbench.executor import Settings, execute
-from ltbench.frames import load_results
-from ltbench.runner import Request, make_plan
-from ltbench.store import Store
+from ltbench.plan.expand import Request, make_plan
+from ltbench.results.leaderboard import load_results
+from ltbench.results.store import Store
+from ltbench.runner.workers import Settings, execute
 
 
 def run(
@@ -71,7 +71,7 @@ def run(
         subset_seeds=_seeds(subset_seeds),
     )
     if tuned:
-        from ltbench.tuning import winners
+        from ltbench.tuning.tune import winners
 
         request = replace(request, variants=winners(request, Path(results)))
     plan = make_plan(request)

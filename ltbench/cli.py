@@ -14,7 +14,7 @@ from ltbench import __version__
 from ltbench.errors import InputError
 
 if TYPE_CHECKING:
-    from ltbench.progress import Reporter
+    from ltbench.runner.progress import Reporter
 
 app = typer.Typer(
     name="ltbench",
@@ -111,10 +111,10 @@ def run(
     """Run what is missing of a suite, then show its leaderboard."""
     from dataclasses import replace
 
-    from ltbench.executor import Settings, checked, execute
-    from ltbench.progress import reporter
-    from ltbench.runner import Request, make_plan, missing, parse_value
-    from ltbench.store import Store
+    from ltbench.plan.expand import Request, make_plan, missing, parse_value
+    from ltbench.results.store import Store
+    from ltbench.runner.progress import reporter
+    from ltbench.runner.workers import Settings, checked, execute
     from ltbench.tracking.follower import followed
 
     request = Request(
@@ -129,7 +129,7 @@ def run(
         subset_seeds=_seeds("--subset-seeds", subset_seeds),
     )
     if tuned:
-        from ltbench.tuning import winners
+        from ltbench.tuning.tune import winners
 
         request = replace(request, variants=winners(request, results))
     plan = make_plan(request)
@@ -176,13 +176,13 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Choose hyper-parameters on validation images, with the same number of trials for every method."""
-    from ltbench.executor import Settings
-    from ltbench.progress import reporter
-    from ltbench.runner import Request, parse_value
-    from ltbench.store import Store
-    from ltbench.studies import as_record, print_studies
+    from ltbench.plan.expand import Request, parse_value
+    from ltbench.results.store import Store
+    from ltbench.runner.progress import reporter
+    from ltbench.runner.workers import Settings
     from ltbench.tracking.follower import followed
-    from ltbench.tuning import Budget, finished, prepare, tune
+    from ltbench.tuning.study import as_record, print_studies
+    from ltbench.tuning.tune import Budget, finished, prepare, tune
 
     request = Request(
         suite,
@@ -238,8 +238,8 @@ def status(
     from rich.console import Console
     from rich.table import Table
 
-    from ltbench.status import STATES, cell_states, counts
-    from ltbench.store import Store
+    from ltbench.results.status import STATES, cell_states, counts
+    from ltbench.results.store import Store
 
     _existing(results)
     cells = cell_states(Store(results), None if suite is None else _known_suite(suite, results))
@@ -264,7 +264,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One record whole, with the command that repeats it."""
-    from ltbench.store import Store
+    from ltbench.results.store import Store
 
     _existing(results)
     found = Store(results).latest(cell)
@@ -275,7 +275,7 @@ def show(
     if as_json:
         print(json.dumps(record, indent=1))
         return
-    from ltbench.show import print_record
+    from ltbench.show.record import print_record
 
     print_record(record)
 
@@ -286,7 +286,7 @@ def sync(
     follow: Annotated[bool, typer.Option("--follow", hidden=True)] = False,
 ) -> None:
     """Make MLflow say what is in the results folder."""
-    from ltbench.store import Store
+    from ltbench.results.store import Store
 
     _existing(results)
     if follow:
@@ -306,7 +306,7 @@ def ui(
     results: Results = Path("results"),
 ) -> None:
     """MLflow's pages, opening on the leaderboard."""
-    from ltbench.store import Store
+    from ltbench.results.store import Store
     from ltbench.tracking.ui import show_ui
 
     _existing(results)
@@ -328,7 +328,7 @@ def report(
     """One self-contained HTML page: tables, plots, ours against the papers."""
     _existing(results)
     ids = _cells_of(suite, results)
-    from ltbench.report import write_report
+    from ltbench.show.page import write_report
 
     for file in write_report(results, output, ids, figures):
         print(file)
@@ -358,7 +358,7 @@ def new(
     ),
 ) -> None:
     """Write the file of a new method, which already runs and explains itself."""
-    from ltbench.template import write_method
+    from ltbench.check.template import write_method
 
     file = write_method(name, methods_dir)
     found = "" if methods_dir.resolve() == Path("methods").resolve() else f" --methods-dir {methods_dir}"
@@ -375,7 +375,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Examine methods: does each keep the contract."""
-    from ltbench.contract.report import as_record, examine_all, print_outcomes
+    from ltbench.check.report import as_record, examine_all, print_outcomes
 
     records = {}
     failed = False
@@ -456,8 +456,8 @@ def _options(
 
 
 def _announcement(plan: Any, to_do: list[Any], records: Any, settings: Any) -> str:
-    from ltbench.runner import estimate_seconds
-    from ltbench.tables import duration
+    from ltbench.plan.expand import estimate_seconds
+    from ltbench.show.tables import duration
 
     stages = [stage.id for planned in to_do for stage in planned.stages]
     shared = len(stages) - len(set(stages))
@@ -487,11 +487,11 @@ def _interruptible(listen: "Reporter") -> Iterator[None]:
 
 def _show_board(results: Path, ids: set[str] | None, form: Any, protocol: Any, shifted: bool = False) -> bool:
     """Print the leaderboard, or accuracies under shifted test priors; True when a cell failed."""
-    from ltbench.comparison import ranks_by_setting, shifted_priors, subset_spread
-    from ltbench.frames import leaderboard as board_of
-    from ltbench.frames import load_results
-    from ltbench.store import Store
-    from ltbench.tables import render, render_shifted
+    from ltbench.results.across_tables import ranks_by_setting, shifted_priors, subset_spread
+    from ltbench.results.leaderboard import leaderboard as board_of
+    from ltbench.results.leaderboard import load_results
+    from ltbench.results.store import Store
+    from ltbench.show.tables import render, render_shifted
 
     cells = load_results(results, protocol, ids)
     if cells.empty and form == "table":
@@ -512,14 +512,14 @@ def _show_board(results: Path, ids: set[str] | None, form: Any, protocol: Any, s
 
 def _listing(what: str, methods_dir: list[Path]) -> dict[str, str]:
     if what == "methods":
-        from ltbench.registry import discover
+        from ltbench.method.registry import discover
 
         registry = discover(methods_dir)
         for why in registry.broken.values():
             print(f"method left out: {why}", file=sys.stderr)
         return {name: entry.about for name, entry in registry.items()}
     if what == "suites":
-        from ltbench.suite import load_suite, suite_names
+        from ltbench.plan.suite import load_suite, suite_names
 
         return {name: load_suite(name).about for name in suite_names()}
     if what == "datasets":
@@ -541,8 +541,8 @@ def _existing(results: Path) -> None:
 
 def _cells_of(suite: str | None, results: Path) -> set[str] | None:
     """Ids of the cells of a suite; None, for all cells, where none is named."""
-    from ltbench.status import cell_states
-    from ltbench.store import Store
+    from ltbench.results.status import cell_states
+    from ltbench.results.store import Store
 
     if suite is None:
         return None
@@ -551,8 +551,8 @@ def _cells_of(suite: str | None, results: Path) -> set[str] | None:
 
 def _known_suite(suite: str, results: Path) -> str:
     from ltbench.errors import unknown
-    from ltbench.store import Store
-    from ltbench.suite import suite_names
+    from ltbench.plan.suite import suite_names
+    from ltbench.results.store import Store
 
     ran = {str(plan["suite"]) for plan in Store(results).plans()}
     if suite not in ran | set(suite_names()):

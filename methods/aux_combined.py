@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltbench import AuxiliaryLearning, Batch, Network, Range, class_balanced, instance_balanced
-from ltbench.functional import effective_number_weights, quarter_turned
+from ltbench.method.functional import effective_number_weights, quarter_turned
 
 
 class AuxCombined(AuxiliaryLearning):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench import AuxiliaryLearning, Batch, Network, Range
-from ltbench.functional import effective_number_weights
+from ltbench.method.functional import effective_number_weights
 
 
 class AuxReweighted(AuxiliaryLearning):

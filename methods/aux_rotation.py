@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltbench import AuxiliaryLearning, Batch, Network, Range
-from ltbench.functional import quarter_turned
+from ltbench.method.functional import quarter_turned
 
 
 class AuxRotation(AuxiliaryLearning):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range
-from ltbench.functional import log_prior, mixed, mixed_cross_entropy
+from ltbench.method.functional import log_prior, mixed, mixed_cross_entropy
 
 
 class BalPoe(Method):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltbench import Again, Batch, Clock, Method, Network, Range, instance_balanced
-from ltbench.functional import log_prior
+from ltbench.method.functional import log_prior
 
 
 def balanced_contrastive(points: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:

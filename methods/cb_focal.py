@@ -8,7 +8,7 @@ Deviation: softmax form; the modulating factor is of the unweighted p_y; the mea
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range
-from ltbench.functional import effective_number_weights, focal_loss
+from ltbench.method.functional import effective_number_weights, focal_loss
 
 
 class ClassBalancedFocal(Method):

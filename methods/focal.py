@@ -8,7 +8,7 @@ Deviation: softmax over classes instead of one-vs-all sigmoids, as the long-tail
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range
-from ltbench.functional import focal_loss
+from ltbench.method.functional import focal_loss
 
 
 class Focal(Method):

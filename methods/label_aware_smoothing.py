@@ -8,7 +8,7 @@ Deviation: the paper uses it in its second stage only (see mislas). The defaults
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range
-from ltbench.functional import label_aware_smoothing, smoothed_cross_entropy
+from ltbench.method.functional import label_aware_smoothing, smoothed_cross_entropy
 
 
 class LabelAwareSmoothing(Method):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range
-from ltbench.functional import ldam_margins, subtract_margin
+from ltbench.method.functional import ldam_margins, subtract_margin
 
 
 class Ldam(Method):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range
-from ltbench.functional import effective_number_weights, ldam_margins, subtract_margin
+from ltbench.method.functional import effective_number_weights, ldam_margins, subtract_margin
 
 
 class LdamDrw(Method):

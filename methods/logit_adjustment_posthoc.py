@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ltbench import Choice, Features, Figure, Method, Network, Range, Stage
-from ltbench.functional import log_prior
+from ltbench.method.functional import log_prior
 from ltbench.metrics import best_on
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from ltbench import Batch, Clock, Decoupled, Figure, Network, Range
-from ltbench.functional import label_aware_smoothing, smoothed_cross_entropy
+from ltbench.method.functional import label_aware_smoothing, smoothed_cross_entropy
 
 
 class Mislas(Decoupled):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range
-from ltbench.functional import mixed, mixed_cross_entropy
+from ltbench.method.functional import mixed, mixed_cross_entropy
 
 
 class Mixup(Method):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ltbench import Batch, Clock, Method, Network, Range
-from ltbench.functional import mixed, mixed_cross_entropy
+from ltbench.method.functional import mixed, mixed_cross_entropy
 
 
 def label_share(share: Tensor, own: Tensor, partner: Tensor, kappa: float, tau: float) -> Tensor:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range
-from ltbench.functional import effective_number_weights, ldam_margins, subtract_margin
+from ltbench.method.functional import effective_number_weights, ldam_margins, subtract_margin
 
 
 def divergence_from_mean(logits: Tensor, temperatures: Tensor) -> Tensor:

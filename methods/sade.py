@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range
-from ltbench.functional import log_prior
+from ltbench.method.functional import log_prior
 
 
 def reversed_prior(prior: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench import Batch, Clock, Figure, Method, Network, Range, Stage
-from ltbench.functional import effective_number_weights
+from ltbench.method.functional import effective_number_weights
 
 
 class WeightBalancing(Method):

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ltbench.cell import digest
 from ltbench.metrics import per_image, scores, shot_groups, summary
-from ltbench.store import Store
+from ltbench.plan.cell import digest
+from ltbench.results.store import Store
 
 COUNTS = [200, 90, 40, 12, 5]
 EACH = 40

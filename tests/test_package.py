@@ -105,11 +105,11 @@ def test_the_targets_are_read_from_a_report() -> None:
 def test_published_figures_stand_beside_results_of_the_same_recipe_only() -> None:
     from dataclasses import replace
 
-    from ltbench.cell import Cell, Link
     from ltbench.data import Imbalance
-    from ltbench.execute import published
-    from ltbench.recipe import Recipe
-    from ltbench.registry import discover
+    from ltbench.method.registry import discover
+    from ltbench.plan.cell import Cell, Link
+    from ltbench.plan.recipe import Recipe
+    from ltbench.runner.one_cell import published
 
     entry = discover()["ce"]
     link = Link("ce", entry.source, {})

@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import os
 import platform
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +12,6 @@ import torch
 from ltbench.errors import InputError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-ALONE = threading.RLock()
-"""Held by the one thread that draws from torch's global generator or captures a graph."""
 
 
 def prepare() -> None:
@@ -54,50 +51,6 @@ def device_of(name: str) -> torch.device:
             name,
         )
     return device
-
-
-@contextlib.contextmanager
-def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Torch's global generator for this thread alone, seeded here and afterwards as it was.
-
-    Args:
-        seed: of the CPU's generator and of those of all GPUs.
-        device: a GPU whose generator is put back too.
-    """
-    forked = [device] if device is not None and device.type == "cuda" else []
-    with ALONE, torch.random.fork_rng(devices=forked):
-        torch.manual_seed(seed)
-        yield
-
-
-class Draws:
-    """Seeds the epochs of a stage that draws from torch's global generator, as dropout in a backbone does.
-
-    Such epochs run one at a time, since torch has one generator for all threads. Whether a stage is of that kind shows
-    in its first epoch, which is run as if it were; all steps of a stage draw alike.
-
-    Args:
-        device: where the stage trains.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.drawing = True
-
-    @contextlib.contextmanager
-    def epoch(self, seed: int) -> Iterator[None]:
-        """Around the steps of an epoch."""
-        if not self.drawing:
-            yield
-            return
-        with seeded(seed, self.device):
-            before = self._states()
-            yield
-            self.drawing = not all(torch.equal(a, b) for a, b in zip(before, self._states(), strict=True))
-
-    def _states(self) -> list[torch.Tensor]:
-        on_gpu = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
-        return [torch.get_rng_state(), *on_gpu]
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ltbench.engine.process import seeded
+from ltbench.randomness import seeded
 
 Step = Callable[[Tensor], Tensor]
 WARM_UP = 3

@@ -13,18 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from ltbench.data.images import LongTailed
-from ltbench.engine import plan
-from ltbench.engine.image_sets import HeldOut, TrainingSet, held_out, place_for, training_set
-from ltbench.engine.process import Draws, numerics
-from ltbench.engine.resident import Normaliser
+from ltbench.engine import epoch_plan
+from ltbench.engine.augment.padded import Normaliser
+from ltbench.engine.batches import HeldOut, TrainingSet, held_out, place_for, training_set
+from ltbench.engine.image_source import Place
+from ltbench.engine.process import numerics
 from ltbench.engine.step import Eager, Epochs, Static, Step
-from ltbench.engine.stores import Place
 from ltbench.errors import InputError
-from ltbench.method import Batch, Clock, Method, Stage
+from ltbench.method.contract import Batch, Clock, Method, Stage
+from ltbench.method.samplers import Pool
 from ltbench.metrics import per_image, scores
 from ltbench.models.network import Network
-from ltbench.recipe import Recipe
-from ltbench.samplers import Pool
+from ltbench.plan.recipe import Recipe
+from ltbench.randomness import Draws, key
 
 EVALUATION_BATCH = 500
 State = dict[str, Any]
@@ -172,7 +173,7 @@ def train_stage(
             clock.progress.fill_(epoch / epochs)
             for group in optimiser.param_groups:
                 group["lr"].fill_(group["factor"] * learning_rate(recipe, stage, epoch, epochs))
-            drawn = plan.draw(
+            drawn = epoch_plan.draw(
                 task.pool,
                 streams,
                 len(task.data.train),
@@ -184,13 +185,13 @@ def train_stage(
                 recipe.jitter,
             )
             task.resident.begin(drawn, recipe.batch_size)
-            drawn = plan.with_noise(drawn, method.noise, where).to(device)
+            drawn = epoch_plan.with_noise(drawn, method.noise, where).to(device)
             net.train()
             if stage.batch_norm == "eval":
                 net.backbone.eval()
             if run is None:
                 run, state["tier"], state["tier_reason"] = epochs_of(step, task.tier, method, task, drawn, changing)
-            with draws.epoch(plan.key(*where, "torch")):
+            with draws.epoch(key(*where, "torch")):
                 losses = run(drawn)
             for number, loss in enumerate(losses, 1):
                 if not math.isfinite(loss):
@@ -225,7 +226,7 @@ def step_of(
 
     def step(columns: Tensor) -> Tensor:
         pixels, labels = task.resident.batch(columns)
-        noise = plan.noise_of(columns[task.resident.rows :], len(streams))
+        noise = epoch_plan.noise_of(columns[task.resident.rows :], len(streams))
         with task.autocast():
             loss = loss_of(net, Batch(task.normalise(pixels), labels, streams, noise), clock)
         optimiser.zero_grad(set_to_none=True)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from ltbench.engine.process import seeded
 from ltbench.errors import InputError
 from ltbench.models.backbones import build_backbone, split_backbone
+from ltbench.randomness import seeded
 
 
 class Network(nn.Module):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ltbench.errors import InputError, one_line
-from ltbench.store import Store
+from ltbench.results.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ltbench.errors import InputError
-from ltbench.store import Store
+from ltbench.results.store import Store
 
 PAUSE_S = 5.0
 SHARE = 0.05

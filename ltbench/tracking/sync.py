@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ltbench.errors import InputError, one_line
-from ltbench.store import Store, write_whole
+from ltbench.results.store import Store, write_whole
 from ltbench.tracking.address import OURS, address, artifacts, connect, folder, is_own, shown
-from ltbench.tracking.projection import Experiment, Run, experiments
+from ltbench.tracking.runs import Experiment, Run, experiments
 from ltbench.tracking.views import PREFIX, page
 
 if TYPE_CHECKING:

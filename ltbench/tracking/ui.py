@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from ltbench.errors import InputError
-from ltbench.store import Store
+from ltbench.results.store import Store
 from ltbench.tracking.address import SETTINGS, address
 
 HOST = "127.0.0.1"

@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser
 
-from ltbench.report import write_report
-from ltbench.store import Store
+from ltbench.results.store import Store
+from ltbench.show.page import write_report
 from ltbench.tracking.sync import pages, sync
 from ltbench.tracking.ui import HOST, serving
 from tests.browser import mlflow_pages

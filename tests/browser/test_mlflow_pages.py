@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Page
 
 import ltbench
-from ltbench.frames import leaderboard, load_results
-from ltbench.store import Store
+from ltbench.results.leaderboard import leaderboard, load_results
+from ltbench.results.store import Store
 from ltbench.tracking.sync import pages, sync
 from ltbench.tracking.ui import HOST, serving
 from tests.browser import mlflow_pages

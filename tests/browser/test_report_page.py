@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from ltbench.frames import leaderboard, load_results
-from ltbench.report import write_report
-from ltbench.store import Store
+from ltbench.results.leaderboard import leaderboard, load_results
+from ltbench.results.store import Store
+from ltbench.show.page import write_report
 from tests.made import made_failure, made_store
 
 pytestmark = pytest.mark.browser

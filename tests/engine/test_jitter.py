@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchvision.transforms import functional as vision
 
-from ltbench.engine.jitter import draw, jitter
+from ltbench.engine.augment.jitter import draw, jitter
 
 
 @pytest.mark.parametrize("channels", [1, 3])

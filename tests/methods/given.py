@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ltbench import Batch, Clock, Method, Network
+from ltbench.method.registry import discover
 from ltbench.models.network import Branched
-from ltbench.registry import discover
 
 REGISTRY = discover()
 COUNTS = [[120, 30, 7], [5000, 50, 1], [1, 1, 1]]

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltbench import Batch, Network, class_balanced, instance_balanced
-from ltbench.engine import plan
+from ltbench.engine import epoch_plan
 from ltbench.engine.train import stage_epochs
 from ltbench.errors import InputError
-from ltbench.functional import quarter_turned
-from ltbench.recipe import RECIPES
-from ltbench.samplers import Again, Pool, balances
+from ltbench.method.functional import quarter_turned
+from ltbench.method.samplers import Again, Pool, balances
+from ltbench.plan.recipe import RECIPES
 from tests.methods.given import (
     COUNTS,
     LABELS,
@@ -177,7 +177,7 @@ def test_only_the_stream_of_the_rotation_task_is_turned() -> None:
 def test_a_second_view_has_the_same_images_under_another_augmentation() -> None:
     pool = Pool.of(np.repeat([0, 1, 2], [50, 10, 2]), 3)
     streams = {"first": instance_balanced, "second": Again("first"), "third": Again("second")}
-    drawn = plan.draw(pool, streams, 62, 0.0, crop_padding=4, flip=True, where=(0, 0, 0))
+    drawn = epoch_plan.draw(pool, streams, 62, 0.0, crop_padding=4, flip=True, where=(0, 0, 0))
     assert torch.equal(drawn[1, 0], drawn[1, 1])
     assert torch.equal(drawn[1, 0], drawn[1, 2])
     for one, other in ((0, 1), (1, 2)):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ltbench.registry import Registry, discover
+from ltbench.method.registry import Registry, discover
 from tests.methods.given import REGISTRY
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench.functional import (
+from ltbench.method.functional import (
     effective_number_weights,
     focal_loss,
     label_aware_smoothing,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench.functional import mixed, mixed_cross_entropy
+from ltbench.method.functional import mixed, mixed_cross_entropy
 from tests.methods.given import (
     COUNTS,
     LABELS,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import ltbench
-import ltbench.execute as execution
-from ltbench.store import Store
+import ltbench.runner.one_cell as execution
+from ltbench.results.store import Store
 
 AFTER = {
     "ce": ("crt", "lws", "tau_norm", "ncm", "logit_adjustment_posthoc"),

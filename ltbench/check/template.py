@@ -1,0 +1,73 @@
+"""The file that a new method starts from."""
+
+import keyword
+import re
+from pathlib import Path
+from string import Template
+
+import ltbench
+from ltbench.errors import InputError
+from ltbench.method.registry import discover
+
+TEMPLATE = Template('''"""$title: say here what it is.
+
+Authors: Title, venue and year, arXiv id, equation: the one formula that matters.
+Deviation: where this differs from the paper; "none" if nowhere.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench import Batch, Clock, Method, Network, Range
+
+
+class $class_name(Method):
+    """One sentence, shown by `ltbench ls methods`."""
+
+    strength = Range(1.0, 0.0, 2.0)  # a hyper-parameter: its default, and where it is searched
+    corrects = "log prior in the logits"  # how the class prior is corrected; leave out if it is not
+    # What else may be said, each with a plain default (all of it: docs/adding-a-method.md):
+    # streams = {"main": class_balanced}  another sampler, or several streams
+    # after = "ce"                        begin with the trained network of another method
+    # cost = 2.0                          forward-backward passes per image, relative to `ce`
+
+    def setup(self, counts: Tensor) -> None:
+        """Before each stage. Every tensor that the loss needs is made here. counts: [C] float64, on the device."""
+        self.shift = self.strength * (counts / counts.sum()).log().float()
+
+    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        """Every step, on the device alone: no `if` on a tensor, no `.item()`; clock.progress runs from 0 to 1.
+
+        batch.images: [B, channels, H, W]; net(batch.images): logits [B, C]; batch.labels: [B]; the loss: 0-dim.
+        """
+        return F.cross_entropy(net(batch.images).float() + self.shift, batch.labels)
+''')
+
+
+def write_method(name: str, folder: Path) -> Path:
+    """Write NAME.py into a folder, which is made if it is not there.
+
+    Raises:
+        InputError: for a name that is not allowed or is taken, and where the file exists.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise InputError(
+            f"'{name}' cannot be the name of a method; allowed: lower-case letters, digits and underscores, a letter "
+            "first, and no word of Python's own",
+            name,
+        )
+    file = folder / f"{name}.py"
+    if file.exists():
+        raise InputError(f"{file} exists already; choose another name, or edit it and run ltbench check {name}", name)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; choose one with --methods-dir DIR", str(folder))
+    registry = discover([folder] if folder.is_dir() else [])
+    if name in registry or name in registry.broken:
+        raise InputError(f"there is a method '{name}' already; all of them: ltbench ls methods", name)
+    folder.mkdir(parents=True, exist_ok=True)
+    words = [word for word in name.split("_") if word]
+    class_name = "".join(word.capitalize() for word in words)
+    if class_name in ltbench.__all__ or class_name == "Tensor":  # the file imports these
+        class_name += "Method"
+    file.write_text(TEMPLATE.substitute(title=" ".join(words).capitalize(), class_name=class_name), encoding="utf-8")
+    return file

@@ -1,0 +1,143 @@
+"""Checks that train the method on a small problem."""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from ltbench.check.problem import CPU, EASY, TINY, Memory, begin, differences, foundation, same_length, train
+from ltbench.check.subject import Broken, NotApplicable, Subject
+from ltbench.data import Split
+from ltbench.engine.train import State, Task
+from ltbench.method.contract import Batch, Choice, Clock, Method, Range
+from ltbench.randomness import generator
+
+TAIL_PCT = 60.0  # what a method must reach on the two rarest of five classes, where guessing gives 20
+
+
+@functools.cache
+def reference(chain: tuple[type[Method], ...]) -> list[State]:
+    """The method trained on the tiny problem, as it comes."""
+    before, position = foundation(chain[:-1], TINY)
+    return train(chain[-1], before, position, TINY.task(), change=same_length)
+
+
+def finite(subject: Subject) -> str:
+    """Loss and gradients of every stage are finite where classes have one image, and logits have the right shape."""
+    before, position = foundation(subject.chain[:-1], TINY)
+    task, method = TINY.task(), subject.method()
+    total, classes = len(TINY.data.train), len(TINY.counts)
+    pixels = task.normalise(torch.from_numpy(TINY.data.train.images))
+    labels = torch.from_numpy(TINY.data.train.labels)
+    for index, stage in enumerate(method.stages()):
+        net = begin(method, stage, position + index, task, before)
+        method.setup(torch.tensor(TINY.counts, dtype=torch.float64))
+        noise = torch.from_numpy(method.noise(total, generator("finite"))).float()
+        streams = tuple(method.streams_of(stage))
+        copies = len(streams)
+        batch = Batch(pixels.repeat(copies, 1, 1, 1), labels.repeat(copies), streams, noise)
+        for progress in (0.0, 0.9) if stage.epochs else ():
+            net.zero_grad()
+            loss = getattr(method, stage.loss)(net, batch, Clock(torch.tensor(progress)))
+            if loss.shape != ():
+                raise Broken(f"the loss has shape {tuple(loss.shape)}; a 0-dim tensor is wanted")
+            if not loss.isfinite():
+                raise Broken(f"the loss is {loss.item()} at progress {progress}")
+            loss.backward()
+            gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+            if not gradients:
+                raise Broken("no parameter gets a gradient")
+            if wrong := [name for name, gradient in gradients.items() if not gradient.isfinite().all()]:
+                raise Broken(f"the gradient of {wrong[0]} is not finite at progress {progress}")
+    with torch.inference_mode():
+        shape = tuple(method.predict(net.eval(), pixels).shape)
+    if shape != (total, classes):
+        raise Broken(f"predict gives logits of shape {shape} for {total} images and {classes} classes")
+    return ""
+
+
+def learns(subject: Subject) -> str:
+    """Mean recall of the rarest classes is far above chance."""
+    before, position = foundation(subject.chain[:-1], EASY)
+    hits = train(subject.method, before, position, EASY.task())[-1]["evaluations"][-1]["test"]["hits"]
+    recall = 100 * sum(hits[-2:]) / (2 * EASY.held_out)
+    said = f"{recall:.0f} % on the two rarest of {len(EASY.counts)} classes"
+    if recall < TAIL_PCT:
+        raise Broken(f"{said}; chance is {100 / len(EASY.counts):.0f}, at least {TAIL_PCT:.0f} is wanted")
+    return said
+
+
+def test_split(subject: Subject) -> str:
+    """With other test images the trained network is the same, and each image is predicted by itself."""
+    before, position = foundation(subject.chain[:-1], TINY)
+    _, usual = TINY.data.measured
+    half = len(usual) // 2
+    strangers = generator("strangers").integers(256, size=(2 * half + 1, *usual.images.shape[1:]), dtype=np.uint8)
+    images = np.concatenate([usual.images[:half], strangers])
+    other = Split(images, np.arange(len(images)) % len(TINY.counts))
+    changed = Task.of(dataclasses.replace(TINY.data, test=other), TINY.recipe, 0, CPU)
+    seen, unseen = (
+        reference(subject.chain),
+        train(subject.method, before, position, changed, change=same_length),
+    )
+    if what := differences(seen, unseen):
+        raise Broken(f"with other test images there is a difference in {what}")
+    mine, theirs = (states[-1]["logits"]["test"][:half].float() for states in (seen, unseen))
+    if not torch.allclose(mine, theirs, rtol=1e-2, atol=1e-2):  # they are kept in half precision
+        raise Broken("the logits of an image depend on the other test images beside it")
+    return ""
+
+
+def resume(subject: Subject) -> str:
+    """Killed after the first epoch of every stage, it goes on to the very same numbers."""
+    if not any(stage.epochs for stage in subject.method().stages()):
+        raise NotApplicable("it trains nothing of its own")
+    before, position = foundation(subject.chain[:-1], TINY)
+    resumed = train(subject.method, before, position, TINY.task(), lambda: Memory(dies=True), same_length)
+    if what := differences(reference(subject.chain), resumed):
+        raise Broken(
+            f"after a stop and resume there is a difference in {what}: what is remembered belongs into the network"
+        )
+    return ""
+
+
+def deterministic(subject: Subject) -> str:
+    """The same seed gives the same numbers, bit for bit, and another seed others."""
+
+    def again(seed: int) -> list[State]:
+        before, position = foundation(subject.chain[:-1], TINY, seed)
+        return train(subject.method, before, position, TINY.task(seed), change=same_length)
+
+    if what := differences(reference(subject.chain), again(0)):
+        raise Broken(f"trained twice with one seed there is a difference in {what}: draw random numbers in noise()")
+    if not differences(reference(subject.chain), again(1)):
+        raise Broken("another seed gives the same network")
+    return ""
+
+
+def ends(subject: Subject) -> str:
+    """With each hyper-parameter at both ends of its range, and each choice, it trains to finite numbers."""
+    tried = list(settings(subject.method))
+    if not tried:
+        raise NotApplicable("it has no hyper-parameters")
+    before, position = foundation(subject.chain[:-1], TINY)
+    for name, value in tried:
+        try:
+            train(functools.partial(subject.method, **{name: value}), before, position, TINY.task())
+        except Exception as error:
+            raise Broken(f"{name}={value}: {subject.described(error)}") from error
+    return f"{len(tried)} values tried"
+
+
+def settings(method: type[Method]) -> Iterator[tuple[str, Any]]:
+    """Every hyper-parameter with every value that is to be tried, the defaults aside."""
+    for name, parameter in method.space().items():
+        values: tuple[Any, ...] = ()
+        if isinstance(parameter, Range):
+            values = (parameter.low, parameter.high)
+        elif isinstance(parameter, Choice):
+            values = parameter.options
+        yield from ((name, value) for value in dict.fromkeys(values) if value != parameter.default)

@@ -1,6 +1,0 @@
-"""The contract tests: what every method must keep, built-in or not, as named checks on one method."""
-
-from ltbench.contract.checks import CHECKS, Check, examine, unusable
-from ltbench.contract.subject import Outcome, Subject
-
-__all__ = ["CHECKS", "Check", "Outcome", "Subject", "examine", "unusable"]

@@ -1,0 +1,139 @@
+"""A suite: data sets x imbalances x methods x seeds under one recipe, written as TOML."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ltbench.data.longtail import Imbalance, Profile
+from ltbench.errors import InputError, unknown
+from ltbench.plan.recipe import RECIPES, Recipe
+
+SUITES = Path(__file__).parent / "suites"
+
+
+class Suite(BaseModel):
+    """What is compared, and under which recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    about: str = ""
+    datasets: tuple[str, ...] = Field(min_length=1)
+    profile: Profile = "exp"
+    """Profile of the imbalances that are plain numbers."""
+    imbalance: tuple[Imbalance, ...] = Field((Imbalance("natural"),), min_length=1)
+    """``100`` (of the suite's profile), ``"exp:100"``, ``"step:10"`` or ``"natural"``."""
+    methods: tuple[str, ...] = Field(("*",), min_length=1)
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    """Training seeds: a list, or how many from 0 on."""
+    subset_seeds: tuple[int, ...] = Field((0,), min_length=1)
+    """Which images survive the cut, each a table of its own: a list, or how many from 0 on, which is the canonical
+    subset. ``subset_seed`` names a single one."""
+    holdout: int = Field(0, ge=0)
+    """Images a class set aside for validation before the tail is cut."""
+    shots: Literal["auto", "terciles"] | tuple[int, int] = "auto"
+    """Many / medium / few: ``[20, 100]`` is few below 20 and many above 100; ``terciles`` of the classes by size;
+    ``auto`` is [20, 100], or terciles where one of the groups would be empty."""
+    recipe: Recipe = RECIPES["ldam"]
+    """A named recipe, or a table of changes to one (``base = "ldam"``)."""
+    hyperparameters: dict[str, dict[str, Any]] = {}
+    """For each method, values in place of its defaults."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _imbalances(cls, values: dict[str, Any]) -> dict[str, Any]:
+        given = values.get("imbalance")
+        if given is None:
+            return values
+        entries = given if isinstance(given, list | tuple) else [given]
+        return values | {"imbalance": tuple(Imbalance.parse(x, values.get("profile", "exp")) for x in entries)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_subset_seed(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if "subset_seed" not in values:
+            return values
+        if "subset_seeds" in values:
+            raise InputError("subset_seed and subset_seeds are both given; leave one out", "subset_seed")
+        one = values["subset_seed"]
+        return {key: value for key, value in values.items() if key != "subset_seed"} | {"subset_seeds": (one,)}
+
+    @field_validator("seeds", "subset_seeds", mode="before")
+    @classmethod
+    def _seeds(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return tuple(range(value))
+        return value
+
+    @field_validator("seeds", "subset_seeds")
+    @classmethod
+    def _seeds_differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) < len(value) or min(value) < 0:
+            raise ValueError("seeds must be different numbers from 0 on")
+        return value
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _recipe(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return Recipe.of(value)
+        if isinstance(value, dict):
+            changes = dict(value)
+            return Recipe.of(changes.pop("base", "ldam")).changed(changes)
+        return value
+
+    def changed(self, **values: Any) -> "Suite":
+        """This suite with other values; raises InputError where one is not allowed."""
+        return validated({name: getattr(self, name) for name in type(self).model_fields} | values, self.name)
+
+
+def suite_names() -> list[str]:
+    """The suites that ship with the package."""
+    return sorted(path.stem for path in SUITES.glob("*.toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """A suite of the package by name, or any by the path of its file.
+
+    Raises:
+        InputError: when there is none, or its file is wrong (naming key and line).
+    """
+    path = Path(name)
+    if not (path.suffix == ".toml" or path.is_file()):
+        path = SUITES / f"{name}.toml"
+        if not path.is_file():
+            raise unknown("suite", name, suite_names(), "or give the path of a .toml file")
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"suite {path}: {error}") from error
+    return validated({"name": path.stem} | content, str(path), text)
+
+
+def validated(content: dict[str, Any], origin: str, text: str = "") -> Suite:
+    """A suite from its values, with errors that name the key, the line where there is a text, and what is allowed."""
+    try:
+        return Suite.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        cause = first.get("ctx", {}).get("error")
+        if first["type"] == "extra_forbidden":
+            cause = unknown("key", place, Suite.model_fields)
+        if not isinstance(cause, InputError):
+            cause = InputError(f"{place}: {first['msg']}", place)
+        line = _line(text, cause.culprit, place)
+        raise InputError(f"suite {origin}{line}: {cause}") from error
+
+
+def _line(text: str, *keys: str) -> str:
+    """``, line 3``: where the first of the keys that stands in a suite's text is set."""
+    for key in keys:
+        for number, line in enumerate(text.splitlines(), 1):
+            if key and re.match(rf"\s*\[?{re.escape(key.split('.')[0])}\b", line):
+                return f", line {number}"
+    return ""

@@ -1,0 +1,1 @@
+"""What is stored of finished cells, and everything that is computed from it."""

@@ -1,0 +1,303 @@
+"""The leaderboard: records to pandas frames, one row a cell, then one row a method. Needs no torch."""
+
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ltbench.plan.cell import entry
+from ltbench.results.statistics import (
+    LEVEL,
+    against_best,
+    against_control,
+    bonferroni,
+    harmonic_mean,
+    image_error,
+    paired_image_error,
+    seed_interval,
+    worst_class,
+)
+from ltbench.results.store import Record, Store, no_garbage
+
+Protocol = Literal["last", "val", "best-on-test"]
+PROTOCOLS: tuple[Protocol, ...] = ("last", "val", "best-on-test")
+COSTS = ("train_seconds", "images_per_second", "peak_memory_bytes", "relative_cost", "runs_together")
+PAPER = ("paper", "paper_source")
+TUNED = ("trials", "tuned_values")
+METRICS = (
+    "balanced_accuracy",
+    "many",
+    "medium",
+    "few",
+    "balanced_error",
+    "macro_f1",
+    "ece",
+    "nll",
+    "brier",
+    "accuracy",
+)
+OF_HITS = {"worst_class": worst_class, "harmonic_mean": harmonic_mean}
+"""Metrics in percent that need the hits of each class, which records have of the last epoch only."""
+BASELINE = "ce"
+"""The method that others are compared with."""
+COMPARED = (
+    "difference_to_ce",
+    "difference_to_ce_interval",
+    "p_to_ce",
+    "difference_to_best",
+    "p_to_best",
+    "compared_over",
+)
+BALANCED = ("1", "step:1")
+"""Imbalances of training sets with equal classes."""
+TABLE = ["dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "recipe", "shots"]
+"""Methods are compared only where all of these agree."""
+
+
+def load_results(
+    results: Path | str = "results", protocol: Protocol = "last", cells: Collection[str] | None = None
+) -> pd.DataFrame:
+    """Every cell in a results folder, one row each, finished or failed.
+
+    Of cells that differ in nothing but the source of a method (or of a data set's images), only those of the newest
+    source count.
+
+    Args:
+        results: the folder.
+        protocol: which epoch is reported: ``last``; ``val``, chosen on the validation split; ``best-on-test``, which is
+            optimistic and for comparison with the literature only.
+        cells: ids of the cells that are wanted; None: all.
+
+    Returns:
+        Columns ``id``, the coordinates, ``status``, ``reason``, the metrics in percent (``nll`` in nats), the costs,
+        and ``logits_in``, the folder whose store has the test logits. ``worst_class``, ``harmonic_mean`` and
+        ``logits_in`` are there under protocol ``last`` only.
+    """
+    with no_garbage():
+        latest = Store(results).latest()
+        records = _current(record for cell, record in latest.items() if cells is None or cell in cells)
+        frame = pd.DataFrame([_row(record, protocol) for record in records])
+        _add_what_hits_say(frame, records, protocol)
+    frame["logits_in"] = str(results) if protocol == "last" else None
+    return frame
+
+
+def _slot(record: Record) -> tuple[str, ...]:
+    """What people would call the same row, whatever the sources were."""
+    keys = (
+        "dataset",
+        "fingerprint",
+        "imbalance",
+        "subset_seed",
+        "holdout",
+        "method",
+        "recipe",
+    )
+    trials = record.get("trials", 0)
+    return (*(str(record[key]) for key in keys), str(trials or record["hyperparameters"]))
+
+
+def _current(records: Iterable[Record]) -> list[Record]:
+    """Without the cells that an edited source has made stale."""
+    by_age = sorted(records, key=lambda record: str(record["created"]))
+    slots = [_slot(record) for record in by_age]
+    newest = {slot: record["row"] for slot, record in zip(slots, by_age, strict=True)}
+    return [record for slot, record in zip(slots, by_age, strict=True) if record["row"] == newest[slot]]
+
+
+def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
+    names = (
+        "id",
+        "status",
+        "reason",
+        "dataset",
+        "fingerprint",
+        "imbalance",
+        "subset_seed",
+        "holdout",
+        "recipe",
+    )
+    row = {name: record[name] for name in names} | {
+        "method": entry(record["method"], record["hyperparameters"], record.get("trials", 0)),
+        "seed": record["seed"],
+        "trials": record.get("trials", 0),
+        "tuned_values": entry("", record["hyperparameters"])[1:-1] if record.get("trials", 0) else "",
+    }
+    measured = record.get("protocols", {}).get(protocol)
+    row["shots"] = str(record["shots"])
+    row["epoch"] = measured["epoch"] if measured else None
+    row |= dict.fromkeys([*METRICS, *OF_HITS, *COSTS, "image_error"], np.nan) | dict.fromkeys(PAPER)
+    if measured:
+        row |= {metric: np.nan if measured[metric] is None else measured[metric] for metric in METRICS}
+        row |= {f"{group}_classes": n for group, n in record["groups"].items()}
+        known = {"runs_together": 1} | {
+            name: np.nan if value is None else value for name, value in record["cost"].items()
+        }
+        row |= {name: known[name] for name in COSTS}
+        row |= dict(zip(PAPER, record["published"] or (None, None), strict=True))
+    elif record["status"] == "done":
+        row |= {"status": "failed", "reason": f"no validation split, so nothing under protocol '{protocol}'"}
+    row["created"] = record["created"]
+    return row
+
+
+def _add_what_hits_say(frame: pd.DataFrame, records: list[Record], protocol: Protocol) -> None:
+    """Set the columns that come from the hits of each class, of all cells with equally many classes at once."""
+    classes = np.array([len(record.get("hits", ())) for record in records])
+    for n in set(classes) - {0}:
+        places = np.flatnonzero(classes == n)
+        hits, totals = (np.array([records[i][key] for i in places]) for key in ("hits", "test_counts"))
+        frame.loc[places, "image_error"] = image_error(hits, totals)
+        if protocol == "last":
+            for name, metric in OF_HITS.items():
+                frame.loc[places, name] = metric(hits, totals)
+
+
+def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
+    """One row per method within each table (data set x recipe x imbalance, the strongest first), the best first.
+
+    Args:
+        cells: from ``load_results``.
+
+    Returns:
+        The columns of ``TABLE``, ``method``, ``seeds`` (finished), ``failed`` and ``reason``; the mean of each metric
+        over seeds, ``interval`` (half width of the 95 % interval of the balanced accuracy) and ``interval_from``
+        (``seeds``, or ``images`` where there is one seed); the means of the costs; ``paper`` and ``paper_source``, the
+        published accuracy for the same recipe, if there is one; ``trials`` and ``tuned_values`` of a tuned row;
+        ``rank`` within the table, by mean; ``relative_accuracy``; ``best`` and ``tied`` (not distinguishable from the
+        best; the best itself included).
+
+        The comparisons, in points of balanced accuracy on what all methods of a table have: ``difference_to_best`` and
+        ``p_to_best``, adjusted for all pairs; ``difference_to_ce``, ``difference_to_ce_interval`` and ``p_to_ce``,
+        adjusted for all methods that are compared with ``ce``, a tuned one with ``ce`` tuned by as many trials.
+        ``compared_over`` says by what: ``seeds`` (Tukey, Dunnett; seeds as blocks); with a single common seed
+        ``images`` (the same ones: McNemar stratified by class, Bonferroni) or, without the logits, ``hits``
+        (as if each method had test images of its own: wider).
+    """
+    keys = [*TABLE, "method"]
+    derived = [*COMPARED, "best", "tied"]
+    measured = [*METRICS, *OF_HITS, *COSTS]
+    if cells.empty:
+        of_board = ["seeds", "failed", "reason", *measured, *PAPER, *TUNED]
+        of_board += ["interval", "rank", "relative_accuracy"]
+        return pd.DataFrame(columns=[*keys, *of_board, *derived])
+    done = cells[cells.status == "done"]
+    failed = cells[cells.status != "done"].groupby(keys).reason
+    of_method = done.groupby(keys)
+    board = of_method[measured].mean()
+    board["seeds"] = of_method.size()
+    board["interval"] = seed_interval(of_method.balanced_accuracy.std(), board.seeds)
+    board["interval_from"] = np.where(board.seeds == 1, "images", "seeds")
+    board.loc[board.seeds == 1, "interval"] = 1.96 * of_method.image_error.first()
+    board = board.join(of_method[[*PAPER, *TUNED]].first())
+    reasons = failed.agg(lambda given: "; ".join(dict.fromkeys(given)))
+    board = board.join(pd.DataFrame({"failed": failed.size(), "reason": reasons}), how="outer").reset_index()
+    whole = ["seeds", "failed", "trials"]
+    board[whole] = board[whole].fillna(0).astype(int)
+
+    board["rank"] = board.groupby(TABLE).balanced_accuracy.rank(method="min", ascending=False).astype("Int64")
+    board["relative_accuracy"] = _relative_accuracy(board)
+    compared = [_compared(part) for _, part in done.groupby(TABLE)]
+    board = board.merge(pd.concat(compared or [pd.DataFrame(columns=[*keys, *derived])]), "left", keys)
+    board[["best", "tied"]] = board[["best", "tied"]].eq(True)
+    board["strength"] = board.imbalance.str.extract(r"([\d.]+)$", expand=False).astype(float).fillna(0.0)
+    rest = [name for name in TABLE if name not in ("dataset", "recipe")]
+    keys = ["dataset", "recipe", "strength", *rest, "balanced_accuracy"]
+    in_order = board.sort_values(keys, ascending=[k not in ("strength", "balanced_accuracy") for k in keys])
+    return in_order.drop(columns="strength").reset_index(drop=True)
+
+
+def _relative_accuracy(board: pd.DataFrame) -> pd.Series:
+    """In percent, A / max(balanced accuracy of ce, of the method), both trained on the balanced set (imbalance 1).
+
+    Zhang et al., Deep Long-Tailed Learning: A Survey, TPAMI 2023. NaN where one of the two is not there. The survey's
+    balanced set has as many images as the long-tailed one; this one has all that equal classes allow.
+    """
+    place = [name for name in TABLE if name != "imbalance"]
+    equal = board[board.imbalance.isin(BALANCED)].drop_duplicates([*place, "method"])
+    of_ce = equal.loc[equal.method == BASELINE, [*place, "balanced_accuracy"]]
+    bounds = board[[*place, "method", "imbalance", "balanced_accuracy"]].merge(
+        of_ce, "left", place, suffixes=("", "_ce")
+    )
+    own = equal[[*place, "method", "balanced_accuracy"]]
+    bounds = bounds.merge(own, "left", [*place, "method"], suffixes=("", "_own"))
+    bound = bounds[["balanced_accuracy_ce", "balanced_accuracy_own"]].max(axis=1, skipna=False)
+    return (100 * bounds.balanced_accuracy / bound).where(~bounds.imbalance.isin(BALANCED))
+
+
+def _compared(done: pd.DataFrame) -> pd.DataFrame:
+    """One table's methods against its best and against ce; the columns ``COMPARED``, ``best`` and ``tied``."""
+    by_seed = done.pivot(index="method", columns="seed", values="balanced_accuracy")
+    common = by_seed.dropna(axis=1)
+    trials = done.groupby("method").trials.first()
+    methods = trials.index.to_list()
+    families = [  # a tuned method is compared with ce tuned as long
+        (methods.index(entry(BASELINE, {}, n)), (trials == n).to_numpy())
+        for n in trials.unique()
+        if entry(BASELINE, {}, n) in methods and (trials == n).sum() > 1
+    ]
+    if common.shape[1] >= 2:
+        columns = _over_seeds(common.to_numpy(), families)
+    else:
+        at = done[done.seed == common.columns[0]] if len(common.columns) else done.sort_values("seed")
+        columns = _over_images(at.drop_duplicates("method").sort_values("method"), families)
+    best = np.arange(len(methods)) == columns["difference_to_best"].argmax()
+    columns |= {"method": methods, "best": best, "tied": columns["p_to_best"] >= 1 - LEVEL}
+    return pd.DataFrame({**done[TABLE].iloc[0], **columns})
+
+
+Families = list[tuple[int, NDArray[np.bool_]]]
+"""Index of a control, and which methods are compared with it."""
+
+
+def _over_seeds(scores: NDArray[np.float64], families: Families) -> dict[str, Any]:
+    """The columns ``COMPARED`` from scores [methods, seeds]."""
+    to_best, p_to_best = against_best(scores)
+    to_ce = np.full((3, len(scores)), np.nan)
+    for control, family in families:
+        others = family & (np.arange(len(scores)) != control)
+        to_ce[:, others] = against_control(scores, control, others)
+    return dict(zip(COMPARED, [*to_ce, to_best, p_to_best, "seeds"], strict=True))
+
+
+def _over_images(runs: pd.DataFrame, families: Families) -> dict[str, Any]:
+    """The same from one run of each method, over the test images."""
+    scores, errors = runs.balanced_accuracy.to_numpy(), runs.image_error.to_numpy()
+    images = _images(runs)
+
+    def compared(to: int, methods: NDArray[np.bool_], comparisons: int) -> NDArray[np.float64]:
+        """Difference, half width and p value, [3, methods]."""
+        if images is None:
+            noise, correction = np.hypot(errors, errors[to]), np.zeros_like(errors)
+        else:
+            noise, correction = paired_image_error(*images, to)
+        differences = scores - scores[to]
+        return np.stack([differences, *bonferroni(differences, noise, correction, comparisons)])[:, methods]
+
+    n = len(scores)
+    to_best = compared(int(scores.argmax()), np.ones(n, bool), n * (n - 1) // 2)
+    to_ce = np.full((3, n), np.nan)
+    for control, family in families:
+        others = family & (np.arange(n) != control)
+        to_ce[:, others] = compared(control, others, int(others.sum()))
+    over = "hits" if images is None else "images"
+    return dict(zip(COMPARED, [*to_ce, to_best[0], to_best[2], over], strict=True))
+
+
+def _images(runs: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.integer[Any]]] | None:
+    """Which test images each run gets right, [runs, N], and their labels [N]; None where some logits are not there."""
+    if runs.logits_in.isna().any():
+        return None
+    files = [Store(folder).arrays_path(cell) for folder, cell in zip(runs.logits_in, runs.id, strict=True)]
+    if not all(file.exists() for file in files):
+        return None
+    correct = []
+    for file in files:
+        with np.load(file) as arrays:
+            labels = arrays["labels"]
+            predicted = arrays["predicted"] if "predicted" in arrays else arrays["logits"].argmax(axis=1)
+        correct.append(predicted == labels)
+    return np.stack(correct), labels

@@ -1,0 +1,1 @@
+"""Training the cells of a plan: one cell, several threads, several workers."""

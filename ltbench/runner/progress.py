@@ -1,0 +1,116 @@
+"""What a run says while it is at work: bars in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from ltbench.show.tables import duration
+
+
+class Reporter(Protocol):
+    """Hears what a run does. Work is counted in images passed through the network."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def say(self, line: str) -> None:
+        """One line for the user."""
+
+    def begin(self, cells: int, work: float) -> None:
+        """So many cells, so much work."""
+
+    def cell(self, name: str) -> None:
+        """A cell begins."""
+
+    def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:
+        """An epoch of a running cell is over."""
+
+    def finished(self, name: str, outcome: str, work: float) -> None:
+        """A cell is over, and so much work with it."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def say(self, line: str) -> None: ...  # noqa: D102
+    def begin(self, cells: int, work: float) -> None: ...  # noqa: D102
+    def cell(self, name: str) -> None: ...  # noqa: D102
+    def epoch(self, name: str, stage: str, done: int, epochs: int) -> None: ...  # noqa: D102
+    def finished(self, name: str, outcome: str, work: float) -> None: ...  # noqa: D102
+
+
+class Lines(Silent):
+    """One line a cell on stderr, with the time left."""
+
+    def begin(self, cells: int, work: float) -> None:  # noqa: D102
+        self.cells, self.work, self.done, self.work_done = cells, work, 0, 0.0
+        self.started = time.monotonic()
+
+    def say(self, line: str) -> None:  # noqa: D102
+        print(line, file=sys.stderr, flush=True)
+
+    def finished(self, name: str, outcome: str, work: float) -> None:  # noqa: D102
+        self.done += 1
+        self.work_done += work
+        left = (time.monotonic() - self.started) * (self.work - self.work_done) / max(self.work_done, 1e-9)
+        self.say(f"[{self.done}/{self.cells}] {name}: {outcome}" + (f"; {duration(left)} left" if left > 0 else ""))
+
+
+class Bars(Silent):
+    """A bar for the suite and one for each running cell, on stderr."""
+
+    def __init__(self) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=Console(stderr=True),
+            expand=True,
+        )
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def say(self, line: str) -> None:  # noqa: D102
+        self.progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    def begin(self, cells: int, work: float) -> None:  # noqa: D102
+        self.suite = self.progress.add_task("suite", total=cells)
+        self.running: dict[str, TaskID] = {}
+
+    def cell(self, name: str) -> None:  # noqa: D102
+        self.running[name] = self.progress.add_task(name, total=None)
+
+    def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:  # noqa: D102
+        self.progress.update(self.running[name], description=f"{name} · {stage}", completed=done, total=epochs)
+
+    def finished(self, name: str, outcome: str, work: float) -> None:  # noqa: D102
+        if name in self.running:
+            self.progress.remove_task(self.running.pop(name))
+        self.progress.advance(self.suite)
+        self.say(f"{name}: {outcome}")
+
+
+def reporter() -> Reporter:
+    """Bars where stderr is a terminal, lines elsewhere."""
+    return Bars() if sys.stderr.isatty() else Lines()

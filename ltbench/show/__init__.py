@@ -1,0 +1,1 @@
+"""What people look at: tables, one record, figures, the page."""

@@ -1,0 +1,92 @@
+"""Tuning studies to what MLflow should hold: one run a study and one a trial, away from the leaderboard."""
+
+import json
+from collections.abc import Iterator
+
+from ltbench.results.store import Store
+from ltbench.tracking.runs import SOURCE, Experiment, Point, Run
+from ltbench.tracking.views import View
+from ltbench.tuning.study import Study, as_record, studies
+
+METRIC = "val/balanced_accuracy"
+PLACE = ("dataset", "imbalance", "recipe")
+NOTE = (
+    "Made by `ltbench sync` from the studies in the results folder. Runs of kind `study` have the best value that "
+    "their trials found, those of kind `trial` one set of values each. All are measured on validation images: none of "
+    "these numbers may be compared with the leaderboard's."
+)
+
+
+def tuning_experiments(store: Store) -> Iterator[Experiment]:
+    """An experiment for the studies of each suite; trials that are under way come when they are over."""
+    by_suite: dict[str, list[Study]] = {}
+    for study in studies(store.root):
+        by_suite.setdefault(study.suite, []).append(study)
+    best = ("params.method", *(f"params.{name}" for name in PLACE), f"metrics.{METRIC}", "metrics.trials")
+    tried = (f"metrics.{METRIC}", "metrics.cost/train_seconds", "tags.state")
+    views = {
+        "studies": View("Studies", "tags.kind = 'study'", METRIC, (*best, "metrics.cost/train_seconds")),
+        "trials": View("Trials", "tags.kind = 'trial'", METRIC, tried, ("method", *PLACE)),
+    }
+    for suite, found in by_suite.items():
+        runs = [run for study in found for run in (_study(study), *_trials(study))]
+        yield Experiment(f"{suite} tuning", NOTE, METRIC, tuple(runs), views)
+
+
+def _params(study: Study) -> dict[str, str]:
+    return {name: getattr(study, name) for name in ("method", *PLACE)}
+
+
+def _study(study: Study) -> Run:
+    record = as_record(study)
+    metrics = {"trials": float(study.ended), "cost/train_seconds": study.seconds}
+    metrics |= {f"importance/{name}": share for name, share in record["importances"].items()}
+    if study.best:
+        metrics[METRIC] = float(study.best["value"])
+    expected = tuple(Point("val/expected_best", value, n) for n, value in enumerate(record["expected_best"], 1))
+    times = [time for number in range(len(study.trials)) for time in _times(study, number)]
+    return Run(
+        "study",
+        study.name,
+        study.method,
+        _params(study),
+        {
+            **SOURCE,
+            "protocol": "val",
+            "optuna": str(study.facts["optuna"]),
+            "chosen": json.dumps(study.best["params"]) if study.best else "",
+        },
+        metrics,
+        expected,
+        {"study.json": lambda: json.dumps(record, indent=1).encode()},
+        record,
+        times=(min(times, default=0), max(times, default=0)),
+    )
+
+
+def _trials(study: Study) -> Iterator[Run]:
+    for trial in study.trials:
+        if trial["state"] == "running":
+            continue
+        metrics = {"cost/train_seconds": float(trial["seconds"])}
+        if trial["value"] is not None:
+            metrics[METRIC] = float(trial["value"])
+        yield Run(
+            "trial",
+            f"{study.name}:{trial['number']}",
+            f"{study.method} · {study.imbalance} · trial {trial['number']}",
+            _params(study) | {name: str(value) for name, value in trial["params"].items()},
+            {**SOURCE, "protocol": "val", "state": trial["state"], "reason": trial["reason"] or ""},
+            metrics,
+            times=_times(study, trial["number"]),
+            status={"complete": "FINISHED", "pruned": "KILLED"}.get(trial["state"], "FAILED"),
+            parent=f"study:{study.name}",
+        )
+
+
+def _times(study: Study, number: int) -> tuple[int, int]:
+    """When a trial was asked for and when it was over, in ms since 1970."""
+    trial = study.source.get_trials(deepcopy=False)[number]
+    begun = trial.datetime_start
+    start = round(1000 * begun.timestamp()) if begun else 0
+    return start, round(1000 * trial.datetime_complete.timestamp()) if trial.datetime_complete else start

@@ -1,0 +1,1 @@
+"""Hyper-parameter search: studies, their journals, and the rounds that train their trials."""

@@ -1,0 +1,92 @@
+import pytest
+
+from ltbench.engine.train import learning_rate, stage_epochs
+from ltbench.errors import InputError
+from ltbench.method.contract import Stage
+from ltbench.plan.recipe import RECIPES, Recipe
+
+
+def test_the_schedule_of_cao19() -> None:
+    """The rule as that paper's code writes it, with epochs from 1."""
+
+    def written_out(epoch: int) -> float:
+        if epoch <= 5:
+            return 0.1 * epoch / 5
+        if epoch > 180:
+            return 0.1 * 0.0001
+        return 0.1 * 0.01 if epoch > 160 else 0.1
+
+    found = [learning_rate(Recipe(), Stage(), e, 200) for e in range(200)]
+    assert found == pytest.approx([written_out(e + 1) for e in range(200)])
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 5, 7, 13, 30, 400])
+def test_other_lengths_keep_the_proportions(epochs: int) -> None:
+    recipe = Recipe().changed({"epochs": epochs})
+    assert recipe.milestones == pytest.approx((0.8 * epochs, 0.9 * epochs))
+    assert recipe.warmup_epochs == pytest.approx(epochs / 40)
+    rates = [learning_rate(recipe, Stage(), e, epochs) for e in range(epochs)]
+    decayed = [e for e in range(epochs) if rates[e] < 0.02 and e >= recipe.warmup_epochs]
+    deferred = [e for e in range(epochs) if e / epochs >= 0.8]
+    assert decayed == deferred  # a deferred switch comes with the first decay, not before
+
+
+def test_milestones_that_are_given_are_kept() -> None:
+    recipe = Recipe().changed({"epochs": 10, "milestones": [4, 5]})
+    assert recipe.milestones == (4, 5)
+    assert recipe.warmup_epochs == pytest.approx(0.25)
+
+
+def test_a_stage_may_have_its_own_length_rate_and_schedule() -> None:
+    stage = Stage(epochs=0.15, lr=0.2, schedule="cosine")
+    recipe = Recipe().changed({"warmup_epochs": 0})
+    assert stage_epochs(stage, recipe) == 30
+    rates = [learning_rate(recipe, stage, e, 30) for e in range(30)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates[15] == pytest.approx(0.1)
+    assert stage_epochs(Stage(epochs=0.001), recipe) == 1
+
+
+def test_the_label_says_what_differs() -> None:
+    assert Recipe().label == "ldam"
+    assert Recipe().changed({"epochs": 5}).label == "ldam[epochs=5]"
+    assert Recipe().changed({"epochs": 5, "lr": 0.2}).label == "ldam[epochs=5,lr=0.2]"
+    assert RECIPES["digits"].changed({"flip": True}).label == "digits[flip=True]"
+    assert Recipe().changed({"epochs": 5}).identity() != Recipe().identity()
+
+
+def test_settings_that_came_later_are_in_the_identity_only_where_they_are_used() -> None:
+    assert not {"resized_crop", "jitter"} & set(Recipe().identity())
+    assert Recipe().changed({"jitter": 0.4}).identity() == Recipe().identity() | {"jitter": 0.4}
+    assert RECIPES["imagenet-lt"].identity()["resized_crop"] == 224
+
+
+def test_the_network_sees_the_crop() -> None:
+    assert Recipe().input_size(32, 48) == (32, 48)
+    assert RECIPES["imagenet-lt"].input_size(256, 256) == (224, 224)
+    with pytest.raises(InputError, match=r"recipe\.resized_crop=224 is larger than the images of 96x64 pixels"):
+        RECIPES["imagenet-lt"].input_size(64, 96)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"resized_crop": 32}, r"recipe\.resized_crop=32: .*set crop_padding=0"),
+        ({"jitter": 2}, r"recipe\.jitter=2"),
+        ({"epoch": 5}, r"unknown recipe setting 'epoch'; did you mean 'epochs'"),
+        ({"epochs": 0}, r"recipe\.epochs=0"),
+        ({"lr": -1}, r"recipe\.lr=-1"),
+        ({"lr": float("nan")}, r"recipe\.lr=nan"),
+        ({"schedule": "linear"}, r"recipe\.schedule=linear.*'step' or 'cosine'"),
+        ({"batch_size": "many"}, r"recipe\.batch_size=many"),
+        ({"base": "digits"}, "unknown recipe setting 'base'"),
+    ],
+)
+def test_what_is_not_allowed(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Recipe().changed(change)
+
+
+def test_unknown_recipes_are_named() -> None:
+    with pytest.raises(InputError, match="unknown recipe 'ldma'; did you mean 'ldam'"):
+        Recipe.of("ldma")

@@ -1,0 +1,59 @@
+"""Workers: the same records as one process, whatever happens to one of them."""
+
+import multiprocessing
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ltbench.results.store import Store
+from ltbench.runner.workers import Settings, _Remote
+from tests.cli.test_cli import MINE, numbers
+from tests.conftest import Answer
+
+Cli = Callable[..., Answer]
+CELLS = ("--imbalance", "20", "--seeds", "2", "--set", "recipe.epochs=2", "--methods", "ce,crt,focal,mine,killer")
+
+
+def test_two_workers_give_the_records_of_one_and_outlive_a_dead_one(ltbench: Cli) -> None:
+    Path("methods").mkdir()
+    Path("methods/mine.py").write_text(MINE)
+    dying = MINE.replace(
+        "        return", "        __import__('os').kill(__import__('os').getpid(), 9)\n        return"
+    )
+    Path("methods/killer.py").write_text(dying.replace("class Mine", "class Killer"))
+    two = ltbench("run", *CELLS, "--workers", "2", "--threads", "1", "--results", "two")
+    assert two.status == 1
+    assert "killer / seed 0: FAILED: its process ended with exit status -9" in two.err
+    assert "[10/10]" in two.err
+    one = ltbench("run", *CELLS[:-1], "ce,crt,focal,mine", "--workers", "1", "--threads", "1", "--results", "one")
+    assert one.status == 0
+    attempts = Store("two").attempts()
+    assert len(attempts) == 10
+    found = {r["id"]: numbers(r) for r in attempts if r["status"] == "done"}
+    assert found == {cell: numbers(record) for cell, record in Store("one").latest().items()}
+    reused = [r["cost"]["reused_seconds"] > 0 for r in attempts if r["method"] in ("ce", "crt")]
+    assert sum(reused) == 2  # whichever of the two came first trained their common stage, for each seed
+
+
+def test_a_worker_whose_parent_is_gone_ends_and_fails_no_cell() -> None:
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+    ours.close()
+    with pytest.raises(SystemExit):
+        _Remote(theirs).epoch("cell", "stage", 1, 2)
+
+
+@pytest.mark.parametrize(("cells", "workers", "threads"), [(1, 1, 4), (3, 1, 4), (4, 4, 1), (100, 4, 1)])
+def test_one_single_threaded_worker_a_core_when_there_are_cells_enough(
+    monkeypatch: pytest.MonkeyPatch, cells: int, workers: int, threads: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
+    found = Settings("cpu").resolved(cells)
+    assert (found.workers, found.threads) == (workers, threads)
+
+
+def test_given_numbers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
+    assert Settings("cpu", workers=2).resolved(100).threads == 2
+    assert Settings("cpu", threads=3).resolved(1).threads == 3

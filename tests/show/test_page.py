@@ -1,0 +1,268 @@
+"""The report: its numbers are the leaderboard's, whatever the methods are called, and it needs nothing but itself."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from ltbench.results.across_tables import ranks_by_setting
+from ltbench.results.leaderboard import TABLE, leaderboard, load_results
+from ltbench.results.store import Store
+from ltbench.show.page import COLUMNS, write_report
+from tests.made import made_failure, made_record, made_store
+
+HOSTILE = ["<b>", '"><script>alert(1)</script>', "{{ 7 * 7 }}", "$a_b$", "a & b", "l'autre"]
+
+
+SHOWN = {"balanced_accuracy", "many", "medium", "few", "macro_f1", "ece", "nll", "brier", "train_seconds"}
+SHOWN |= {"relative_cost", "seeds", "worst_class", "harmonic_mean", "difference_to_ce", "p_to_ce", "p_to_best"}
+
+
+@dataclass
+class Cell:
+    key: str
+    value: str
+    text: str = ""
+
+
+@dataclass
+class Page(HTMLParser):
+    """What a page holds, as a browser would see it."""
+
+    html: str
+    ids: list[str] = field(default_factory=list)
+    tags: Counter = field(default_factory=Counter)
+    links: list[str] = field(default_factory=list)
+    tables: dict[str, dict[str, list[Cell]]] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.table = self.method = ""
+        self.cell: Cell | None = None
+        self.feed(self.html)
+
+    def handle_starttag(self, tag, attributes) -> None:
+        given = dict(attributes)
+        self.tags[tag] += 1
+        self.ids += [given["id"]] if "id" in given else []
+        self.links += [value for name, value in attributes if name in ("src", "href", "xlink:href", "action")]
+        if tag == "table":
+            self.table = given["id"]
+            self.tables[self.table] = {}
+        elif tag == "tbody":
+            self.method = given["data-method"]
+            self.tables[self.table][self.method] = []
+        elif tag in ("td", "th") and "data-value" in given:
+            self.cell = Cell(given.get("data-key", ""), given["data-value"])
+            self.tables[self.table][self.method].append(self.cell)
+
+    def handle_endtag(self, tag) -> None:
+        if tag in ("td", "th"):
+            self.cell = None
+
+    def handle_data(self, data) -> None:
+        self.texts.append(data)
+        if self.cell is not None:
+            self.cell.text += data
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+
+def report_of(store: Store, **options) -> Page:
+    file = store.root.parent / "report.html"
+    write_report(store.root, file, **options)
+    return Page(file.read_text())
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    root = tmp_path_factory.mktemp("report") / "results"
+    store = made_store(root, {"ce": 1.0, "ldam(max_margin=0.3)": 1.5, "crt": 2.0}, ("100", "20"))
+    made_record(store, "alone", "100")
+    made_failure(store, "broken", "100", reason="the loss is <nan>")
+    made_failure(store, "crt", "100", seed=3)
+    return store
+
+
+@pytest.fixture(scope="module")
+def page(store: Store) -> Page:
+    return report_of(store)
+
+
+def test_every_number_is_the_leaderboards(store: Store, page: Page) -> None:
+    board = leaderboard(load_results(store.root))
+    for key, (_, part) in zip(("digits-100", "digits-20"), board.groupby(TABLE, sort=False), strict=True):
+        assert list(page.tables[f"{key}-board"]) == part.method.tolist()
+        for row in part.to_dict("records"):
+            method, *cells = page.tables[f"{key}-board"][row["method"]]
+            assert method.text.strip() == row["method"]
+            for cell in cells:
+                if row["seeds"] or cell.key == "seeds":
+                    column = next(column for column in COLUMNS if column.key == cell.key)
+                    assert cell.text == column.text(row)
+                    assert (cell.value == "") if pd.isna(row[cell.key]) else (float(cell.value) == row[cell.key])
+            assert {cell.key for cell in cells} == SHOWN
+
+
+def test_numbers_are_written_as_in_the_terminal(store: Store, page: Page) -> None:
+    row = leaderboard(load_results(store.root)).iloc[0]
+    texts = {cell.key: cell.text for cell in page.tables["digits-100-board"][row.method]}
+    assert texts["balanced_accuracy"] == f"{row.balanced_accuracy:.1f} ± {row.interval:.1f}"
+    assert texts["nll"] == f"{row.nll:.2f}"
+    assert texts["seeds"] == "3 of 4"
+
+
+def test_one_seed_and_failures_are_shown_as_such(page: Page) -> None:
+    board = page.tables["digits-100-board"]
+    assert board["alone"][1].text.endswith("†")
+    assert [cell.text for cell in board["broken"]][1] == "failed"
+    assert board["broken"][-1].text == "0 of 1"
+    assert "failed : the loss is <nan>" in page.text
+    assert "2 failed" in page.text
+
+
+def test_every_number_has_its_command_and_environment(store: Store, page: Page) -> None:
+    for record in store.latest().values():
+        assert f"cell {record['id']}" in page.text
+        assert record["command"] in page.text
+    assert page.text.count("on a machine, revision abc") == 19
+    assert "19 cells: ltbench 0 , device_name a machine , threads 1 , revision abc" in page.text
+
+
+def test_the_page_is_whole_by_itself(page: Page) -> None:
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    addresses = set(re.findall(r"\w+://[^\s\"'<)]+", page.html))
+    assert addresses == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert page.tags["link"] == 1
+    assert page.tags["img"] == page.tags["iframe"] == 0
+    assert "default-src 'none'" in page.html
+
+
+def test_ids_are_unique_and_every_link_has_its_target(page: Page) -> None:
+    assert [name for name, n in Counter(page.ids).items() if n > 1] == []
+    targets = {link[1:] for link in page.links if link.startswith("#")}
+    targets |= set(re.findall(r"url\(#([^)]+)\)", page.html))
+    targets |= set(re.findall(r'aria-(?:controls|labelledby|describedby)="([^" ]+)', page.html))
+    assert targets <= set(page.ids)
+
+
+def test_plots_are_inline_with_text_as_text_and_colours_of_the_page(page: Page) -> None:
+    assert page.tags["svg"] == 2 * 8 + 1
+    assert page.tags["text"] > 100
+    assert page.html.count('role="img" aria-labelledby=') == page.tags["svg"]
+    drawings = "".join(re.findall(r"<svg.*?</svg>", page.html, re.S))
+    assert re.findall(r"(?:stroke|fill): (#\w+)", drawings) == []
+    assert "<title>ldam(max_margin=0.3)</title>" in drawings
+
+
+def test_ranks_over_tables_of_one_setting(store: Store, page: Page) -> None:
+    (ranks,) = ranks_by_setting(load_results(store.root)).values()
+    assert "Ranks over tables, recipe digits" in page.text
+    for method, rank in ranks.frame.average_rank.items():
+        assert f"{method} {rank:.1f}" in page.text or f"{rank:.1f} {method}" in page.text
+    assert "Not in all tables, so left out: alone." in page.text
+
+
+def test_names_are_text_whatever_they_are(tmp_path: Path) -> None:
+    store = made_store(tmp_path / "<i>", dict.fromkeys(HOSTILE, 1.0), seeds=1, dataset="<script>alert(2)</script>")
+    page = report_of(store)
+    (board,) = (rows for key, rows in page.tables.items() if key.endswith("board"))
+    assert set(board) == set(HOSTILE)
+    assert page.tags["script"] == 1
+    assert page.tags["i"] == 0
+    drawings = "".join(re.findall(r"<svg.*?</svg>", page.html, re.S))
+    texts = Page(drawings).texts
+    assert set(HOSTILE) <= set(texts)
+
+
+def test_the_same_results_give_the_same_page(store: Store, tmp_path: Path, page: Page) -> None:
+    again = tmp_path / "again.html"
+    write_report(store.root, again)
+    times = re.compile(r"<time>[^<]+</time>")
+    assert times.sub("", again.read_text()) == times.sub("", page.html)
+
+
+def test_a_store_of_failures_alone_is_reported(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    made_failure(store, "ce")
+    page = report_of(store)
+    assert page.tables["digits-100-board"]["ce"][-1].text == "0 of 1"
+    assert page.tags["svg"] == 0
+
+
+def test_tables_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    made_record(store, "ce")
+    made_record(store, "ce", recipe="digits[epochs=2]")
+    assert {"digits-100-board", "digits-100-2-board"} <= set(report_of(store).tables)
+
+
+def test_ours_stand_beside_the_papers(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    settings = {"recipe": {"backbone": "resnet32_cifar"}}
+    last = made_record(Store(tmp_path / "scratch"), "ce")["protocols"]["last"] | {"balanced_accuracy": 70.0}
+    protocols = {"last": last, "best-on-test": last | {"balanced_accuracy": 72.0}}
+    for dataset in ("cifar10", "cifar10 (imagefolder)"):
+        for method in ("ce", "ride"):
+            made_record(store, method, dataset=dataset, recipe="ldam", settings=settings, protocols=protocols)
+    page = report_of(store)
+    texts = [cell.text for cell in page.tables["cifar10-100-papers"]["ce"]]
+    assert texts[2:5] == ["72.0", "70.4", "-0.4"]
+    assert texts[5:] == ["within", "F1, resnet32_cifar", "A", "Cao19 table 2"]
+    elsewhere = [cell.text for cell in page.tables["cifar10-imagefolder-100-papers"]["ce"]]
+    assert elsewhere[4:6] == ["–", "not comparable: other images"]
+
+
+# the command
+
+
+def test_the_command_writes_page_figures_and_tables(ltbench, store: Store) -> None:
+    answer = ltbench("report", "--results", str(store.root), "-o", "out/page.html", "--figures", "figures")
+    assert answer.status == 0
+    files = [Path(line) for line in answer.out.splitlines()]
+    assert files[0] == Path("out/page.html")
+    assert all(file.stat().st_size > 500 for file in files)
+    heads = {".png": b"\x89PNG", ".pdf": b"%PDF"}
+    assert all(file.read_bytes().startswith(heads[file.suffix]) for file in files if file.suffix in heads)
+    names = {file.name for file in files[1:]}
+    assert {"digits-100-accuracy.png", "digits-20-reliability.pdf", "digits-20-head-tail.png"} <= names
+    for name, form in (("leaderboard.md", "markdown"), ("leaderboard.csv", "csv"), ("leaderboard.tex", "latex")):
+        shown = ltbench("leaderboard", "--results", str(store.root), "--format", form).out
+        assert Path("figures", name).read_text() == shown
+
+
+def test_one_suite_alone_is_reported(ltbench, tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    kept = made_record(store, "ce")
+    made_record(store, "focal")
+    store.add_plan("plan", {"suite": "quickstart", "cells": [{"id": kept["id"], "row": kept["row"], "method": "ce"}]})
+    assert ltbench("report", "--results", str(store.root), "--suite", "quickstart").status == 0
+    assert set(Page(Path("report.html").read_text()).tables["digits-100-board"]) == {"ce"}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--results", "nowhere"], "results folder nowhere does not exist"),
+        (["--results", "empty"], "no results in empty to report"),
+        (["--suite", "quickstar"], "did you mean 'quickstart'?"),
+        (["-o", "empty"], "empty cannot be written (it is a folder); give another file with -o"),
+        (["-o", "file/report.html"], "file/report.html cannot be written"),
+        (["--figures", "file"], "give another folder with --figures"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line(ltbench, store: Store, words: list[str], told: str) -> None:
+    Path("empty").mkdir()
+    Path("file").write_text("")
+    answer = ltbench("report", *(words if "--results" in words else ["--results", str(store.root), *words]))
+    assert answer.status == 2
+    assert told in answer.err
+    assert answer.err.count("\n") == 1
+    assert list(Path().glob("**/.*")) == []

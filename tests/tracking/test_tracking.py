@@ -1,0 +1,511 @@
+"""MLflow holds what the store holds, whatever happened before."""
+
+import http.server
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ltbench as package
+from ltbench.errors import InputError
+from ltbench.results.leaderboard import METRICS, leaderboard, load_results
+from ltbench.results.store import Record, Store
+from ltbench.tracking.address import connect
+from ltbench.tracking.runs import curves, experiments
+from ltbench.tracking.sync import sync
+from ltbench.tracking.ui import serving
+from ltbench.tracking.views import PREFIX
+from ltbench.tuning.study import studies
+from tests.conftest import FAST, Answer
+
+Cli = Callable[..., Answer]
+METHODS = ["ce", "crt", "tau_norm"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three methods, two ratios, two seeds."""
+    results = tmp_path_factory.mktemp("trained") / "results"
+    changes = {"recipe.epochs": 2, "recipe.evaluate_every": 1}
+    package.run(methods=METHODS, imbalance=[100, 20], seeds=2, changes=changes, results=results)
+    return results
+
+
+@pytest.fixture(scope="module")
+def synced(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, in MLflow too; not to be changed."""
+    results = tmp_path_factory.mktemp("synced") / "results"
+    shutil.copytree(trained, results)
+    assert sync(Store(results)) == {"new": 18}
+    return results
+
+
+@pytest.fixture
+def results(synced: Path) -> Path:
+    """A copy of it in a folder of its own, which therefore is made anew at the first sync."""
+    shutil.copytree(synced, "results")
+    return Path("results")
+
+
+def runs(results: Path | str, kind: str, experiment: str = "quickstart") -> list[Any]:
+    client = connect(Store(results))
+    place = client.get_experiment_by_name(experiment)
+    found = client.search_runs([place.experiment_id], f"tags.kind = '{kind}'", max_results=1000)
+    assert found.token in (None, "")
+    return list(found)
+
+
+def content(results: Path | str) -> dict[str, Any]:
+    """Everything that must be the same however MLflow came to it."""
+    told = {}
+    for run in runs(results, "summary") + runs(results, "seed"):
+        kept = ("ltbench.id", "ltbench.digest", "ltbench.files")
+        tags = {
+            k: v for k, v in run.data.tags.items() if not k.startswith(("ltbench.", "mlflow.parentRunId")) or k in kept
+        }
+        assert run.data.tags["ltbench.id"] not in told
+        info = run.info.run_name, run.info.status, run.info.start_time, run.info.end_time
+        told[run.data.tags["ltbench.id"]] = [info, run.data.params, run.data.metrics, tags]
+    return told
+
+
+def records(results: Path) -> list[Record]:
+    return list(Store(results).latest().values())
+
+
+def drop(results: Path, chosen: Callable[[Record], bool]) -> None:
+    for record in records(results):
+        if chosen(record):
+            for path in (results / "records").glob(f"{record['id']}-*"):
+                path.unlink()
+
+
+# the numbers are those of the store
+
+
+def test_a_summary_is_a_row_of_the_leaderboard(synced: Path) -> None:
+    board = leaderboard(load_results(synced))
+    found = {(run.data.params["imbalance"], run.data.params["method"]): run.data for run in runs(synced, "summary")}
+    assert len(found) == len(board) == 6
+    for _, row in board.iterrows():
+        data = found[row.imbalance, row.method]
+        assert {f"test/{name}": row[name] for name in METRICS}.items() <= data.metrics.items()
+        assert data.metrics["test/interval"] == row.interval
+        assert data.metrics["seeds"] == row.seeds == 2
+        assert data.metrics["cost/train_seconds"] == row.train_seconds
+        assert data.tags["standing"] == ("best" if row.best else "tied" if row.tied else "behind")
+        assert data.params["dataset"] == "digits"
+        assert data.params["trials"] == "0"
+
+
+def test_a_seed_run_is_a_record(synced: Path) -> None:
+    client = connect(Store(synced))
+    found = {run.data.tags["cell"]: run for run in runs(synced, "seed")}
+    summaries = {run.info.run_id: run.data.params for run in runs(synced, "summary")}
+    assert len(found) == 12
+    for record in records(synced):
+        run = found[record["id"]]
+        assert {f"test/{k}": record["protocols"]["last"][k] for k in METRICS}.items() <= run.data.metrics.items()
+        assert run.data.params["seed"] == str(record["seed"])
+        parent = summaries[run.data.tags["mlflow.parentRunId"]]
+        assert parent.items() <= run.data.params.items()
+        losses = [point.value for point in client.get_metric_history(run.info.run_id, "train/loss")]
+        assert losses == [loss for part in record["losses"] for loss in part["loss"]]
+        history = client.get_metric_history(run.info.run_id, "test/balanced_accuracy")
+        assert [p.value for p in history] == [e["test"]["balanced_accuracy"] for e in record["evaluations"]]
+        (data,) = run.inputs.dataset_inputs
+        assert data.dataset.name == f"digits, {record['imbalance']}"
+        assert json.loads(data.dataset.profile)["classes"] == record["class_counts"]
+
+
+def test_artifacts(synced: Path) -> None:
+    client = connect(Store(synced))
+    record = records(synced)[0]
+    run = next(run for run in runs(synced, "seed") if run.data.tags["cell"] == record["id"])
+    folder = Path(client.download_artifacts(run.info.run_id, ""))
+    assert folder.is_relative_to(synced)
+    assert json.loads((folder / "record.json").read_text()) == record
+    lines = (folder / "per_class.csv").read_text().splitlines()
+    assert lines[0] == f"class,train_images,test_images,seed_{record['seed']}"
+    for line, train, test, hits in zip(
+        lines[1:], record["class_counts"], record["test_counts"], record["hits"], strict=True
+    ):
+        assert line.split(",")[1:] == [str(train), str(test), f"{100 * hits / test:.2f}"]
+    summary = client.get_run(run.data.tags["mlflow.parentRunId"])
+    folder = Path(client.download_artifacts(summary.info.run_id, ""))
+    assert "ce" in (folder / "leaderboard.md").read_text()
+    table = (folder / "leaderboard.csv").read_text().splitlines()
+    assert len(table) == 1 + len(METHODS)
+    assert (folder / "per_class.csv").read_text().startswith("class,train_images,test_images,seed_0,seed_1,mean\n0,")
+
+
+def test_steps_go_on_over_the_stages() -> None:
+    last = {"balanced_accuracy": 2.0, "few": None}
+    record = {
+        "losses": [
+            {"stage": "one", "loss": [3.0, 2.0]},
+            {"stage": "two", "loss": [1.0]},
+            {"stage": "post", "loss": []},
+        ],
+        "evaluations": [
+            {"stage": "one", "epoch": 2, "test": {"balanced_accuracy": 1.0}},
+            {"stage": "two", "epoch": 1, "test": {"balanced_accuracy": 5.0}, "val": {"nll": 4.0}},
+            {"stage": "post", "epoch": 0, "test": last},
+        ],
+    }
+    assert list(curves(record)) == [
+        ("train/loss", 3.0, 1),
+        ("train/loss", 2.0, 2),
+        ("test/balanced_accuracy", 1.0, 2),
+        ("train/loss", 1.0, 3),
+        ("val/nll", 4.0, 3),
+        ("test/balanced_accuracy", 5.0, 3),
+        ("test/balanced_accuracy", 2.0, 3),
+    ]
+
+
+def test_the_last_value_counts_where_two_share_a_step(results: Path) -> None:
+    record = next(r for r in records(results) if r["method"] == "tau_norm")
+    drop(results, lambda _: True)
+    last = record["protocols"]["last"]
+    better = last | {"balanced_accuracy": last["balanced_accuracy"] + 1}
+    record |= {
+        "losses": [{"stage": "train", "loss": [1.0] * 1500}, {"stage": "post-hoc", "loss": []}],
+        "evaluations": [
+            {"stage": "train", "epoch": 1500, "test": better},
+            {"stage": "post-hoc", "epoch": 0, "test": last},
+        ],
+    }
+    Store(results).add(record)
+    sync(Store(results))
+    (run,) = runs(results, "seed")
+    assert run.data.metrics["test/balanced_accuracy"] == last["balanced_accuracy"]
+    assert len(connect(Store(results)).get_metric_history(run.info.run_id, "train/loss")) == 1500
+
+
+# the store is the truth
+
+
+def test_twice_is_once(results: Path) -> None:
+    sync(Store(results))
+    before = content(results), [run.info.run_id for run in runs(results, "summary")]
+    assert sync(Store(results)) == {"same": 18}
+    assert before == (content(results), [run.info.run_id for run in runs(results, "summary")])
+
+
+@pytest.mark.slow
+def test_made_from_nothing_it_is_the_same(results: Path, synced: Path) -> None:
+    shutil.rmtree(results / "mlflow")
+    assert sync(Store(results)) == {"new": 18}
+    assert content(results) == content(synced)
+
+
+@pytest.mark.slow
+def test_record_by_record_it_comes_to_the_same(trained: Path, synced: Path) -> None:
+    store = Store("results")
+    shutil.copytree(trained / "plans", "results/plans")
+    (store.root / "records").mkdir()
+    ids: dict[str, str] = {}
+    for number, path in enumerate(sorted((trained / "records").iterdir(), key=lambda path: path.name.split("-")[1])):
+        shutil.copy(path, store.root / "records")
+        sync(store, files=number % 3 == 0)
+        for run in runs("results", "summary"):
+            assert ids.setdefault(run.data.tags["ltbench.id"], run.info.run_id) == run.info.run_id  # changed in place
+    assert sync(store)["new"] == 0
+    assert content("results") == content(synced)
+
+
+@pytest.mark.slow
+def test_what_is_gone_from_the_store_goes_from_mlflow(results: Path, synced: Path) -> None:
+    sync(Store(results))
+    kept = {path: path.read_bytes() for path in (results / "records").iterdir()}
+    drop(results, lambda r: r["method"] == "crt" or (r["method"], r["seed"]) == ("ce", 1))
+    assert sync(Store(results))["deleted"] >= 6 + 2
+    assert {run.data.params["method"] for run in runs(results, "summary")} == {"ce", "tau_norm"}
+    assert {r.data.metrics["seeds"] for r in runs(results, "summary") if r.data.params["method"] == "ce"} == {1}
+    for path, old in kept.items():
+        path.write_bytes(old)
+    sync(Store(results))
+    assert content(results) == content(synced)
+
+
+@pytest.mark.slow
+def test_results_without_a_plan_stand_under_their_recipe(results: Path) -> None:
+    sync(Store(results))
+    shutil.rmtree(results / "plans")
+    sync(Store(results))
+    client = connect(Store(results))
+    assert client.get_experiment_by_name("quickstart").lifecycle_stage == "deleted"
+    assert len(runs(results, "seed", f"recipe {records(results)[0]['recipe']}")) == 12
+
+
+def test_a_failed_cell_is_a_failed_run_with_its_reason(results: Path) -> None:
+    failed = next(r for r in records(results) if (r["method"], r["imbalance"]) == ("ce", "20"))
+    drop(results, lambda r: r["method"] == "ce" and r["imbalance"] == "20")
+    names = ("id", "row", "dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "method", "hyperparameters")
+    names += ("recipe", "seed", "shots", "settings", "suite", "command")
+    Store(results).add({name: failed[name] for name in names} | {"status": "failed", "reason": "loss is nan"})
+    sync(Store(results))
+    (run,) = (run for run in runs(results, "seed") if run.info.status == "FAILED")
+    assert run.data.tags["reason"] == "loss is nan"
+    (row,) = (run for run in runs(results, "summary") if run.info.status == "FAILED")
+    assert row.data.metrics == {"seeds": 0, "failed": 1}
+    assert row.data.tags["standing"] == "failed"
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "cut_at", ["log_batch", "set_terminated", *(pytest.param(x, marks=SLOW) for x in ("log_inputs", "log_artifacts"))]
+)
+def test_a_sync_that_was_cut_off_is_completed(
+    results: Path, synced: Path, monkeypatch: pytest.MonkeyPatch, cut_at: str
+) -> None:
+    from mlflow import MlflowClient
+
+    whole = getattr(MlflowClient, cut_at)
+    calls: list[int] = []
+
+    def cut(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 10:
+            raise ConnectionError("gone")
+        return whole(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, cut_at, cut)
+        with pytest.raises(InputError, match=r"stopped answering \(ConnectionError: gone\); ltbench sync goes on"):
+            sync(Store(results))
+    sync(Store(results))
+    assert content(results) == content(synced)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spoil", [b"no database at all, but long enough to be taken for one" * 9, b""])
+def test_a_spoilt_database_is_made_anew(results: Path, synced: Path, spoil: bytes) -> None:
+    (results / "mlflow" / "mlflow.db").write_bytes(spoil)
+    subprocess.run([sys.executable, "-m", "ltbench", "sync"], env=environment(), check=True)
+    assert content(results) == content(synced)
+
+
+def test_names_that_are_hard_on_addresses(synced: Path) -> None:
+    place = Path("50 % of #1, it's all")
+    shutil.copytree(synced, place)
+    sync(Store(place))
+    assert content(place) == content(synced)
+    assert Path(connect(Store(place)).download_artifacts(runs(place, "seed")[0].info.run_id, "")).is_relative_to(
+        place.resolve()
+    )
+    assert not list(Path().glob("mlruns"))
+
+
+@pytest.mark.slow
+def test_two_at_once(trained: Path, synced: Path) -> None:
+    shutil.copytree(trained, "results")
+    both = [subprocess.Popen([sys.executable, "-m", "ltbench", "sync"], env=environment()) for _ in range(2)]
+    assert [one.wait() for one in both] == [0, 0]
+    assert content("results") == content(synced)
+
+
+def environment(**more: str) -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(Path(package.__file__).parent.parent)} | more
+
+
+# views
+
+
+def test_views_know_their_columns_and_filters(synced: Path) -> None:
+    (experiment,) = experiments(Store(synced))
+    place = connect(Store(synced)).get_experiment_by_name("quickstart")
+    everything = runs(synced, "summary") + runs(synced, "seed")
+    known = {f"metrics.`{name}`" for run in everything for name in run.data.metrics}
+    known |= {f"params.`{name}`" for run in everything for name in run.data.params}
+    known |= {f"tags.`{name}`" for run in everything for name in run.data.tags}
+    sizes = {}
+    for key, view in experiment.views.items():
+        envelope = json.loads(place.tags[PREFIX + key])
+        state = json.loads(envelope["state"])
+        assert set(state["selectedColumns"]) <= known
+        found = connect(Store(synced)).search_runs(
+            [place.experiment_id], state["searchFilter"], order_by=[f"{state['orderByKey']} DESC"]
+        )
+        values = [run.data.metrics["test/balanced_accuracy"] for run in found]
+        assert values == sorted(values, reverse=True)
+        sizes[view.name] = len(values)
+    recipe = "digits[epochs=2,evaluate_every=1]"
+    tables = {f"digits · imbalance {ratio} · recipe {recipe}": 3 for ratio in (100, 20)}
+    assert sizes == {"Leaderboard": 6, **tables, "Seeds": 12}
+
+
+# tuning
+
+
+def test_tuning_leaves_studies_and_trials(ltbench: Cli) -> None:
+    options = ("--methods", "ce", "--imbalance", "20", "--set", "recipe.epochs=1", "--workers", "1")
+    assert ltbench("tune", *options, "--trials", "2", "--tracking").status == 0
+    assert sync(Store("results")) == {"same": 3}
+    (study,) = studies("results")
+    (run,) = runs("results", "study", "quickstart tuning")
+    assert study.best is not None
+    assert run.data.metrics["val/balanced_accuracy"] == study.best["value"]
+    assert run.data.metrics["val/expected_best"] == study.expected_best()[-1]
+    trials = {run.data.tags["ltbench.id"]: run.data for run in runs("results", "trial", "quickstart tuning")}
+    for trial in study.trials:
+        data = trials[f"trial:{study.name}:{trial['number']}"]
+        assert data.metrics == {"val/balanced_accuracy": trial["value"], "cost/train_seconds": trial["seconds"]}
+        assert {name: str(value) for name, value in trial["params"].items()}.items() <= data.params.items()
+    assert not any(name.startswith("test/") for data in trials.values() for name in data.metrics)
+
+
+# servers
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def silent_server() -> Iterator[int]:
+    """Takes connections and never answers."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+class Other(http.server.BaseHTTPRequestHandler):
+    """Answers, but is no MLflow."""
+
+    def log_message(self, *args: Any) -> None: ...
+
+
+@pytest.fixture
+def other_server() -> Iterator[int]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["port", "silent_server", "other_server"])
+def test_an_address_that_does_not_answer(
+    ltbench: Cli, synced: Path, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = request.getfixturevalue(kind)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
+    started = time.monotonic()
+    answer = ltbench("sync", "--results", str(synced))
+    assert time.monotonic() - started < 12
+    assert answer.status == 2
+    assert len(answer.err.splitlines()) == 1
+    assert f"http://me:***@127.0.0.1:{port}" in answer.err
+    assert "MLFLOW_TRACKING_URI" in answer.err
+
+
+def test_wrong_input(ltbench: Cli, synced: Path, silent_server: int) -> None:
+    for command in ("sync", "ui"):
+        assert "results folder results does not exist" in ltbench(command).err
+    answer = ltbench("ui", "--results", str(synced), "--port", str(silent_server))
+    assert answer.status == 2
+    assert answer.err.startswith(f"ltbench: port {silent_server} cannot be used (Address already in use); give another")
+
+
+@pytest.mark.slow
+def test_only_our_own_runs_on_a_server_that_others_use(
+    synced: Path, trained: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("one", "two"):
+        shutil.copytree(trained, place)
+    drop(Path("one"), lambda r: r["seed"] == 1)
+    with serving(Store("server"), port):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        assert sync(Store("one")) == {"new": 12}
+        assert sync(Store("two")) == {"new": 18}
+        assert sync(Store("one")) == {"same": 12}
+        assert len(runs("two", "seed")) == 12 + 6
+        drop(Path("one"), lambda r: True)
+        assert sync(Store("one")) == {"deleted": 12}
+        assert content("two") == content(synced)
+
+
+# live
+
+
+QUICK = [sys.executable, "-m", "ltbench", "run", *FAST, "--methods", "ce,focal,crt", "--tracking", "--threads", "1"]
+
+
+def wait_until(holds: Callable[[], Any], seconds: float = 60) -> Any:
+    until = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return found
+
+
+def test_a_run_leaves_mlflow_up_to_date() -> None:
+    done = subprocess.run(QUICK, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "MLflow" not in done.stderr
+    assert len(runs("results", "summary")) == len(runs("results", "seed")) == 3
+    assert sync(Store("results")) == {"same": 6}
+
+
+@pytest.mark.slow
+def test_a_server_that_is_stopped_during_a_run_loses_nothing(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"http://127.0.0.1:{port}"
+    with serving(Store("server"), port):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        running = subprocess.Popen(QUICK, env=environment(), stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: list(Path("results").glob("records/*.json")))
+    _, said = running.communicate()
+    assert running.returncode == 0
+    warning = said.splitlines()[-1]
+    assert warning.startswith(f"ltbench: MLflow is not up to date: nothing answers at {uri}")
+    assert warning.endswith("; ltbench sync completes it")
+    assert len(Store("results").latest()) == 3
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with serving(Store("server"), port):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        subprocess.run([sys.executable, "-m", "ltbench", "sync"], env=environment(), check=True)
+        found = {run.data.tags["cell"]: run.data.metrics["test/balanced_accuracy"] for run in runs("results", "seed")}
+    assert found == {r["id"]: r["protocols"]["last"]["balanced_accuracy"] for r in records(Path("results"))}
+
+
+def children(process: int) -> list[int]:
+    """Of a process, those that follow a run."""
+    try:
+        found = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        return [int(child) for child in found if b"--follow" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    except OSError:
+        return []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes by /proc")
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_however_a_run_ends_its_follower_ends_too(blow: signal.Signals) -> None:
+    command = [*QUICK, "--set", "recipe.epochs=500"]
+    running = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL, start_new_session=True)
+    (follower,) = wait_until(lambda: children(running.pid))
+    os.killpg(running.pid, blow)
+    running.wait()
+    wait_until(lambda: not Path(f"/proc/{follower}").exists(), seconds=30)
+
+
+def test_without_tracking_nothing_is_followed(ltbench: Cli) -> None:
+    assert ltbench("run", *FAST, "--methods", "ce", "--no-tracking").status == 0
+    assert not Path("results/mlflow").exists()
