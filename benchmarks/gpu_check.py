@@ -33,7 +33,9 @@ from ltbench.engine.train import State, Task, Tier, train_stage
 from ltbench.method.contract import Method
 from ltbench.method.registry import discover
 from ltbench.plan.recipe import RECIPES, Recipe
-from ltbench.runner.one_cell import StageFile, environment, network
+from ltbench.runner.checkpoint import StageFile
+from ltbench.runner.environment import environment
+from ltbench.runner.one_cell import network
 
 TIERS: tuple[Tier, ...] = ("eager", "graph", "compiled")
 

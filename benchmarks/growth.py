@@ -28,7 +28,8 @@ from ltbench.method.contract import Method
 from ltbench.method.registry import discover
 from ltbench.plan.recipe import RECIPES
 from ltbench.results.store import Store
-from ltbench.runner.one_cell import environment, run_cell
+from ltbench.runner.environment import environment
+from ltbench.runner.one_cell import run_cell
 
 DOUBLED = ("images", "classes", "seeds", "methods", "ratios")
 RECIPE = RECIPES["ldam"].changed({"backbone": "resnet8_cifar", "epochs": 2})

@@ -17,7 +17,8 @@ from ltbench.engine.process import prepare
 from ltbench.engine.train import Task, train_stage
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import RECIPES, Recipe
-from ltbench.runner.one_cell import StageFile, network
+from ltbench.runner.checkpoint import StageFile
+from ltbench.runner.one_cell import network
 
 CPU = torch.device("cpu")
 

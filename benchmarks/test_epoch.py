@@ -18,7 +18,7 @@ from ltbench.engine import epoch_plan
 from ltbench.engine.train import Task
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import RECIPES
-from ltbench.runner.one_cell import environment
+from ltbench.runner.environment import environment
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -11,7 +11,7 @@ from ltbench.engine.process import numerics, prepare
 from ltbench.engine.train import EVALUATION_BATCH, State, Task, evaluate
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import RECIPES
-from ltbench.runner.one_cell import environment
+from ltbench.runner.environment import environment
 
 
 @pytest.mark.parametrize("classes", [100, 1000])

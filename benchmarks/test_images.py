@@ -22,7 +22,7 @@ from ltbench.data import Split, folder
 from ltbench.data.images import ImageSet
 from ltbench.engine.augment import resized
 from ltbench.engine.image_source import FromFile, from_memory
-from ltbench.runner.one_cell import environment
+from ltbench.runner.environment import environment
 
 BATCH = 256
 CROPS = {64: 64, 256: 224}

@@ -16,7 +16,7 @@ from benchmarks.steps import Steps, noise, side_by_side
 from ltbench.engine.process import prepare
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import RECIPES
-from ltbench.runner.one_cell import environment
+from ltbench.runner.environment import environment
 
 COUNT = 5
 

@@ -18,7 +18,8 @@ from ltbench.method.contract import Method
 from ltbench.plan.expand import Request, make_plan
 from ltbench.plan.recipe import RECIPES
 from ltbench.results.store import Store
-from ltbench.runner.one_cell import environment, network
+from ltbench.runner.environment import environment
+from ltbench.runner.one_cell import network
 from ltbench.runner.workers import Settings, execute
 
 

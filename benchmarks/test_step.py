@@ -12,7 +12,7 @@ from ltbench.engine.train import Tier
 from ltbench.method.contract import Method
 from ltbench.method.registry import discover
 from ltbench.plan.recipe import RECIPES
-from ltbench.runner.one_cell import environment
+from ltbench.runner.environment import environment
 
 RECIPE = RECIPES["ldam"].changed({"backbone": "resnet20_cifar"})
 

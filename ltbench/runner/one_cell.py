@@ -1,16 +1,9 @@
 """One cell, from data to record: its stages trained or taken from the store, its predictions measured."""
 
 import functools
-import io
-import resource
-import subprocess
-import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -25,46 +18,9 @@ from ltbench.models.network import Network, initialised_backbone
 from ltbench.plan.cell import Cell
 from ltbench.plan.recipe import FAMILIES
 from ltbench.randomness import key, seeded
-from ltbench.results.store import Record, Store, write_whole
-
-
-class StageFile:
-    """The checkpoint of a stage in the store, saved at most every ``every_s`` seconds."""
-
-    def __init__(self, path: Path, device: torch.device, every_s: float) -> None:
-        self.path, self.device, self.every_s = path, device, every_s
-        self.saved_at = time.monotonic()
-
-    def load(self) -> State | None:
-        """What was saved last; a file that cannot be read is told and ignored."""
-        if not self.path.exists():
-            return None
-        try:
-            state: State = torch.load(self.path, map_location=self.device, weights_only=True)
-        except Exception as error:  # torch.load raises a different error for each kind of damage
-            warnings.warn(f"{self.path} cannot be read ({type(error).__name__}); trained anew", stacklevel=2)
-            return None
-        return state
-
-    def due(self) -> bool:
-        """Whether ``every_s`` have passed since it was saved."""
-        return time.monotonic() - self.saved_at >= self.every_s
-
-    def save(self, state: State) -> None:
-        """Replace what was saved, so that the file is whole at any moment."""
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        write_whole(self.path, buffer.getvalue())
-        self.saved_at = time.monotonic()
-
-
-class StageFiles:
-    """Where a stage lies in the store: finished, and on its way there."""
-
-    def __init__(self, store: Store, stage: str, device: torch.device, checkpoint_every_s: float) -> None:
-        self.finished = StageFile(store.stage_path(stage), device, checkpoint_every_s)
-        self.partial = StageFile(store.stage_path(stage, partial=True), device, checkpoint_every_s)
-        self.locked = functools.partial(store.locked, f"stage-{stage}")
+from ltbench.results.store import Record, Store
+from ltbench.runner.checkpoint import StageFiles
+from ltbench.runner.environment import environment, peak_memory_bytes
 
 
 def run_cell(
@@ -274,54 +230,3 @@ def measurements(data: LongTailed, shots: str | tuple[int, int], own: list[tuple
         "protocols": {name: {"epoch": e["epoch"]} | e[measured] for name, e in chosen.items()},
         "evaluations": evaluations,
     }
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Most memory held so far: on the GPU by this cell, on a CPU by the whole process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-@functools.cache
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions, device and revision: what a number was obtained with."""
-    import platform
-
-    packages = ("ltbench", "torch", "timm", "numpy")
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {
-        "python": platform.python_version(),
-        **{package: version(package) for package in packages},
-        "platform": platform.platform(),
-        "device": str(device),
-        "device_name": name,
-        "threads": torch.get_num_threads(),
-        "revision": _revision(),
-    }
-
-
-def _processor() -> str:
-    import platform
-
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def _revision() -> str | None:
-    """The commit of the checkout that ltbench runs from, with ``+`` where it was changed; None if it is installed."""
-    here = Path(__file__).parent.parent
-    try:
-        commit = subprocess.run(
-            ["git", "-C", here, "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit.stdout.strip()
