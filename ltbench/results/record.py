@@ -1,0 +1,255 @@
+"""A record: everything that is stored about one attempt at a cell, finished or failed."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ltbench.errors import InputError
+from ltbench.plan.cell import Cell, Link, Shots, entry
+
+FORMAT = 2
+Protocol = Literal["last", "val", "best-on-test"]
+"""Which epoch is reported: the last one; the best on the validation split; the best on the test split (optimistic)."""
+
+
+def now() -> str:
+    """The time in UTC, in a form that sorts."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class Frozen(BaseModel):
+    """A part of a record: cannot be changed, and accepts no unknown field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Measured(Frozen):
+    """The metrics of one evaluation on one split, in percent (``nll`` in nats); None for an empty group of classes."""
+
+    balanced_accuracy: float
+    balanced_error: float
+    many: float | None
+    medium: float | None
+    few: float | None
+    accuracy: float
+    macro_f1: float
+    ece: float
+    brier: float
+    nll: float
+
+
+class Chosen(Measured):
+    """The metrics of the epoch that a protocol reports."""
+
+    epoch: int
+
+
+class Evaluation(Frozen):
+    """The metrics after one epoch of a stage, on each split that the run has."""
+
+    stage: str
+    epoch: int
+    test: Measured | None = None
+    val: Measured | None = None
+
+
+class StageLosses(Frozen):
+    """The mean training loss of each epoch of a stage."""
+
+    stage: str
+    loss: tuple[float, ...]
+
+
+class StageTier(Frozen):
+    """How the steps of a stage were run; ``reason`` says why not in the tier that was asked for."""
+
+    stage: str
+    tier: str
+    reason: str
+
+
+class Cost(Frozen):
+    """What a cell cost. Times in seconds.
+
+    Attributes:
+        train_seconds: of all stages of the chain, as if each had been trained for this cell.
+        evaluation_seconds: of the same stages.
+        reused_seconds: share of ``train_seconds`` that another cell had already spent.
+        work_seconds: training and evaluation that this cell did itself.
+        images: training images seen.
+        images_per_second: while training.
+        relative_cost: declared passes relative to plain training.
+        wall_seconds: from start to end.
+        peak_memory_bytes: of the device; None where several runs shared it.
+        runs_together: runs in the same process at the same time.
+    """
+
+    train_seconds: float
+    evaluation_seconds: float
+    reused_seconds: float
+    work_seconds: float
+    images: int
+    images_per_second: float
+    relative_cost: float
+    wall_seconds: float
+    peak_memory_bytes: int | None
+    runs_together: int = 1
+
+
+class Environment(Frozen):
+    """Versions, device and revision: what a number was obtained with."""
+
+    python: str
+    ltbench: str
+    torch: str
+    timm: str
+    numpy: str
+    platform: str
+    device: str
+    device_name: str
+    threads: int
+    revision: str | None
+
+
+class Paper(Frozen):
+    """A published accuracy for this very comparison, in percent."""
+
+    accuracy: float
+    source: str
+    grade: Literal["A", "B"]
+
+
+class Result(Frozen):
+    """What came out of a finished cell.
+
+    Attributes:
+        class_counts: training images of each class, [C].
+        measured_on: the split that all metrics are of: ``test``, or ``val`` where there is no test split.
+        test_counts: images of each class in that split, [C].
+        groups: number of many-, medium- and few-shot classes.
+        hits: correctly predicted images of each class after the last epoch, [C].
+        image: height, width and channels of the images.
+        images_in: where the images were while training (``device``, ``host``, ``file``).
+        parameters: of the network.
+    """
+
+    class_counts: tuple[int, ...]
+    measured_on: Literal["test", "val"]
+    test_counts: tuple[int, ...]
+    groups: Mapping[str, int]
+    hits: tuple[int, ...]
+    protocols: Mapping[Protocol, Chosen]
+    evaluations: tuple[Evaluation, ...]
+    losses: tuple[StageLosses, ...]
+    tiers: tuple[StageTier, ...]
+    image: tuple[int, int, int]
+    images_in: str
+    parameters: int
+    paper: Paper | None
+    cost: Cost
+    environment: Environment
+
+    @property
+    def last(self) -> Chosen:
+        """The metrics after the last epoch."""
+        return self.protocols["last"]
+
+
+class Record(Frozen):
+    """One attempt at a cell.
+
+    Attributes:
+        id: identity of the cell; ``row`` is the same without the seed.
+        dataset: as tables call it; ``fingerprint`` is the hash of its pixels and labels.
+        hyperparameters: those that differ from the method's defaults, and of a tuned cell the recipe's.
+        recipe: label of the recipe whose table the cell is in; ``recipe_values`` is what it was trained with.
+        chain: the methods trained one after another, the cell's own last.
+        sources: hash of each piece of code that can change the result, by name.
+        trials: number of tuning trials that chose the hyper-parameters; 0 without tuning.
+        command: repeats the cell.
+        created: time in UTC, in ISO format.
+        reason: why the cell failed; None where it is finished.
+        died: whether its process ended before it could say why.
+        result: None where the cell failed.
+    """
+
+    format: Literal[2] = FORMAT
+    id: str
+    row: str
+    dataset: str
+    fingerprint: str
+    imbalance: str
+    subset_seed: int
+    holdout: int
+    method: str
+    hyperparameters: Mapping[str, Any]
+    recipe: str
+    seed: int
+    trials: int = 0
+    shots: Shots
+    recipe_values: Mapping[str, Any]
+    chain: tuple[Link, ...]
+    sources: Mapping[str, str] = {}
+    suite: str
+    command: str
+    created: str = Field(default_factory=now)
+    reason: str | None = None
+    died: bool = False
+    result: Result | None = None
+
+    @classmethod
+    def of(cls, cell: Cell, *, suite: str, command: str, **outcome: Any) -> Self:
+        """The record of an attempt at a cell; ``outcome`` is its ``result``, or its ``reason`` for failing."""
+        return cls(
+            id=cell.id,
+            row=cell.row,
+            **cell.describe(),
+            shots=cell.shots,
+            recipe_values=cell.recipe.identity(),
+            chain=cell.chain,
+            suite=suite,
+            command=command,
+            **outcome,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The record in a file.
+
+        Raises:
+            InputError: for a file that is not a record, or a record of another version of ltbench.
+        """
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            if first["loc"] == ("format",):
+                raise InputError(
+                    f"record {path} has format {first['input']}, this ltbench reads {FORMAT}; "
+                    "use the ltbench that wrote it, or another results folder"
+                ) from error
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(f"{path} is not a record of ltbench ({where}: {first['msg']}); remove the file") from error
+
+    def write(self) -> bytes:
+        """The content of the record's file."""
+        return self.model_dump_json().encode()
+
+    @property
+    def status(self) -> Literal["done", "failed"]:
+        """Whether the cell was trained to the end."""
+        return "failed" if self.result is None else "done"
+
+    @property
+    def finished(self) -> Result:
+        """The result of a finished cell."""
+        assert self.result is not None, f"cell {self.id} failed: {self.reason}"
+        return self.result
+
+    @property
+    def entry(self) -> str:
+        """The method as tables print it, with changed hyper-parameters or the number of trials."""
+        return entry(self.method, self.hyperparameters, self.trials)
