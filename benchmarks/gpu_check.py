@@ -29,13 +29,14 @@ from benchmarks.steps import Steps, side_by_side
 from benchmarks.targets import verdicts
 from ltbench.data import ImageSet, Imbalance, LongTailed, Split, cut, load
 from ltbench.engine.process import device_of, prepare
-from ltbench.engine.train import State, Task, Tier, train_stage
+from ltbench.engine.stage import RunningStage, State, network
+from ltbench.engine.task import Task, Tier
+from ltbench.engine.train import train_stage
 from ltbench.method.contract import Method
 from ltbench.method.registry import discover
 from ltbench.plan.recipe import RECIPES, Recipe
 from ltbench.runner.checkpoint import StageFile
 from ltbench.runner.environment import environment
-from ltbench.runner.one_cell import network
 
 TIERS: tuple[Tier, ...] = ("eager", "graph", "compiled")
 
@@ -64,11 +65,8 @@ class Nowhere(StageFile):
 
 def train(data: LongTailed, recipe: Recipe, device: torch.device, tier: Tier, method: Method) -> State:
     """One run of a method's first stage."""
-    task = Task.of(data, recipe, 0, device, tier)
-    net = network(method, task, 0).to(device).to(memory_format=torch.channels_last)
-    if tier == "compiled":
-        net.backbone.compile()
-    return train_stage(net, method, method.stages()[0], 0, task, Nowhere(device))
+    task = Task.of(data, recipe, 0, device, tier=tier)
+    return train_stage(RunningStage(method, method.stages()[0], 0, task), Nowhere(device))
 
 
 def plain_epoch(data: LongTailed, recipe: Recipe, device: torch.device) -> dict[str, float]:
@@ -238,7 +236,7 @@ def main() -> None:
     device, tiny = device_of(options.device), options.tiny
     data = cifar100_lt(options.images, tiny)
     recipe = RECIPES["ldam"].changed({"backbone": "resnet8_cifar", "epochs": 2} if tiny else {})
-    report: dict[str, Any] = {"environment": environment(device), "images": options.images or "generated"}
+    report: dict[str, Any] = {"environment": vars(environment(device)), "images": options.images or "generated"}
     report |= {"targets": [], "errors": {}, "skipped": {}}
 
     def best_tier() -> Tier:

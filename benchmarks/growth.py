@@ -27,6 +27,7 @@ from ltbench.engine.process import prepare
 from ltbench.method.contract import Method
 from ltbench.method.registry import discover
 from ltbench.plan.recipe import RECIPES
+from ltbench.results.record import Record
 from ltbench.results.store import Store
 from ltbench.runner.environment import environment
 from ltbench.runner.one_cell import run_cell
@@ -80,9 +81,11 @@ def suite(size: Size) -> Cost:
                     link = Link(f"method{number}", entry.source, {})
                     about = ("noise", "noise", pictures.fingerprint, Imbalance("natural"), ratio, 0, "auto", (link,))
                     cell = Cell(*about, {}, RECIPE, seed)
-                    record = run_cell(cell, [Method()], data, store, CPU, 1e9, lambda *told: None)
-                    store.add(record)
-                    images += record["cost"]["images"]
+                    result = run_cell(
+                        cell, [Method()], data, store, device=CPU, checkpoint_every_s=1e9, on_epoch=lambda *_: None
+                    )
+                    store.add(Record.of(cell, suite="noise", command="", result=result))
+                    images += result.cost.images
         seconds = time.perf_counter() - started
         stored = sum(path.stat().st_size for path in store.root.rglob("*") if path.is_file())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -187,7 +190,7 @@ def main() -> None:
     """Print both tables."""
     prepare()
     where = environment(CPU)
-    print(f"{where['device_name']}, {where['threads']} threads, torch {where['torch']}, ltbench {where['revision']}\n")
+    print(f"{where.device_name}, {where.threads} threads, torch {where.torch}, ltbench {where.revision}\n")
     print("\n".join(table(growth())), end="\n\n")
     shares, step = profiled()
     print("\n".join(table(shares)), end="\n\n")

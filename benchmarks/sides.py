@@ -14,11 +14,12 @@ import torch
 from ltbench.data import Imbalance, LongTailed, Split, cut, load
 from ltbench.data.images import ImageSet
 from ltbench.engine.process import prepare
-from ltbench.engine.train import Task, train_stage
+from ltbench.engine.stage import RunningStage, network
+from ltbench.engine.task import Task
+from ltbench.engine.train import train_stage
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import RECIPES, Recipe
 from ltbench.runner.checkpoint import StageFile
-from ltbench.runner.one_cell import network
 
 CPU = torch.device("cpu")
 
@@ -48,11 +49,10 @@ def engine_side(images: str | None, imbalance: Imbalance, precision: str) -> Cal
     prepare()
     task = Task.of(cifar10_lt(images, imbalance), one_epoch(RECIPES["ldam"]).changed({"precision": precision}), 0, CPU)
     method = Method()
-    net = network(method, task, 0).to(memory_format=torch.channels_last)
     nowhere = StageFile(Path("does-not-exist"), CPU, float("inf"))
 
     def epoch() -> float:
-        return float(train_stage(net, method, method.stages()[0], 0, task, nowhere)["train_seconds"])
+        return float(train_stage(RunningStage(method, method.stages()[0], 0, task), nowhere)["train_seconds"])
 
     return epoch
 

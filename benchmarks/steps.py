@@ -11,12 +11,11 @@ import torch
 
 from ltbench.data import Imbalance, LongTailed, Split, cut
 from ltbench.data.images import ImageSet
-from ltbench.engine import epoch_plan
 from ltbench.engine.process import numerics, own_stream
-from ltbench.engine.train import Task, Tier, epochs_of, optimiser_of, step_of
-from ltbench.method.contract import Clock, Method
+from ltbench.engine.stage import RunningStage
+from ltbench.engine.task import Task, Tier
+from ltbench.method.contract import Method
 from ltbench.plan.recipe import Recipe
-from ltbench.runner.one_cell import network
 
 
 def noise(classes: int, train: int, test: int = 1, side: int = 32) -> LongTailed:
@@ -51,30 +50,21 @@ class Steps:
         count: int = 1,
     ) -> None:
         method = copy.deepcopy(method)
-        task = Task.of(data, recipe, seed, device, tier)
-        self.net = network(method, task, 0).to(device).to(memory_format=torch.channels_last).train()
-        if tier == "compiled":
-            self.net.backbone.compile()
-        method.setup(torch.tensor(data.counts, dtype=torch.float64, device=device))
-        stage = method.stages()[-1]
-        optimiser, clock = optimiser_of(self.net, stage, recipe, device), Clock(torch.zeros((), device=device))
-        optimiser.param_groups[0]["lr"].fill_(1e-3)
-        step = step_of(self.net, method, stage, task, optimiser, clock)
+        task = Task.of(data, recipe, seed, device, tier=tier)
+        self.running = RunningStage(method, method.stages()[-1], 0, task)
         draws, self.count = count * recipe.batch_size, count
-        where = (seed, 0, 0)
-        drawn = epoch_plan.draw(task.pool, method.streams_of(stage), max(draws, len(data.train)), 0.0, 4, True, where)
-        self.drawn = epoch_plan.with_noise(drawn, method.noise, where)[:, :, :draws].to(device)
-        changing = [*self.net.state_dict().values(), *(s["momentum_buffer"] for s in optimiser.state.values())]
+        self.plan = self.running.begin(0)[:, :, :draws]
+        self.running.set_to(0.0, 1e-3)
         self.strict = recipe.precision == "fp32-strict"
         with numerics(self.strict):
             started = time.perf_counter()
-            self.run, self.tier, self.reason = epochs_of(step, tier, method, task, self.drawn, changing)
+            self.run, self.tier, self.reason = self.running.runner(self.plan)
             self.capture_seconds = time.perf_counter() - started
 
     def losses(self) -> list[float]:
         """Trains an epoch; ends when the device has."""
         with numerics(self.strict):
-            return self.run(self.drawn)
+            return self.run(self.plan)
 
     def seconds(self) -> float:
         """Of one step, the mean of an epoch."""

@@ -15,7 +15,7 @@ import torch
 from benchmarks.sides import CPU, cifar10_lt, engine_side, plain_side, race
 from ltbench.data import Imbalance
 from ltbench.engine import epoch_plan
-from ltbench.engine.train import Task
+from ltbench.engine.task import Task
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import RECIPES
 from ltbench.runner.environment import environment
@@ -37,7 +37,7 @@ def test_epoch_against_the_plain_loop(
         ),
     )
     benchmark.extra_info.update(
-        ratio=ratio, engine_seconds=ours, plain_seconds=theirs, images=images or "generated", **environment(CPU)
+        ratio=ratio, engine_seconds=ours, plain_seconds=theirs, images=images or "generated", **vars(environment(CPU))
     )
     print(
         f"\n{precision}: an epoch takes {statistics.median(ours):.2f} s in the engine and "
@@ -54,9 +54,9 @@ def test_data_path(benchmark: Any, images: str | None, imbalance: Imbalance) -> 
 
     def data_path() -> float:
         started = time.perf_counter()
-        drawn = epoch_plan.draw(task.pool, streams, draws, 0.0, recipe.crop_padding, recipe.flip, (0, 0, 0))
-        for columns in torch.split(drawn, recipe.batch_size, dim=2):
-            pixels, _ = task.resident.batch(columns.flatten(1))
+        plan = epoch_plan.draw(task.pool, streams, draws, 0.0, task.training.augmentations, (0, 0, 0))
+        for columns in torch.split(plan, recipe.batch_size, dim=2):
+            pixels, _ = task.training.batch(columns.flatten(1))
             task.normalise(pixels)
         return time.perf_counter() - started
 

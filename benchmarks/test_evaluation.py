@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks.steps import Steps, noise
+from ltbench.engine.evaluate import BATCH, evaluate
 from ltbench.engine.process import numerics, prepare
-from ltbench.engine.train import EVALUATION_BATCH, State, Task, evaluate
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import RECIPES
 from ltbench.runner.environment import environment
@@ -21,22 +21,22 @@ def test_evaluation(benchmark: Any, rounds: int, device: torch.device, classes: 
     recipe, method = RECIPES["ldam"], Method()
     images = 10_000 if device.type == "cuda" else 2_000
     data = noise(classes, max(1, 512 // classes), images // classes)
-    task = Task.of(data, recipe, 0, device)
     training = Steps(method, data, recipe, device, count=4)
 
     def evaluated() -> float:
-        state: State = {"epoch": 1, "evaluations": [], "logits": {}, "evaluation_seconds": 0.0}
+        state = training.running.state
+        before = state["evaluation_seconds"]
         with numerics(strict=False):
-            evaluate(training.net, method, task, state)
-        training.net.train()
-        return float(state["evaluation_seconds"])  # ends with the logits on the host
+            evaluate(training.running)
+        training.running.net.train()
+        return float(state["evaluation_seconds"] - before)  # ends with the logits on the host
 
     evaluated(), training.seconds()
     times = [(evaluated() / images, training.seconds() / recipe.batch_size) for _ in range(rounds)]
     share = statistics.median(a for a, _ in times) / statistics.median(b for _, b in times)
     benchmark.pedantic(evaluated, rounds=rounds)
-    benchmark.extra_info.update(images=images, batch=EVALUATION_BATCH, cost_of_training_an_image=share)
-    benchmark.extra_info.update(environment(device))
+    benchmark.extra_info.update(images=images, batch=BATCH, cost_of_training_an_image=share)
+    benchmark.extra_info.update(vars(environment(device)))
     print(
         f"\n{images} images, {classes} classes: {benchmark.stats.stats.median:.2f} s, "
         f"{100 * share:.0f} % of training on as many",

@@ -75,7 +75,7 @@ def race(benchmark: Any, what: str, sides: dict[str, Callable[[], Any]], rounds:
     medians = benchmark.pedantic(in_turn)
     ours = next(iter(medians))
     ratios = {name: value / medians[ours] for name, value in medians.items()}
-    benchmark.extra_info.update(seconds=medians, ratios=ratios, rounds=rounds, **environment(CPU))
+    benchmark.extra_info.update(seconds=medians, ratios=ratios, rounds=rounds, **vars(environment(CPU)))
     told = ", ".join(f"{name} {1000 * value:.2f} ms ({ratios[name]:.2f} x)" for name, value in medians.items())
     print(f"\n{what}: {told}", flush=True)
 
@@ -150,7 +150,7 @@ def test_random_resized_crops(
     """A batch through both back ends; the first is the one that the device uses."""
     images = 64
     pixels = torch.tensor(np.ascontiguousarray(packs(side).train.pixels()[:images]), device=device)
-    drawn = torch.from_numpy(resized.draw(images, side, side, np.random.default_rng(0)))
+    drawn = torch.from_numpy(resized.draw_crops(images, side, side, np.random.default_rng(0)))
 
     def at_once() -> Tensor:
         out = resized.at_once(pixels, drawn.to(device), CROPS[side])

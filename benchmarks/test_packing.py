@@ -46,7 +46,7 @@ def test_workers_of_one_thread_on_a_cpu(benchmark: Any, rounds: int, device: tor
         times = [(packed(), 1 / single()) for _ in range(rounds)]
         benchmark.pedantic(packed, rounds=1)
     ratio = statistics.median(a for a, _ in times) / statistics.median(b for _, b in times)
-    benchmark.extra_info.update(cores=cores, ratio=ratio, steps_per_second=times, **environment(device))
+    benchmark.extra_info.update(cores=cores, ratio=ratio, steps_per_second=times, **vars(environment(device)))
     print(f"\n{cores} single-threaded workers: {ratio:.2f} x the steps of one with {cores} threads", flush=True)
 
 
@@ -68,5 +68,5 @@ def test_graphs_on_streams_of_a_gpu(benchmark: Any, rounds: int, device: torch.d
     times = [(speed(runs), speed(1)) for _ in range(rounds)]
     ratio = statistics.median(a for a, _ in times) / statistics.median(b for _, b in times)
     benchmark.pedantic(speed, (runs,), rounds=1)
-    benchmark.extra_info.update(runs=runs, ratio=ratio, steps_per_second=times, **environment(device))
+    benchmark.extra_info.update(runs=runs, ratio=ratio, steps_per_second=times, **vars(environment(device)))
     print(f"\n{runs} runs together: {ratio:.2f} x the steps of one", flush=True)

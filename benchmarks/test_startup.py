@@ -13,14 +13,16 @@ import torch
 
 from benchmarks.steps import Steps, noise
 from ltbench.engine.process import prepare
-from ltbench.engine.train import Task
+from ltbench.engine.stage import network
+from ltbench.engine.task import Task
 from ltbench.method.contract import Method
-from ltbench.plan.expand import Request, make_plan
+from ltbench.plan.expand import Library, make_plan
 from ltbench.plan.recipe import RECIPES
+from ltbench.plan.request import Request
 from ltbench.results.store import Store
 from ltbench.runner.environment import environment
-from ltbench.runner.one_cell import network
-from ltbench.runner.workers import Settings, execute
+from ltbench.runner.options import RunOptions
+from ltbench.runner.workers import execute
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,7 @@ def test_imports(benchmark: Any, rounds: int, device: torch.device, code: str) -
     benchmark.pedantic(python, (code,), rounds=rounds, warmup_rounds=1)
     nothing = statistics.median(python("pass") for _ in range(rounds))
     seconds = benchmark.stats.stats.median - nothing
-    benchmark.extra_info.update(seconds_beyond_python=seconds, **environment(device))
+    benchmark.extra_info.update(seconds_beyond_python=seconds, **vars(environment(device)))
     print(f"\n{code}: {seconds:.2f} s", flush=True)
 
 
@@ -71,21 +73,24 @@ def test_before_the_first_step(benchmark: Any, rounds: int, device: torch.device
     found = {name: statistics.median(values) for name, values in seconds.items()}
     benchmark.pedantic(lambda: network(Method(), task, 0).to(device), rounds=rounds)
     ratios = {name: value / found["later step"] for name, value in found.items()}
-    benchmark.extra_info.update(tier=steps.tier, seconds=found, ratio_to_a_step=ratios, **environment(device))
+    benchmark.extra_info.update(tier=steps.tier, seconds=found, ratio_to_a_step=ratios, **vars(environment(device)))
     print("\n" + ", ".join(f"{name} {1000 * value:.1f} ms" for name, value in found.items()), flush=True)
 
 
 def test_harness_overhead_on_the_quickstart_suite(benchmark: Any, device: torch.device, tmp_path: Path) -> None:
     """Share of everything but training and evaluation, with one worker, imports and the reading of data not counted."""
-    planned = make_plan(Request("quickstart"))
-    store, settings = Store(tmp_path / "results"), Settings(str(device), workers=1)
-    execute(make_plan(Request("quickstart", seeds=(9,), methods=("ce",))), store, settings)  # warm up
-    benchmark.pedantic(execute, (planned, store, settings))
+    library, store = Library(), Store(tmp_path / "results")
+    options = RunOptions(device=str(device), workers=1)
+    planned = make_plan(Request(), library)
+    execute(make_plan(Request(seeds=(9,), methods=("ce",)), library), store, options, library)  # warm up
+    benchmark.pedantic(execute, (planned, store, options, library))
     wall = benchmark.stats.stats.median
     ids = {p.cell.id for p in planned.cells}
-    costs = [record["cost"] for cell, record in store.latest().items() if cell in ids]
-    beside = wall - sum(cost["work_seconds"] for cost in costs)
-    benchmark.extra_info.update(overhead_share=beside / wall, seconds_a_cell=beside / len(costs), **environment(device))
+    costs = [record.finished.cost for cell, record in store.latest().items() if cell in ids]
+    beside = wall - sum(cost.work_seconds for cost in costs)
+    benchmark.extra_info.update(
+        overhead_share=beside / wall, seconds_a_cell=beside / len(costs), **vars(environment(device))
+    )
     print(
         f"\nharness: {100 * beside / wall:.1f} % of {wall:.1f} s, {1000 * beside / len(costs):.0f} ms a cell",
         flush=True,

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.steps import Steps, noise
 from ltbench.engine.process import prepare
-from ltbench.engine.train import Tier
+from ltbench.engine.task import Tier
 from ltbench.method.contract import Method
 from ltbench.method.registry import discover
 from ltbench.plan.recipe import RECIPES
@@ -54,7 +54,7 @@ def test_methods(benchmark: Any, rounds: int, device: torch.device, classes: int
     tiers = {name: step.tier for name, step in steps.items()}
     benchmark.pedantic(plain.losses, rounds=3)
     info = {"classes": classes, "ratio_to_plain": found, "ratio_to_declared": beyond, "tiers": tiers}
-    benchmark.extra_info.update(info, steps_per_call=count, **environment(device))
+    benchmark.extra_info.update(info, steps_per_call=count, **vars(environment(device)))
     print(f"\n{tier}, {classes} classes, step over plain training's (over declared cost):")
     for name, ratio in found.items():
         declared = f" ({beyond[name]:.2f})" if name in beyond else ""
@@ -76,6 +76,6 @@ def test_tiers(benchmark: Any, rounds: int, device: torch.device, tier: Tier, pr
     times = [(eager.seconds(), other.seconds()) for _ in range(rounds)]
     ratio = statistics.median(a for a, _ in times) / statistics.median(b for _, b in times)
     benchmark.pedantic(other.losses, rounds=rounds)
-    benchmark.extra_info.update(times_as_fast_as_eager_fp32=ratio, steps_per_call=count, **environment(device))
+    benchmark.extra_info.update(times_as_fast_as_eager_fp32=ratio, steps_per_call=count, **vars(environment(device)))
     milliseconds = 1000 * statistics.median(b for _, b in times)
     print(f"\n{tier}, {precision}: {milliseconds:.2f} ms a step, {ratio:.2f} x as fast as eager fp32", flush=True)

@@ -13,13 +13,13 @@ _HOME = {
     "Again": "ltbench.method.samplers",
     "AuxiliaryLearning": "ltbench.method.auxiliary",
     "Batch": "ltbench.method.contract",
-    "Choice": "ltbench.method.contract",
+    "Choice": "ltbench.method.hyperparameters",
     "Clock": "ltbench.method.contract",
     "Decoupled": "ltbench.method.decoupled",
     "Features": "ltbench.method.contract",
-    "Figure": "ltbench.method.contract",
     "Method": "ltbench.method.contract",
-    "Range": "ltbench.method.contract",
+    "Published": "ltbench.method.published",
+    "Range": "ltbench.method.hyperparameters",
     "Stage": "ltbench.method.contract",
     "Network": "ltbench.models",
     "class_balanced": "ltbench.method.samplers",
@@ -40,10 +40,10 @@ __all__ = [
     "Clock",
     "Decoupled",
     "Features",
-    "Figure",
     "InputError",
     "Method",
     "Network",
+    "Published",
     "Range",
     "Stage",
     "__version__",
@@ -61,8 +61,10 @@ if TYPE_CHECKING:
     from ltbench.api import run
     from ltbench.errors import InputError
     from ltbench.method.auxiliary import AuxiliaryLearning
-    from ltbench.method.contract import Batch, Choice, Clock, Features, Figure, Method, Range, Stage
+    from ltbench.method.contract import Batch, Clock, Features, Method, Stage
     from ltbench.method.decoupled import Decoupled
+    from ltbench.method.hyperparameters import Choice, Range
+    from ltbench.method.published import Published
     from ltbench.method.samplers import (
         Again,
         class_balanced,

@@ -1,4 +1,4 @@
-"""``ltbench.run``: what the command of this name does, from Python."""
+"""``ltbench.run``: the command of this name, from Python."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,10 +8,12 @@ from typing import Any, Literal
 import pandas as pd
 
 from ltbench.errors import InputError
-from ltbench.plan.expand import Request, make_plan
+from ltbench.plan.expand import Library, make_plan
+from ltbench.plan.request import Request
 from ltbench.results.leaderboard import load_results
 from ltbench.results.store import Store
-from ltbench.runner.workers import Settings, execute
+from ltbench.runner.options import RunOptions
+from ltbench.runner.workers import execute
 
 
 def run(
@@ -22,65 +24,80 @@ def run(
     imbalance: Sequence[str | float] | None = None,
     seeds: int | Sequence[int] | None = None,
     subset_seeds: int | Sequence[int] | None = None,
+    tuned: bool = False,
     changes: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    threads: int | None = None,
+    tier: Literal["eager", "graph", "compiled"] = "eager",
+    runs_per_device: int | Literal["auto"] = 1,
+    images_in: Literal["auto", "device", "host", "file"] = "auto",
+    checkpoint_every_s: float = 30.0,
+    results: Path | str = "results",
     data: Mapping[str, str] | None = None,
     methods_dirs: Sequence[Path | str] = (),
-    results: Path | str = "results",
-    device: str = "auto",
-    workers: int = 1,
-    runs_per_device: int | Literal["auto"] = 1,
-    tier: Literal["eager", "graph", "compiled"] = "eager",
-    images_in: Literal["auto", "device", "host", "file"] = "auto",
-    tuned: bool = False,
 ) -> pd.DataFrame:
-    """Run what is missing of a suite, as ``ltbench run`` does.
+    """Train every cell of a suite that has no result yet.
+
+    The arguments are the options of ``ltbench run``, with the same defaults. A script that calls this function needs no
+    ``if __name__ == "__main__":``. MLflow is not updated; ``ltbench sync`` does this.
 
     Args:
         suite: name of a suite, or path of its file.
-        methods: names or patterns, in place of the suite's; and so on for data sets, imbalances and seeds.
+        methods: names or patterns; None: the suite's, and likewise for the next four arguments.
         datasets: names.
-        imbalance: ``100``, ``"step:10"``, ``"natural"``.
-        seeds: how many from 0 on, or which.
-        subset_seeds: the same, of the cuts: which images survive.
-        changes: as ``--set``: ``{"recipe.epochs": 5, "METHOD.HYPERPARAMETER": 2.0}``.
-        data: place of a data set's images, by name.
-        methods_dirs: further folders with methods.
+        imbalance: ``100``, ``"exp:100"``, ``"step:10"``, ``"natural"``.
+        seeds: training seeds; a number ``n`` means 0 to ``n - 1``.
+        subset_seeds: seeds that choose the images of the long-tailed subset, written like ``seeds``.
+        tuned: also train with the hyper-parameters that ``ltbench tune`` has found.
+        changes: settings by name: ``{"recipe.epochs": 5, "METHOD.HYPERPARAMETER": 2.0}``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        workers: processes that train at the same time; None: one per CPU core, or one for a GPU.
+        threads: CPU threads of each process; None: the cores, divided by the processes.
+        tier: how training steps run.
+        runs_per_device: cells trained at the same time on one device.
+        images_in: where decoded images are kept during training.
+        checkpoint_every_s: seconds between checkpoints.
         results: the results folder.
-        device: ``auto``, ``cpu``, ``cuda``.
-        workers: processes. With more than one, a script needs the usual ``if __name__ == "__main__":``.
-        runs_per_device: runs at once in this process.
-        tier: how steps run on a GPU.
-        images_in: where decoded images lie while training.
-        tuned: also the values that ``ltbench tune`` has found.
+        data: archive or folder with the images of a data set, by its name.
+        methods_dirs: folders with more methods.
 
     Returns:
-        One row a cell, finished or failed (see ``load_results``). ``ltbench.leaderboard`` makes the table of it.
+        One row per cell, finished or failed (see ``load_results``). ``ltbench.leaderboard`` turns them into the table.
 
     Raises:
-        InputError: when anything asked for is wrong; then nothing was written.
+        InputError: when an argument is wrong; nothing was written then.
     """
     request = Request(
-        suite,
-        tuple(methods) if methods is not None else None,
-        tuple(datasets) if datasets is not None else None,
-        tuple(str(x) for x in imbalance) if imbalance is not None else None,
-        _seeds(seeds),
-        dict(changes or {}),
-        dict(data or {}),
-        tuple(Path(folder) for folder in methods_dirs),
+        suite=suite,
+        methods=tuple(methods) if methods is not None else None,
+        datasets=tuple(datasets) if datasets is not None else None,
+        imbalance=tuple(str(x) for x in imbalance) if imbalance is not None else None,
+        seeds=_seeds(seeds),
         subset_seeds=_seeds(subset_seeds),
+        changes=dict(changes or {}),
+        data=dict(data or {}),
+        methods_dirs=tuple(Path(folder) for folder in methods_dirs),
     )
+    library = Library()
     if tuned:
         from ltbench.tuning.tune import winners
 
-        request = replace(request, variants=winners(request, Path(results)))
-    plan = make_plan(request)
+        request = replace(request, variants=winners(request, Path(results), library))
+    plan = make_plan(request, library)
     if plan.broken:
         raise InputError("; ".join(plan.broken.values()))
-    store = Store(results)
-    settings = Settings(device, workers=workers, tier=tier, runs_per_device=runs_per_device, images_in=images_in)
-    execute(plan, store, settings)
-    return load_results(results, cells={planned.cell.id for planned in plan.cells})
+    options = RunOptions(
+        device=device,
+        checkpoint_every_s=checkpoint_every_s,
+        workers=workers,
+        threads=threads,
+        tier=tier,
+        runs_per_device=runs_per_device,
+        images_in=images_in,
+    )
+    execute(plan, Store(results), options, library)
+    return load_results(results, ids={planned.cell.id for planned in plan.cells})
 
 
 def _seeds(given: int | Sequence[int] | None) -> tuple[int, ...] | None:

@@ -1,16 +1,16 @@
-"""What is told to the user when an input is wrong."""
+"""Errors that the user can fix, and errors as one line of text."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """The command or an input is wrong: one line that names the culprit, what is allowed and what mends it.
+    """The command or an input is wrong: one line that says what is wrong, what is allowed and how to fix it.
 
-    The command line prints it without a traceback and exits with status 2.
+    The command line prints the line without a traceback and exits with status 2.
 
     Attributes:
-        culprit: the offending name, where there is one.
+        culprit: the wrong name, where there is one.
     """
 
     def __init__(self, message: str, culprit: str = "") -> None:
@@ -19,7 +19,14 @@ class InputError(ValueError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> InputError:
-    """The error for a name that does not exist, with the nearest name that does."""
+    """The error for a name that does not exist, with the nearest name that exists.
+
+    Args:
+        kind: of the thing that the name is for, such as ``suite``.
+        name: that does not exist.
+        known: all names that exist; the message lists them where there are at most 20.
+        hint: what else is allowed, or how to list the names.
+    """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f"; did you mean '{near[0]}'?" if near else ""
@@ -29,9 +36,9 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Input
 
 
 def one_line(error: BaseException) -> str:
-    """An error in one line: ours as it is, any other with its type."""
-    where = f" (line {error.lineno})" if isinstance(error, SyntaxError) else ""
-    text = str(error.msg if isinstance(error, SyntaxError) else error)
-    if isinstance(error, InputError):
-        return text
-    return f"{type(error).__name__}: {text.splitlines()[0] if text else ''}{where}"
+    """The first line of an error with its type; without the type where ltbench itself raised the error."""
+    kind, ours = type(error).__name__, type(error).__module__.startswith("ltbench.")
+    if isinstance(error, SyntaxError):
+        return f"{kind}: {error.msg} (line {error.lineno})"
+    first = next(iter(str(error).splitlines()), "")
+    return first if first and ours else f"{kind}: {first}" if first else kind

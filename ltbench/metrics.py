@@ -1,18 +1,20 @@
-"""What is measured on a test set, from logits alone."""
+"""The metrics of an evaluation, computed from logits. Imports torch only where logits are a tensor."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ECE_BINS = 15
+"""Equal-width bins of confidence."""
 
 
-def per_image(logits: Tensor, labels: Tensor) -> Tensor:
-    """What ``scores`` needs to know of each image, computed where the logits are.
+def per_image(logits: "Tensor", labels: "Tensor") -> "Tensor":
+    """The values of each image that ``scores`` needs, computed on the device of the logits.
 
     Args:
         logits: [B, C].
@@ -22,6 +24,8 @@ def per_image(logits: Tensor, labels: Tensor) -> Tensor:
         float32 [4, B]: the predicted class, its probability, -log p of the true class, and the squared distance of the
         probabilities to the one-hot label.
     """
+    import torch
+
     logits, at_label = logits.float(), labels[:, None]
     p = logits.softmax(dim=1)
     confidence, predicted = p.max(dim=1)
@@ -30,15 +34,20 @@ def per_image(logits: Tensor, labels: Tensor) -> Tensor:
     return torch.stack([predicted.float(), confidence, -log_true, brier])
 
 
-def best_on(labels: Tensor, candidates: Mapping[float, Tensor]) -> float:
+def best_on(labels: "Tensor", candidates: "Mapping[float, Tensor]") -> float:
     """The candidate whose logits [N, C] have the best balanced accuracy on ``labels`` [N]; the first of equal ones."""
     sizes = labels.bincount().clamp_min(1)
 
-    def balanced_accuracy(logits: Tensor) -> float:
+    def balanced_accuracy(logits: "Tensor") -> float:
         hits = labels[logits.argmax(1) == labels].bincount(minlength=len(sizes))
         return float((hits / sizes).sum())
 
     return max(candidates, key=lambda candidate: balanced_accuracy(candidates[candidate]))
+
+
+def confidence_bins(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The bin, 0 to 14, of each confidence [N]: (0, 1/15], (1/15, 2/15], ... (Guo et al., ICML 2017, section 2)."""
+    return np.clip(np.ceil(confidence * ECE_BINS).astype(np.intp) - 1, 0, ECE_BINS - 1)
 
 
 def scores(images: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> dict[str, Any]:
@@ -60,8 +69,7 @@ def scores(images: NDArray[np.float32], labels: NDArray[np.int64], classes: int)
     correct = predicted == labels
     hits = np.bincount(labels[correct], minlength=classes)
     seen = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
-    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(int) - 1, 0, ECE_BINS - 1)  # (0, 1/15], (1/15, 2/15], ...
-    gap = np.bincount(bins, correct - confidence, minlength=ECE_BINS)
+    gap = np.bincount(confidence_bins(confidence), correct - confidence, minlength=ECE_BINS)
     return {
         "hits": hits.tolist(),
         "accuracy": float(correct.mean()),
@@ -103,7 +111,7 @@ def summary(evaluation: dict[str, Any], totals: Sequence[int], groups: dict[str,
 
     Args:
         evaluation: from ``scores``.
-        totals: evaluated images of each class, [C]; a class without one is left out of means.
+        totals: evaluated images of each class, [C]; a class without images is excluded from means.
         groups: from ``shot_groups``.
 
     Returns:

@@ -3,8 +3,8 @@
 Zhang, Liu, Wang, Shen: To Balance or Not to Balance, 2019, arXiv 1912.04486, and its journal version (Neurocomputing
 449, 2021): CE(primary; balanced) + sum of weight_t * task_t, the tasks being those of aux_random, aux_rotation and
 aux_reweighted. A weight of 0 removes a task.
-Re-implemented from the abstract, hyper-parameters ours. Deviation: unknown. Rotation has a stream of its own, so that
-the other two tasks see upright images.
+Re-implemented from the abstract, hyper-parameters ours. Deviation: unknown. The rotation task has its own stream, so
+that the other two tasks use upright images.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from ltbench.method.functional import effective_number_weights, quarter_turned
 
 
 class AuxCombined(AuxiliaryLearning):
-    """A class-balanced task trains classifier and features; three auxiliary tasks help the features."""
+    """Class-balanced training, with random-sampling, rotation and re-weighted auxiliary tasks for the features."""
 
     streams = {"primary": class_balanced, "auxiliary": instance_balanced, "turned": instance_balanced}
     heads = ("primary", "auxiliary", "reweighted", "rotation")

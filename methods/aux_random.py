@@ -4,7 +4,7 @@ Zhang, Liu, Wang, Shen: To Balance or Not to Balance: A Simple-yet-Effective App
 Distributions, 2019, arXiv 1912.04486. A class-balanced stream trains the primary classifier and the features; a second
 classifier on an ordinarily shuffled stream trains the features too: CE(primary; balanced) + weight * CE(auxiliary;
 random). The primary classifier predicts.
-Re-implemented from the abstract, hyper-parameters ours. Deviation: unknown. Both streams pass one backbone together.
+Re-implemented from the abstract, hyper-parameters ours. Deviation: unknown. One forward pass processes both streams.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from ltbench import AuxiliaryLearning, Batch, Choice, Network, Range
 
 
 class AuxRandom(AuxiliaryLearning):
-    """A class-balanced task trains classifier and features; a random-sampling task helps the features."""
+    """Class-balanced training, with a second classifier on ordinary batches as an auxiliary task for the features."""
 
     heads = ("primary", "auxiliary")
     weight = Range(1.0, 0.1, 3.0, log=True)
-    predicts = Choice("primary", ("primary", "auxiliary"))  # the head that is asked at test
+    predicts = Choice("primary", ("primary", "auxiliary"))  # the head used at test time
     cost = 2.0
 
     def auxiliary_loss(self, net: Network, features: Mapping[str, Tensor], batch: Batch) -> Tensor:

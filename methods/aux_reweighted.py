@@ -4,7 +4,7 @@ Zhang, Liu, Wang, Zhang: Exploring the Auxiliary Learning for Long-Tailed Visual
 (journal version of arXiv 1912.04486). A second classifier on the ordinarily shuffled stream is trained with class
 weights: CE(primary; balanced) + weight * CE_w(auxiliary; random).
 Re-implemented from the abstract, hyper-parameters ours. Deviation: unknown. The class weights are those of the
-class-balanced loss (effective number).
+class-balanced loss (effective number of samples).
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from ltbench.method.functional import effective_number_weights
 
 
 class AuxReweighted(AuxiliaryLearning):
-    """A class-balanced task trains classifier and features; a re-weighted task helps the features."""
+    """Class-balanced training, with a classifier trained by weighted cross-entropy as an auxiliary task."""
 
     heads = ("primary", "reweighted")
     weight = Range(1.0, 0.1, 2.0, log=True)

@@ -1,10 +1,11 @@
-"""Auxiliary learning with a self-supervised task: which way up is the image?
+"""Auxiliary learning with a self-supervised task: predict the rotation of the image.
 
-Zhang, Liu, Wang, Shen: To Balance or Not to Balance, 2019, arXiv 1912.04486, names self-supervision as an auxiliary
-task and not which; rotation is that of Gidaris, Singh, Komodakis: Unsupervised Representation Learning by Predicting
-Image Rotations, ICLR 2018, arXiv 1803.07728. CE(primary; balanced) + weight * CE(quarter turns; random).
-Re-implemented from the abstract, hyper-parameters ours. Deviation: unknown. Image i of a shuffled batch is turned i mod
-4 quarters, so that each image is passed once, not four times.
+Zhang, Liu, Wang, Shen: To Balance or Not to Balance, 2019, arXiv 1912.04486, proposes a self-supervised auxiliary task,
+but the abstract does not name one. Rotation prediction is from Gidaris, Singh, Komodakis: Unsupervised Representation
+Learning by Predicting Image Rotations, ICLR 2018, arXiv 1803.07728: CE(primary; balanced) + weight * CE(rotation;
+random).
+Re-implemented from the abstract, hyper-parameters ours. Deviation: unknown. Image i of a shuffled batch is rotated by
+(i mod 4) * 90 degrees: each image is processed once, not in all four rotations.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from ltbench.method.functional import quarter_turned
 
 
 class AuxRotation(AuxiliaryLearning):
-    """A class-balanced task trains classifier and features; telling how images are turned helps the features."""
+    """Class-balanced training, with rotation prediction as an auxiliary task for the features."""
 
     heads = ("primary", "rotation")
     weight = Range(1.0, 0.05, 2.0, log=True)

@@ -2,13 +2,13 @@
 
 Ren, Yu, Sheng, Ma, Zhao, Yi, Li: Balanced Meta-Softmax for Long-Tailed Visual Recognition, NeurIPS 2020, arXiv
 2007.10740, equation 3: p_y = n_y exp(z_y) / sum_j n_j exp(z_j) in training, plain softmax at test.
-Deviation: without the meta sampler. It equals logit adjustment with tau = 1.
+Deviation: no meta sampler. The loss equals logit adjustment with tau = 1.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench import Batch, Clock, Figure, Method, Network
+from ltbench import Batch, Clock, Method, Network, Published
 
 
 def balanced_softmax(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
@@ -17,14 +17,14 @@ def balanced_softmax(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
 
 
 class BalancedSoftmax(Method):
-    """Cross-entropy in which each class is weighed by its size inside the softmax."""
+    """Cross-entropy with the log class sizes added to the logits during training."""
 
     corrects = "log prior in the logits"
-    published = (
-        Figure("cifar10", "100", 77.54, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar10", "50", 81.11, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "100", 42.99, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "50", 46.55, "BagofTricks-LT gallery", "F1", "A"),
+    published = Published.table(
+        source="BagofTricks-LT gallery",
+        family="F1",
+        grade="A",
+        accuracies={"cifar10": {100: 77.54, 50: 81.11}, "cifar100": {100: 42.99, 50: 46.55}},
     )
 
     def setup(self, counts: Tensor) -> None:

@@ -1,33 +1,32 @@
 """BBN: a bilateral-branch network with cumulative learning.
 
 Zhou, Cui, Wei, Chen: BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed Visual Recognition, CVPR
-2020, arXiv 1912.02413, equations 1 to 4. One branch sees ordinary batches, the other reversed ones (p_j ~ 1 / n_j); a
-classifier on [a f_c ; (1 - a) f_r], doubled, with a = 1 - progress ** exponent; loss a CE(y_c) + (1 - a) CE(y_r). At
-test a = 1/2. Deviation: each branch has a whole last stage of its own (the paper: its last block), both batches pass
-the shared layers together (and so their batch norm), the recipe's schedule (paper: steps at 120 and 160).
+2020, arXiv 1912.02413, equations 1 to 4. One branch gets ordinary batches, the other reversed ones (p_j ~ 1 / n_j).
+The classifier's input is 2 [a f_c ; (1 - a) f_r] with a = 1 - progress ** exponent; the loss is a CE(y_c) + (1 - a)
+CE(y_r). At test time a = 1/2. Deviation: each branch has its own last stage (paper: its own last block); both batches
+go through the shared layers and their batch norm together; the recipe's schedule (paper: steps at 120 and 160).
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltbench import Batch, Clock, Figure, Method, Network, Range, frequency_power, instance_balanced
+from ltbench import Batch, Clock, Method, Network, Published, Range, frequency_power, instance_balanced
 
 
 class Bbn(Method):
-    """A branch on ordinary and one on reversed batches, mixed so that attention moves from the first to the second."""
+    """One branch on ordinary and one on reversed batches, with a weight that moves from the first to the second."""
 
     branches = 2
     streams = {"conventional": instance_balanced, "reversed": frequency_power(-1)}
     exponent = Range(2.0, 1.0, 3.0)
     cost = 2.0
-    published = (
-        Figure("cifar10", "100", 79.82, "BBN (copy in Board)", "F1", "B"),
-        Figure("cifar10", "50", 82.18, "BBN (copy in Board)", "F1", "B"),
-        Figure("cifar10", "10", 88.32, "BBN (copy in Board)", "F1", "B"),
-        Figure("cifar100", "100", 42.56, "BBN (copy in Board)", "F1", "B"),
-        Figure("cifar100", "50", 47.02, "BBN (copy in Board)", "F1", "B"),
-        Figure("cifar100", "10", 59.12, "BBN (copy in Board)", "F1", "B"),
+    published = Published.table(
+        source="BBN (copy in Board)",
+        family="F1",
+        grade="B",
+        settings={"recipe.milestones": (120, 160)},
+        accuracies={"cifar10": {100: 79.82, 50: 82.18, 10: 88.32}, "cifar100": {100: 42.56, 50: 47.02, 10: 59.12}},
     )
 
     def build_head(self, name: str, width: int, classes: int) -> nn.Module:

@@ -1,10 +1,11 @@
 """BCL: balanced contrastive learning.
 
 Zhu, Wang, Chen, Chen, Jiang: Balanced Contrastive Learning for Long-Tailed Visual Recognition, CVPR 2022, arXiv
-2207.09052, equations 8 to 10. Logit adjustment for the classifier, and a supervised contrastive loss whose denominator
-averages within each class and which has a learned prototype of every class in every batch.
-Deviation: two views by the recipe's crop and flip (paper: three, with strong augmentation), both for both losses;
-prototypes are the classifier's weights through a small network, as in the authors' code. Published figures are F3.
+2207.09052, equations 8 to 10. Logit adjustment for the classifier, plus a supervised contrastive loss whose denominator
+averages over each class and which adds a learned prototype of every class to every batch. As in the authors' code, a
+prototype is the classifier's weight row after a small network.
+Deviation: two views by the recipe's crop and flip, both in both losses (paper: three, with strong augmentation); linear
+classifier (code: cosine times 30); no batch norm in the small networks. Its published accuracies are not for recipe F1.
 """
 
 import torch
@@ -16,21 +17,21 @@ from ltbench.method.functional import log_prior
 
 
 def balanced_contrastive(points: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
-    """points: [N, D] and prototypes: [C, D], of length 1; labels: [N] -> 0-dim, the mean over the N points."""
+    """Balanced contrastive loss. points: [N, D], prototypes: [C, D], unit length; labels: [N] -> 0-dim, the mean."""
     everyone = torch.cat([points, prototypes])
     theirs = torch.cat([labels, torch.arange(len(prototypes), device=labels.device)])
     similarity = points @ everyone.T / temperature
     alike = labels[:, None] == theirs
     itself = torch.eye(len(points), len(everyone), dtype=torch.bool, device=points.device)
-    members = (theirs[:, None] == labels).sum(1) + 1  # of each one's class, with the prototype
-    others = torch.where(alike, (members - 1).clamp_min(1).log(), members.log())  # a point does not count itself
+    members = (theirs[:, None] == labels).sum(1) + 1  # size of each one's class, with the prototype
+    others = torch.where(alike, (members - 1).clamp_min(1).log(), members.log())  # a point is not counted
     log_denominator = (similarity - others).masked_fill(itself, -torch.inf).logsumexp(1)
     partners = (alike & ~itself).to(points.dtype)
     return (log_denominator - (similarity * partners).sum(1) / partners.sum(1)).mean()
 
 
 class Bcl(Method):
-    """Logit adjustment, with features pulled together by class and every class counting alike."""
+    """Logit adjustment plus a contrastive loss in which every class has equal weight."""
 
     streams = {"first": instance_balanced, "second": Again("first")}
     heads = ("main", "points", "prototypes")

@@ -8,7 +8,7 @@ Deviation: none.
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench import Batch, Clock, Method, Network, Published, Range
 
 
 def temperatures(counts: Tensor, gamma: float) -> Tensor:
@@ -17,15 +17,16 @@ def temperatures(counts: Tensor, gamma: float) -> Tensor:
 
 
 class Cdt(Method):
-    """Cross-entropy in which the logits of rare classes are shrunk during training."""
+    """Cross-entropy with the logits of rare classes scaled down during training."""
 
     gamma = Range(0.2, 0.0, 0.4)
     corrects = "class-dependent temperatures in the logits"
-    published = (
-        Figure("cifar10", "100", 77.10, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar10", "50", 81.81, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "100", 39.59, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "50", 44.83, "BagofTricks-LT gallery", "F1", "A"),
+    published = Published.table(
+        source="BagofTricks-LT gallery",
+        family="F1",
+        grade="A",
+        settings={"gamma": 0.2},
+        accuracies={"cifar10": {100: 77.1, 50: 81.81}, "cifar100": {100: 39.59, 50: 44.83}},
     )
 
     def setup(self, counts: Tensor) -> None:

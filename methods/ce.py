@@ -3,15 +3,20 @@
 The baseline of every table: loss = -log softmax(z)_y. Deviation: none.
 """
 
-from ltbench import Figure, Method
+from ltbench import Method, Published
 
 
 class CrossEntropy(Method):
     """Plain cross-entropy, the baseline."""
 
-    published = (
-        Figure("cifar10", "100", 70.36, "Cao19 table 2", "F1", "A"),
-        Figure("cifar10", "10", 86.39, "Cao19 table 2", "F1", "A"),
-        Figure("cifar100", "100", 38.32, "Cao19 table 2", "F1", "A"),
-        Figure("cifar100", "10", 55.70, "Cao19 table 2", "F1", "A"),
+    published = Published.table(
+        source="Cao19 table 2",
+        family="F1",
+        grade="A",
+        accuracies={"cifar10": {100: 70.36, 10: 86.39}, "cifar100": {100: 38.32, 10: 55.7}},
+    ) + Published.table(
+        source="BagofTricks-LT gallery, own run",
+        family="F1",
+        grade="A",
+        accuracies={"cifar10": {50: 76.45}, "cifar100": {50: 43.78}},
     )

@@ -3,30 +3,45 @@
 Cao, Wei, Gaidon, Arechiga, Ma: Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
 arXiv 1906.07413, section 3.3 and algorithm 1: plain cross-entropy first; from the first learning-rate decay on, classes
 are weighted by their effective number, (1 - beta) / (1 - beta ** n_j).
-Deviation: none from the authors' code (whose weighted mean divides by the weights of the batch).
+Deviation: none from the authors' code, where the mean over a batch divides by the sum of its weights.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench import Batch, Clock, Method, Network, Published, Range
 from ltbench.method.functional import effective_number_weights
 
 
 class CrossEntropyDrw(Method):
     """Cross-entropy, with class weights late in training."""
 
-    defer_at = Range(0.8, 0.7, 0.95)  # fraction of the training after which classes are weighted
+    defer_at = Range(0.8, 0.7, 0.95)  # progress of training from which classes are weighted
     beta = Range(0.9999, 0.9, 0.9999)
     corrects = "class weights in the loss"
     published = (
-        Figure("cifar10", "100", 74.86, "Cao19 table 2", "F1", "A"),
-        Figure("cifar10", "50", 79.82, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar10", "10", 86.88, "Cao19 table 2", "F1", "A"),
-        Figure("cifar100", "100", 40.66, "Cao19 table 2", "F1", "A"),
-        Figure("cifar100", "50", 46.80, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "10", 57.32, "Cao19 table 2", "F1", "A"),
+        Published.table(
+            source="Cao19 tables 2 and 5",
+            family="F1",
+            grade="A",
+            settings={"defer_at": 0.8, "beta": 0.9999},
+            accuracies={"cifar10": {100: 74.86, 10: 86.88}, "cifar100": {100: 40.66, 10: 57.32}},
+        )
+        + Published.table(
+            source="BagofTricks-LT gallery",
+            family="F1",
+            grade="A",
+            settings={"defer_at": 0.8, "beta": 0.9999},
+            accuracies={"cifar10": {50: 79.35}},
+        )
+        + Published.table(
+            source="BagofTricks-LT gallery",
+            family="F1",
+            grade="A",
+            settings={"defer_at": 0.8, "class weights": "1 / n"},
+            accuracies={"cifar100": {50: 46.8}},
+        )
     )
 
     def setup(self, counts: Tensor) -> None:

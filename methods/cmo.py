@@ -1,10 +1,10 @@
 """CMO: context-rich minority over-sampling.
 
-Park, Hong, Heo, Yun, Choi: The Majority Can Help the Minority, CVPR 2022, arXiv 2112.00412: with probability p, CutMix
-of an ordinary image (background) and a patch of an image from a loader weighted by n ** -weight_exponent; labels by
-area. Off in the first and last 3 of 200 epochs.
-Deviation: those epochs are a fraction of the training; weights are per image, as a weighted loader has them, so that
-exponent 1 is class balance.
+Park, Hong, Heo, Yun, Choi: The Majority Can Help the Minority, CVPR 2022, arXiv 2112.00412: with a given probability,
+CutMix pastes a patch of an image from a second loader into an ordinary image; the labels are mixed by area. The second
+loader draws images with weight n_j ** -weight_exponent; exponent 1 gives balanced classes. No CutMix in the first and
+last 3 of 200 epochs.
+Deviation: these epochs are a fraction of the training.
 """
 
 from collections.abc import Sequence
@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltbench import Batch, Clock, Figure, Method, Network, Range, Stage, frequency_power, instance_balanced
+from ltbench import Batch, Clock, Method, Network, Published, Range, Stage, frequency_power, instance_balanced
 
 
 def patch_of(noise: Tensor, height: int, width: int) -> Tensor:
-    """Mask [H, W] of the box that CutMix pastes. noise: share of the background, centre down and across, in [0, 1)."""
+    """Mask [H, W] of the pasted box. noise: the background's share, and the box's centre (down, across), in [0, 1)."""
     side = torch.sqrt(1 - noise[0])
     y, x = (torch.arange(n, device=noise.device, dtype=noise.dtype) for n in (height, width))
     top, left = torch.floor(noise[1] * height), torch.floor(noise[2] * width)
@@ -29,14 +29,16 @@ def patch_of(noise: Tensor, height: int, width: int) -> Tensor:
 
 
 class Cmo(Method):
-    """Images of rare classes are pasted into the images of frequent ones."""
+    """CutMix that pastes patches of mostly rare classes into ordinary images."""
 
     probability = Range(0.5, 0.0, 1.0)
     weight_exponent = Range(1.0, 0.5, 2.0)
-    idle = Range(0.015, 0.0, 0.1)  # fraction of the training at its start, and at its end, without pasting
-    published = (
-        Figure("cifar100", "100", 43.9, "CMO (copy in H2T)", "F1", "B"),
-        Figure("cifar100", "50", 48.3, "CMO (copy in H2T)", "F1", "B"),
+    idle = Range(0.015, 0.0, 0.1)  # fraction of training without CutMix, at its start and at its end
+    published = Published.table(
+        source="CMO (copy in H2T)",
+        family="F1",
+        grade="B",
+        accuracies={"cifar100": {100: 43.9, 50: 48.3}},
     )
 
     def stages(self) -> Sequence[Stage]:

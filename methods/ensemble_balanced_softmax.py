@@ -1,8 +1,8 @@
-"""An ensemble of three balanced-softmax experts on a shared trunk: the control for methods with experts.
+"""An ensemble of three balanced-softmax experts with shared first stages: the control for methods with experts.
 
-Balanced softmax (Ren et al., NeurIPS 2020, arXiv 2007.10740) for each of three branches by itself; their mean logits
-predict. Same size and cost as ride, sade and balpoe, without what is theirs (compare Buchanan et al., 2023, on plain
-ensembles for long tails). Deviation: our own control, not from a paper.
+Each of the three branches has its own balanced-softmax loss (Ren et al., NeurIPS 2020, arXiv 2007.10740); their mean
+logits predict. Size and cost are those of `ride`, `sade` and `balpoe`, so a method with experts should beat it (compare
+Buchanan et al., 2023, on ensembles for long tails). Deviation: our own control, not from a paper.
 """
 
 import torch.nn.functional as F

@@ -1,26 +1,28 @@
 """Label-aware smoothing, used from the start of training.
 
 Zhong, Cui, Liu, Jia: Improving Calibration for Long-Tailed Recognition, CVPR 2021, arXiv 2104.00466, equations 6 and 7:
-label smoothing whose strength grows with the size of the class, from ``tail`` to ``head``.
-Deviation: the paper uses it in its second stage only (see mislas). The defaults are the paper's for ratio 100.
+label smoothing whose strength grows with the size of the class, from ``tail`` to ``head``. The defaults are the paper's
+for CIFAR-100 with imbalance factor 100.
+Deviation: the paper uses it in its second stage only (see `mislas`). The smoothing e is divided among the C - 1 other
+classes, as in equation 6; the authors' code divides it among all C.
 """
 
 from torch import Tensor
 
-from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench import Batch, Clock, Method, Network, Published, Range
 from ltbench.method.functional import label_aware_smoothing, smoothed_cross_entropy
 
 
 class LabelAwareSmoothing(Method):
-    """Cross-entropy to targets that are smoothed more for frequent classes."""
+    """Label smoothing that is stronger for frequent classes."""
 
     head = Range(0.4, 0.1, 0.5)
     tail = Range(0.1, 0.0, 0.2)
-    published = (
-        Figure("cifar10", "100", 72.51, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar10", "50", 77.96, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "100", 37.68, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "50", 43.78, "BagofTricks-LT gallery", "F1", "A"),
+    published = Published.table(
+        source="BagofTricks-LT gallery",
+        family="F1",
+        grade="A",
+        accuracies={"cifar10": {100: 72.51, 50: 77.96}, "cifar100": {100: 37.68, 50: 43.78}},
     )
 
     def setup(self, counts: Tensor) -> None:

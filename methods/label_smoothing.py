@@ -1,25 +1,25 @@
 """Label smoothing.
 
 Szegedy, Vanhoucke, Ioffe, Shlens, Wojna: Rethinking the Inception Architecture for Computer Vision, CVPR 2016,
-arXiv 1512.00567, section 7: cross-entropy to targets of 1 - epsilon + epsilon / C for the label, epsilon / C elsewhere.
-Not meant for long tails: it belongs among the baselines. Deviation: none.
+arXiv 1512.00567, section 7: cross-entropy with targets 1 - epsilon + epsilon / C for the label, epsilon / C elsewhere.
+Not made for long tails; a baseline. Deviation: none.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench import Batch, Clock, Method, Network, Published, Range
 
 
 class LabelSmoothing(Method):
-    """Cross-entropy to targets that leave a little to every class."""
+    """Cross-entropy with a small target probability for every class."""
 
     epsilon = Range(0.1, 0.01, 0.3)
-    published = (
-        Figure("cifar10", "100", 72.81, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar10", "50", 76.57, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "100", 38.44, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "50", 42.34, "BagofTricks-LT gallery", "F1", "A"),
+    published = Published.table(
+        source="BagofTricks-LT gallery",
+        family="F1",
+        grade="A",
+        accuracies={"cifar10": {100: 72.81, 50: 76.57}, "cifar100": {100: 38.44, 50: 42.34}},
     )
 
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:

@@ -1,30 +1,35 @@
 """LDAM: label-distribution-aware margins, without deferred re-weighting.
 
 Cao, Wei, Gaidon, Arechiga, Ma: Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
-arXiv 1906.07413, equations 12 and 13. The margin of class j, M * n_j ** -1/4 / max_k n_k ** -1/4, is taken off the
-target's cosine before the scale s. Deviation: none.
+arXiv 1906.07413, equations 12 and 13. The margin of class j, M * n_j ** -1/4 / max_k n_k ** -1/4, is subtracted from
+the label's cosine, which is then multiplied by the scale s. Deviation: none.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench import Batch, Clock, Method, Network, Published, Range
 from ltbench.method.functional import ldam_margins, subtract_margin
 
 
 class Ldam(Method):
-    """Margins that grow for rare classes."""
+    """Cosine classifier with larger margins for rare classes."""
 
     classifier = "cosine"
     max_margin = Range(0.5, 0.1, 0.8)
     scale = Range(30.0, 10.0, 40.0, log=True)
-    published = (
-        Figure("cifar10", "100", 73.35, "Cao19 table 2", "F1", "A"),
-        Figure("cifar10", "50", 79.01, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar10", "10", 86.96, "Cao19 table 2", "F1", "A"),
-        Figure("cifar100", "100", 39.60, "Cao19 table 2", "F1", "A"),
-        Figure("cifar100", "50", 43.59, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "10", 56.91, "Cao19 table 2", "F1", "A"),
+    published = Published.table(
+        source="Cao19 table 2",
+        family="F1",
+        grade="A",
+        settings={"max_margin": 0.5, "scale": 30.0},
+        accuracies={"cifar10": {100: 73.35, 10: 86.96}, "cifar100": {100: 39.6, 10: 56.91}},
+    ) + Published.table(
+        source="BagofTricks-LT gallery",
+        family="F1",
+        grade="A",
+        settings={"max_margin": 0.5, "scale": 30.0},
+        accuracies={"cifar10": {50: 79.01}, "cifar100": {50: 43.59}},
     )
 
     def setup(self, counts: Tensor) -> None:

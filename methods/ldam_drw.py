@@ -1,33 +1,41 @@
 """LDAM with deferred re-weighting (DRW).
 
 Cao, Wei, Gaidon, Arechiga, Ma: Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss, NeurIPS 2019,
-arXiv 1906.07413, equations 12 and 13. The margin of class j, M * n_j ** -1/4 / max_k n_k ** -1/4, is taken off the
-target's cosine before the scale s. Late in training classes are weighted by their effective number.
-Deviation: none from the authors' code (whose weighted mean divides by the weights of the batch).
+arXiv 1906.07413, equations 12 and 13. The margin of class j, M * n_j ** -1/4 / max_k n_k ** -1/4, is subtracted from
+the label's cosine, which is then multiplied by the scale s. Late in training classes are weighted by their effective
+number (section 3.3).
+Deviation: none from the authors' code, where the mean over a batch divides by the sum of its weights.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench import Batch, Clock, Method, Network, Published, Range
 from ltbench.method.functional import effective_number_weights, ldam_margins, subtract_margin
 
 
 class LdamDrw(Method):
-    """Margins that grow for rare classes; class weights only late in training."""
+    """Cosine classifier with larger margins for rare classes, and class weights late in training."""
 
     classifier = "cosine"
     max_margin = Range(0.5, 0.1, 0.8)
     scale = Range(30.0, 10.0, 40.0, log=True)
-    defer_at = Range(0.8, 0.7, 0.95)  # fraction of the training after which classes are re-weighted
+    defer_at = Range(0.8, 0.7, 0.95)  # progress of training from which classes are weighted
     beta = Range(0.9999, 0.9, 0.9999)
     corrects = "class weights in the loss"
-    published = (
-        Figure("cifar10", "100", 77.03, "Cao19 table 2", "F1", "A"),
-        Figure("cifar10", "10", 88.16, "Cao19 table 2", "F1", "A"),
-        Figure("cifar100", "100", 42.04, "Cao19 table 2", "F1", "A"),
-        Figure("cifar100", "10", 58.71, "Cao19 table 2", "F1", "A"),
+    published = Published.table(
+        source="Cao19 table 2",
+        family="F1",
+        grade="A",
+        settings={"max_margin": 0.5, "scale": 30.0, "defer_at": 0.8, "beta": 0.9999},
+        accuracies={"cifar10": {100: 77.03, 10: 88.16}, "cifar100": {100: 42.04, 10: 58.71}},
+    ) + Published.table(
+        source="BagofTricks-LT gallery",
+        family="F1",
+        grade="A",
+        settings={"max_margin": 0.5, "scale": 30.0, "defer_at": 0.8},
+        accuracies={"cifar10": {50: 81.6}, "cifar100": {50: 47.29}},
     )
 
     def setup(self, counts: Tensor) -> None:

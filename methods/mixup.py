@@ -1,28 +1,27 @@
 """Mixup.
 
 Zhang, Cisse, Dauphin, Lopez-Paz: mixup: Beyond Empirical Risk Minimization, ICLR 2018, arXiv 1710.09412: images l x_i +
-(1 - l) x_j with loss l CE(y_i) + (1 - l) CE(y_j), l ~ Beta(alpha, alpha), one l a batch as in the authors' code. Not
-meant for long tails; two-stage methods build on its features. Deviation: the partner is the row before.
+(1 - l) x_j with loss l CE(y_i) + (1 - l) CE(y_j), l ~ Beta(alpha, alpha), one l per batch as in the authors' code. Not
+made for long tails; two-stage methods use its features. Deviation: x_j is the previous image of the shuffled batch.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench import Batch, Clock, Method, Network, Published, Range
 from ltbench.method.functional import mixed, mixed_cross_entropy
 
 
 class Mixup(Method):
-    """Cross-entropy on weighted means of two images and of their labels."""
+    """Cross-entropy on mixtures of two images and their labels."""
 
     alpha = Range(1.0, 0.1, 1.0)
-    published = (
-        Figure("cifar10", "10", 87.10, "MiSLAS (copy)", "F1", "B"),
-        Figure("cifar10", "100", 73.06, "MiSLAS (copy)", "F1", "B"),
-        Figure("cifar100", "100", 39.54, "MiSLAS (copy)", "F1", "B"),
-        Figure("cifar100", "50", 44.99, "MiSLAS (copy)", "F1", "B"),
-        Figure("cifar100", "10", 58.02, "MiSLAS (copy)", "F1", "B"),
+    published = Published.table(
+        source="MiSLAS (copy)",
+        family="F1",
+        grade="B",
+        accuracies={"cifar10": {100: 73.06, 10: 87.1}, "cifar100": {100: 39.54, 50: 44.99, 10: 58.02}},
     )
 
     def noise(self, draws: int, generator: np.random.Generator) -> NDArray[np.float64]:

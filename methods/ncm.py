@@ -1,10 +1,10 @@
 """NCM: nearest class mean.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis: Decoupling Representation and Classifier for Long-Tailed Recognition,
-ICLR 2020, arXiv 1910.09217, section 4.2. After plain training the class whose mean feature is nearest predicts; the
-means are those of the un-augmented training images. Metric ``cl2n``, the default of the authors' code: features are
-centred by the training mean and L2-normalised before means and distances are taken.
-Deviation: none. Logits are minus the squared distances (for ``cosine``: the cosine).
+ICLR 2020, arXiv 1910.09217, section 4.2. After training with cross-entropy, an image is assigned to the class with the
+nearest mean feature; the means are computed on un-augmented training images. With the metric ``cl2n``, the default of
+the authors' code, features are first centred by the training mean and L2-normalised.
+Deviation: none. Logits are negative squared distances, or cosines for the metric ``cosine``.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from ltbench import Choice, Features, Method, Network, Stage
 
 
 class NearestMean(nn.Module):
-    """Features [B, D] -> logits [B, C], by the distance to class means that were set."""
+    """Features [B, D] -> logits [B, C], from the distance to each class mean."""
 
     def __init__(self, width: int, classes: int, metric: str) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class NearestMean(nn.Module):
         self.register_buffer("means", torch.zeros(classes, width))
 
     def placed(self, features: Tensor) -> Tensor:
-        """Features [B, D] where distances are measured."""
+        """Transform features [B, D] for the metric."""
         if self.metric == "cl2n":
             return F.normalize(features - self.get_buffer("centre"))
         return F.normalize(features) if self.metric == "cosine" else features
@@ -37,7 +37,7 @@ class NearestMean(nn.Module):
 
 
 class Ncm(Method):
-    """Plain training, then the class with the nearest mean feature predicts."""
+    """Cross-entropy, then prediction of the class with the nearest mean feature."""
 
     after = "ce"
     metric = Choice("cl2n", ("cl2n", "l2", "cosine"))
@@ -46,10 +46,10 @@ class Ncm(Method):
         return NearestMean(width, classes, self.metric)
 
     def stages(self) -> Sequence[Stage]:
-        return (Stage("post-hoc", epochs=0, new_heads=True, finish="take_means"),)
+        return (Stage("post-hoc", epochs=0, new_heads=True, finish=self.take_means),)
 
     def take_means(self, net: Network, features: Features) -> None:
-        """Set the means from the training features."""
+        """Compute the class means of the training features."""
         head, (seen, labels) = net.heads["main"], features("train")
         assert isinstance(head, NearestMean)
         head.get_buffer("centre").copy_(seen.mean(0))

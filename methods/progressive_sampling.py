@@ -2,23 +2,23 @@
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis: Decoupling Representation and Classifier for Long-Tailed Recognition,
 ICLR 2020, arXiv 1910.09217, equation 2: p_j = (1 - t) n_j / N + t / C, t from 0 to 1 over the training.
-Deviation: t is epoch / epochs, so that it ends one epoch short of 1.
+Deviation: t = epoch / epochs, which is below 1 in the last epoch.
 """
 
 from collections.abc import Sequence
 
-from ltbench import Figure, Method, Range, Stage, progressively_balanced
+from ltbench import Method, Published, Range, Stage, progressively_balanced
 
 
 class ProgressiveSampling(Method):
-    """Cross-entropy on batches that go from the data's frequencies to balanced ones."""
+    """Cross-entropy with sampling that moves from instance-balanced to class-balanced."""
 
-    power = Range(1.0, 0.5, 2.0)  # above 1 the balance comes late
-    published = (
-        Figure("cifar10", "100", 71.98, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar10", "50", 78.57, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "100", 39.04, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "50", 43.12, "BagofTricks-LT gallery", "F1", "A"),
+    power = Range(1.0, 0.5, 2.0)  # above 1: later balance
+    published = Published.table(
+        source="BagofTricks-LT gallery",
+        family="F1",
+        grade="A",
+        accuracies={"cifar10": {100: 71.98, 50: 78.57}, "cifar100": {100: 39.04, 50: 43.12}},
     )
 
     def stages(self) -> Sequence[Stage]:

@@ -3,7 +3,8 @@
 Chou, Chang, Pan, Wei, Juan: Remix: Rebalanced Mixup, ECCV 2020 Workshops, arXiv 2007.03943, equation 8. Images are
 mixed as in mixup with share l. The label's share is 0 if n_i / n_j >= kappa and l < tau, 1 if n_i / n_j <= 1 / kappa
 and 1 - l < tau, else l.
-Deviation: the partner is the row before, one l a batch. Published figures are for 300 or 400 epochs: none is quoted.
+Deviation: the partner is the previous image of the shuffled batch; one l per batch. Published accuracies are for 300 or
+400 epochs, so none is given here.
 """
 
 import numpy as np
@@ -16,14 +17,14 @@ from ltbench.method.functional import mixed, mixed_cross_entropy
 
 
 def label_share(share: Tensor, own: Tensor, partner: Tensor, kappa: float, tau: float) -> Tensor:
-    """The label's share [B] for a share of the image (0-dim) and the class sizes [B] of an image and its partner."""
+    """Share of the label [B], from the share of the image (0-dim) and the class sizes [B] of image and partner."""
     ratio = own / partner
     rarer = torch.where((ratio <= 1 / kappa) & (1 - share < tau), 1.0, share)
     return torch.where((ratio >= kappa) & (share < tau), 0.0, rarer)
 
 
 class Remix(Method):
-    """Mixup that gives the label to the rarer class where the images are mixed about evenly."""
+    """Mixup that gives the label of the rarer class to mixtures in which its share is large enough."""
 
     alpha = Range(1.0, 0.1, 1.0)
     kappa = Range(3.0, 2.0, 10.0)

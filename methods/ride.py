@@ -1,30 +1,29 @@
 """RIDE: routing diverse experts, without the routing.
 
 Wang, Lian, Miao, Liu, Yu: Long-tailed Recognition by Routing Diverse Distribution-Aware Experts, ICLR 2021, arXiv
-2010.01809, equations 5 to 7. Each of three experts is trained by LDAM-DRW and pushed away from the experts' mean:
-diversity * T ** 2 * KL(mean || expert) at a temperature of its own for every class, diversity < 0. Their mean logits
-predict.
-Deviation: no narrower last stage, no distillation. From the code: class temperatures factor * n_j / mean(n) + 1 -
-factor, divided by the largest; these and the class weights only late.
+2010.01809, equations 5 to 7: each of three experts is trained with LDAM-DRW + diversity * T ** 2 * KL(mean || expert);
+diversity < 0 makes them differ. Late in training, class j has the temperature factor * n_j / mean(n) + 1 - factor,
+divided by the largest (from the authors' code). The mean logits predict.
+Deviation: no distillation; the experts share two of the three stages (authors': one) and are not narrower.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench import Batch, Clock, Method, Network, Published, Range
 from ltbench.method.functional import effective_number_weights, ldam_margins, subtract_margin
 
 
 def divergence_from_mean(logits: Tensor, temperatures: Tensor) -> Tensor:
-    """Sum over experts of the mean KL(p_mean || p_k), at class temperatures [C]. logits: [K, B, C] -> 0-dim."""
+    """Sum over experts of the mean KL(p_mean || p_k), with class temperatures [C]. logits: [K, B, C] -> 0-dim."""
     log_p = F.log_softmax(logits / temperatures, dim=2)
     log_mean = F.log_softmax(logits.mean(0) / temperatures, dim=1)
     return (log_mean.exp() * (log_mean - log_p)).sum(2).mean(1).sum()
 
 
 class Ride(Method):
-    """Three experts with margins that are pushed apart; their mean logits predict."""
+    """Three LDAM experts with a loss that makes them differ; their mean logits predict."""
 
     classifier = "cosine"
     branches = 3
@@ -36,7 +35,14 @@ class Ride(Method):
     defer_at = Range(0.8, 0.7, 0.95)
     corrects = "class weights in the loss"
     cost = 1.7
-    published = (Figure("cifar100", "100", 48.6, "RIDE zoo", "F2", "A", groups=(67.0, 49.9, 25.7)),)
+    published = Published.table(
+        source="RIDE zoo",
+        family="F2",
+        grade="A",
+        settings={"recipe.nesterov": True, "routing": True},
+        accuracies={"cifar100": {100: 48.6}},
+        groups={"cifar100": {100: (67.0, 49.9, 25.7)}},
+    )
 
     def setup(self, counts: Tensor) -> None:
         self.margins = ldam_margins(counts, self.max_margin).float()

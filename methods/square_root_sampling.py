@@ -5,16 +5,16 @@ ICLR 2020, arXiv 1910.09217, equation 1 with q = 1/2: p_j = sqrt(n_j) / sum_i sq
 Deviation: none. An epoch has as many steps as with ordinary shuffling.
 """
 
-from ltbench import Figure, Method, frequency_power
+from ltbench import Method, Published, frequency_power
 
 
 class SquareRootSampling(Method):
-    """Cross-entropy on batches in which a class is as frequent as the square root of its size."""
+    """Cross-entropy with classes sampled in proportion to the square root of their size."""
 
     streams = {"main": frequency_power(0.5)}
-    published = (
-        Figure("cifar10", "100", 71.42, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar10", "50", 77.68, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "100", 36.79, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "50", 41.13, "BagofTricks-LT gallery", "F1", "A"),
+    published = Published.table(
+        source="BagofTricks-LT gallery",
+        family="F1",
+        grade="A",
+        accuracies={"cifar10": {100: 71.42, 50: 77.68}, "cifar100": {100: 36.79, 50: 41.13}},
     )

@@ -1,14 +1,14 @@
 """Cross-entropy weighted by inverse class frequency ("cost-sensitive").
 
-The oldest remedy (Japkowicz, Stephen: The Class Imbalance Problem, 2002): class weights n_j ** -exponent, scaled to sum
-to C. Exponent 1 is 1 / n, 1/2 the square root of it. Applied from the first step it may hurt, as published.
-Deviation: as in PyTorch, the mean of a batch divides by its weights.
+Japkowicz, Stephen: The Class Imbalance Problem, 2002: class weights n_j ** -exponent, scaled to sum to C. Exponent 1
+gives 1 / n_j, 1/2 gives 1 / sqrt(n_j). Weights from the first step on can lower the accuracy, as published.
+Deviation: as in PyTorch, the mean over a batch divides by the sum of its weights.
 """
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench import Batch, Clock, Figure, Method, Network, Range
+from ltbench import Batch, Clock, Method, Network, Published, Range
 
 
 def frequency_weights(counts: Tensor, exponent: float) -> Tensor:
@@ -18,15 +18,16 @@ def frequency_weights(counts: Tensor, exponent: float) -> Tensor:
 
 
 class WeightedCrossEntropy(Method):
-    """Cross-entropy in which rare classes count more, from the first step."""
+    """Cross-entropy with a larger weight for rare classes, from the first step."""
 
     exponent = Range(1.0, 0.0, 1.0)
     corrects = "class weights in the loss"
-    published = (
-        Figure("cifar10", "100", 68.30, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar10", "50", 76.80, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "100", 32.27, "BagofTricks-LT gallery", "F1", "A"),
-        Figure("cifar100", "50", 36.51, "BagofTricks-LT gallery", "F1", "A"),
+    published = Published.table(
+        source="BagofTricks-LT gallery",
+        family="F1",
+        grade="A",
+        settings={"exponent": 1.0},
+        accuracies={"cifar10": {100: 68.3, 50: 76.8}, "cifar100": {100: 32.27, 50: 36.51}},
     )
 
     def setup(self, counts: Tensor) -> None:

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from ltbench.cli import main
+from ltbench.results.record import Record
+from ltbench.results.store import Store
 
 os.environ["LTBENCH_TRACKING"] = "0"  # tests that need MLflow ask for it
 os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -51,6 +53,36 @@ def ltbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 FAST = ("--imbalance", "20", "--seeds", "1", "--set", "recipe.epochs=2", "--workers", "1")
 """Options that make the quickstart suite take a moment."""
+
+MINE = '''"""Mine: cross-entropy with a temperature. Deviation: all of it."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench import Batch, Clock, Method, Network, Range
+
+
+class Mine(Method):
+    """Cross-entropy at a temperature."""
+
+    temperature = Range(2.0, 0.5, 4.0, log=True)
+
+    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        return F.cross_entropy(net(batch.images) / self.temperature, batch.labels)
+'''
+
+
+def records(results: str = "results") -> dict[str, Record]:
+    return Store(results).latest()
+
+
+def numbers(record: Record) -> Record:
+    """The record without everything that depends on when, how fast and where it was made."""
+    changes = {"created": "", "command": "", "suite": ""}
+    if result := record.result:
+        volatile = {"cost": result.cost.images, "environment": None, "images_in": ""}
+        changes |= {"result": result.model_copy(update=volatile)}
+    return record.model_copy(update=changes)
 
 
 @pytest.fixture

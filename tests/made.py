@@ -8,12 +8,81 @@ import numpy as np
 import torch
 
 from ltbench.metrics import per_image, scores, shot_groups, summary
-from ltbench.plan.cell import digest
+from ltbench.plan.cell import Link, digest
+from ltbench.results.record import Chosen, Cost, Environment, Evaluation, Measured, Record, Result, StageLosses
 from ltbench.results.store import Store
 
 COUNTS = [200, 90, 40, 12, 5]
 EACH = 40
 """Test images of a class."""
+IDENTITY = ("method", "dataset", "imbalance", "subset_seed", "holdout", "hyperparameters", "recipe", "trials")
+
+
+def measured(balanced_accuracy: float = 50.0, **values: float | None) -> Measured:
+    """Metrics of which only some matter."""
+    rest = dict.fromkeys(("many", "medium", "few", "accuracy", "macro_f1", "ece", "brier", "nll"), 1.0)
+    known = {"balanced_accuracy": balanced_accuracy, "balanced_error": 100 - balanced_accuracy}
+    return Measured.model_validate(rest | known | values)
+
+
+def chosen(balanced_accuracy: float = 50.0, epoch: int = 10) -> Chosen:
+    """The same of the epoch that a protocol reports."""
+    return Chosen(epoch=epoch, **vars(measured(balanced_accuracy)))
+
+
+def evaluated(stage: str, epoch: int, balanced_accuracy: float) -> Evaluation:
+    """An evaluation on the test split."""
+    return Evaluation(stage=stage, epoch=epoch, test=measured(balanced_accuracy))
+
+
+def record_of(method: str, imbalance: str = "100", seed: int = 0, **changes: Any) -> Record:
+    """The record of a finished cell.
+
+    Args:
+        changes: fields of the record or of its result.
+    """
+    environment = {"python": "3", "torch": "2", "timm": "1", "numpy": "2", "platform": "Linux", "device": "cpu"}
+    environment |= {"ltbench": "0", "device_name": "a machine", "threads": 1, "revision": "abc"}
+    seconds = dict.fromkeys(("evaluation_seconds", "reused_seconds", "work_seconds", "wall_seconds"), 1.0)
+    speed = {"images": 1000, "images_per_second": 100.0, "relative_cost": 1.0, "peak_memory_bytes": 10**6}
+    result = {
+        "class_counts": COUNTS,
+        "measured_on": "test",
+        "test_counts": [EACH] * len(COUNTS),
+        "groups": {name: len(members) for name, members in shot_groups(COUNTS, "auto").items()},
+        "hits": [EACH // 2] * len(COUNTS),
+        "protocols": {"last": chosen(), "best-on-test": chosen()},
+        "evaluations": [evaluated("train", 10, 50.0)],
+        "losses": [StageLosses(stage="train", loss=(1.0,) * 10)],
+        "tiers": [],
+        "image": (8, 8, 1),
+        "images_in": "device",
+        "parameters": 1,
+        "paper": None,
+        "cost": Cost(train_seconds=2.0 + len(method), **seconds, **speed),
+        "environment": Environment(**environment),
+    }
+    record = {
+        "dataset": "digits",
+        "fingerprint": "f",
+        "imbalance": imbalance,
+        "subset_seed": 0,
+        "holdout": 0,
+        "method": method,
+        "hyperparameters": {},
+        "recipe": "digits",
+        "seed": seed,
+        "trials": 0,
+        "shots": "auto",
+        "recipe_values": {"backbone": "resnet8_cifar", "epochs": 10},
+        "chain": [Link(method=method, source="source", hyperparameters={})],
+        "suite": "quickstart",
+        "command": f"ltbench run --methods '{method}' --imbalance {imbalance} --seeds {seed},",
+    }
+    result |= {name: value for name, value in changes.items() if name in Result.model_fields}
+    record |= {name: value for name, value in changes.items() if name not in Result.model_fields}
+    row = digest([record[name] for name in IDENTITY])
+    return Record.model_validate({"id": digest([row, seed]), "row": row, "result": result} | record)
 
 
 def made_record(
@@ -24,71 +93,42 @@ def made_record(
     skill: float = 1.0,
     times: int = 2,
     **changes: Any,
-) -> dict[str, Any]:
+) -> Record:
     """Add one finished cell, its logits included, and return its record.
 
     Args:
         skill: how far the logit of the true class stands out, less for rarer classes.
         times: how many epochs were evaluated; the last one is the record's.
-        changes: fields of the record.
+        changes: fields of the record or of its result.
     """
-    known = {"dataset": "digits", "hyperparameters": {}, "recipe": "digits", "trials": 0} | changes
-    row = digest([method, imbalance, *(known[key] for key in ("dataset", "hyperparameters", "recipe", "trials"))])
-    cell = digest([row, seed])
     generator = np.random.default_rng([seed, *method.encode(), *imbalance.encode()])
     labels = np.repeat(np.arange(len(COUNTS)), EACH)
     groups = shot_groups(COUNTS, "auto")
-    totals = [EACH] * len(COUNTS)
     tested = []
     for _ in range(times):
         logits = generator.normal(size=(len(labels), len(COUNTS))).astype(np.float16)
         logits[np.arange(len(labels)), labels] += skill * np.sqrt(np.asarray(COUNTS)[labels] / COUNTS[0]) + skill / 2
         images = per_image(torch.from_numpy(logits), torch.from_numpy(labels)).numpy()
         tested.append(scores(images, labels, len(COUNTS)))
-    store.write_arrays(cell, {"logits": logits, "labels": labels.astype(np.uint8)})
-    results = [{"epoch": 10 * (i + 1)} | summary(e, totals, groups) for i, e in enumerate(tested)]
-    record = {
-        "id": cell,
-        "row": row,
-        "fingerprint": "f",
-        "imbalance": imbalance,
-        "subset_seed": 0,
-        "holdout": 0,
-        "method": method,
-        "seed": seed,
-        "shots": "auto",
-        "settings": {"recipe": {"backbone": "resnet8_cifar"}, "chain": [[method, "source", {}]]},
-        "status": "done",
-        "reason": None,
-        "class_counts": COUNTS,
-        "test_counts": totals,
-        "groups": {name: len(members) for name, members in groups.items()},
+    found = [Chosen(epoch=10 * (i + 1), **summary(e, [EACH] * len(COUNTS), groups)) for i, e in enumerate(tested)]
+    result = {
         "hits": tested[-1]["hits"],
-        "protocols": {"last": results[-1], "best-on-test": max(results, key=lambda e: e["balanced_accuracy"])},
-        "evaluations": [{"stage": "train", "epoch": e["epoch"], "test": e} for e in results],
-        "losses": [{"stage": "train", "loss": [2.0 / (e + 1) + seed / 10 for e in range(10 * times)]}],
-        "published": None,
-        "cost": {
-            "train_seconds": 2.0 + len(method),
-            "images_per_second": 100.0,
-            "peak_memory_bytes": 10**6,
-            "relative_cost": 1.0,
-            "runs_together": 1,
-        },
-        "environment": {"ltbench": "0", "device_name": "a machine", "threads": 1, "revision": "abc"},
-        "suite": "quickstart",
-        "command": f"ltbench run --methods '{method}' --imbalance {imbalance} --seeds {seed},",
+        "protocols": {"last": found[-1], "best-on-test": max(found, key=lambda e: e.balanced_accuracy)},
+        "evaluations": [
+            Evaluation(stage="train", epoch=e.epoch, test=Measured(**e.model_dump(exclude={"epoch"}))) for e in found
+        ],
+        "losses": [StageLosses(stage="train", loss=[2.0 / (e + 1) + seed / 10 for e in range(10 * times)])],
     }
-    store.add(record | known)
-    return record | known
+    record = record_of(method, imbalance, seed, **(result | changes))
+    arrays = {"logits": logits, "labels": labels.astype(np.uint8), "predicted": logits.argmax(1).astype(np.uint8)}
+    store.write_arrays(record.id, arrays)
+    store.add(record)
+    return record
 
 
 def made_failure(store: Store, method: str, imbalance: str = "100", seed: int = 0, reason: str = "loss is nan") -> None:
     """Add one failed cell."""
-    record = made_record(Store(store.root / "scratch"), method, imbalance, seed)
-    kept = ("id", "row", "dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "method", "hyperparameters")
-    kept += ("recipe", "seed", "shots", "settings", "suite", "command")
-    store.add({key: record[key] for key in kept} | {"status": "failed", "reason": reason})
+    store.add(record_of(method, imbalance, seed).model_copy(update={"result": None, "reason": reason}))
 
 
 def made_store(

@@ -1,4 +1,4 @@
-"""What a stranger gets: the installed package from an empty folder, and a README whose words are true."""
+"""The installed package in an empty folder, and the code and commands of the README."""
 
 import json
 import os
@@ -39,9 +39,13 @@ def test_the_method_in_the_readme_runs(ltbench: Callable[..., Answer]) -> None:
     assert len(code.splitlines()) <= 22
     Path("methods").mkdir()
     Path("methods/mine.py").write_text(code)
-    answer = ltbench("run", *FAST, "--methods", "ce,mine")
-    assert answer.status == 0
-    assert "mine" in answer.out
+    assert ltbench("run", *FAST, "--methods", "ce").status == 0
+    ran = ltbench("run", *FAST, "--methods", "mine")
+    assert ran.status == 0
+    assert "1 to do" in ran.err
+    board = ltbench("leaderboard", "--format", "markdown").out
+    assert board.count("**digits") == 1
+    assert {"ce", "mine"} <= set(re.findall(r"\| (\w+) \|", board))
 
 
 def test_the_python_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,13 +113,14 @@ def test_published_figures_stand_beside_results_of_the_same_recipe_only() -> Non
     from ltbench.method.registry import discover
     from ltbench.plan.cell import Cell, Link
     from ltbench.plan.recipe import Recipe
-    from ltbench.runner.one_cell import published
+    from ltbench.results.record import Paper
+    from ltbench.runner.measure import paper_of
 
     entry = discover()["ce"]
     link = Link("ce", entry.source, {})
     cell = Cell("cifar10", "cifar10", "f", Imbalance("exp", 100), 0, 0, "auto", (link,), {}, Recipe())
     method = entry.method()
-    assert published(cell, method) == [70.36, "Cao19 table 2, grade A"]
-    assert published(replace(cell, recipe=Recipe().changed({"epochs": 20})), method) is None
-    assert published(replace(cell, label="cifar10 (imagefolder)"), method) is None
-    assert published(replace(cell, imbalance=Imbalance("step", 100)), method) is None
+    assert paper_of(cell, method) == Paper(accuracy=70.36, source="Cao19 table 2", grade="A")
+    assert paper_of(replace(cell, recipe=Recipe().changed({"epochs": 20})), method) is None
+    assert paper_of(replace(cell, label="cifar10 (imagefolder)"), method) is None
+    assert paper_of(replace(cell, imbalance=Imbalance("step", 100)), method) is None

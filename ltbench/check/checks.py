@@ -9,7 +9,7 @@ import torch
 
 from ltbench.check import steps, training
 from ltbench.check.subject import Broken, NotApplicable, Outcome, Subject
-from ltbench.method.registry import error_of_loading, is_file_module
+from ltbench.method.loading import error_of_loading, is_file_module
 
 
 @dataclass(frozen=True)

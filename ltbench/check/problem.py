@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ltbench.data import LongTailed, Split
 from ltbench.engine.process import prepare
-from ltbench.engine.train import State, Task, Tier, take_over, train_stage
+from ltbench.engine.stage import RunningStage, State
+from ltbench.engine.task import Task, Tier
+from ltbench.engine.train import train_stage
 from ltbench.method.contract import Method, Stage
-from ltbench.models.network import Network
 from ltbench.plan.recipe import RECIPES, Recipe
 from ltbench.randomness import generator
-from ltbench.runner.one_cell import network
 
 CPU = torch.device("cpu")
 NOISE = 25.0  # standard deviation, of 255
@@ -60,7 +60,7 @@ class Problem:
     def task(self, seed: int = 0, device: torch.device = CPU, tier: Tier = "eager") -> Task:
         """The problem as the engine takes it."""
         prepare()
-        return Task.of(self.data, self.recipe, seed, device, tier)
+        return Task.of(self.data, self.recipe, seed, device, tier=tier)
 
 
 EASY = Problem(
@@ -110,14 +110,6 @@ class Forgetful(Memory):
         return False
 
 
-def begin(method: Method, stage: Stage, position: int, task: Task, before: State | None) -> Network:
-    """The network as a stage finds it: fresh, with what the stage before leaves it."""
-    net = network(method, task, position)
-    if before is not None:
-        take_over(net, before, stage)
-    return net.to(task.device).to(memory_format=torch.channels_last)
-
-
 def same_length(stage: Stage) -> Stage:
     """The stage with the recipe's epochs, if it trains at all."""
     return replace(stage, epochs=1.0) if stage.epochs else stage
@@ -148,8 +140,8 @@ def train(
         def go(index: int = index, kept: Memory = kept) -> State:
             method = make()
             stage = change(method.stages()[index])
-            net = begin(method, stage, position + index, task, states[-1] if states else before)
-            return train_stage(net, method, stage, position + index, task, kept)
+            last = states[-1] if states else before
+            return train_stage(RunningStage(method, stage, position + index, task, last), kept)
 
         try:
             states.append(go())

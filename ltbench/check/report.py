@@ -43,7 +43,7 @@ def file_of(target: str) -> Path:
     """The method file that a target names."""
     file = Path(target).expanduser()
     if not file.is_file():
-        raise InputError(f"{target}: there is no such file; a method is named without .py, a file with its path")
+        raise InputError(f"file {target} does not exist; give the name of a method without .py, or the path of a file")
     if file.suffix != ".py":
         raise InputError(f"{target} is not a Python file; a method is one .py file")
     return file
@@ -63,4 +63,4 @@ def print_outcomes(name: str, outcomes: Outcomes) -> None:
     console.print(table)
     for check, outcome in outcomes:
         if outcome.status == "failed":
-            console.print(f"{check.name}: wanted is: {check.about}", markup=False)
+            console.print(f"{check.name} requires: {check.about}", markup=False)

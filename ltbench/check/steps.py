@@ -1,60 +1,25 @@
 """Checks on single steps: what they cost, whether they wait for the device, whether they can be captured."""
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ltbench.check.problem import CPU, TINY, Forgetful, Problem, begin, foundation, same_length
+from ltbench.check.problem import CPU, TINY, Forgetful, Problem, foundation, same_length
 from ltbench.check.subject import Broken, NotApplicable, Subject
 from ltbench.check.watch import watched
-from ltbench.engine import epoch_plan
-from ltbench.engine.step import Eager, Epochs, Static, Step
-from ltbench.engine.train import State, Task, Tier, optimiser_of, step_of, train_stage
-from ltbench.method.contract import Clock, Method, Stage
-from ltbench.models.network import Network
+from ltbench.engine.stage import RunningStage, State
+from ltbench.engine.step import Eager, Epochs, Static
+from ltbench.engine.task import Tier
+from ltbench.engine.train import train_stage
+from ltbench.method.contract import Method, Stage
 from ltbench.plan.recipe import RECIPES
 
 SCHEDULE = ((0.0, 0.1), (0.9, 0.05))  # progress and learning rate: early and late in training
 TOLERANCE = 0.15  # of the cost, at least of 1
 FULL = Problem((5, 1, 1, 1), 32, 1, RECIPES["ldam"].changed({"epochs": 10, "batch_size": 8}))
 """One step of the literature's network on images of its size, for counting what it costs."""
-
-
-@dataclass(frozen=True, eq=False)
-class Ready:
-    """A stage that is ready to be trained step by step, with the plan of one epoch [R, S, draws]."""
-
-    net: Network
-    step: Step
-    drawn: Tensor
-    clock: Clock
-    optimiser: torch.optim.Optimizer
-
-    def at(self, progress: float, rate: float) -> None:
-        """Set the clock and the learning rate, in their places."""
-        self.clock.progress.fill_(progress)
-        for group in self.optimiser.param_groups:
-            group["lr"].fill_(rate * group["factor"])
-
-
-def ready(method: Method, stage: Stage, position: int, task: Task, before: State | None) -> Ready:
-    """A stage as `train_stage` has it before the first step."""
-    net = begin(method, stage, position, task, before).train()
-    if stage.batch_norm == "eval":
-        net.backbone.eval()
-    method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=task.device))
-    optimiser = optimiser_of(net, stage, task.recipe, task.device)
-    clock = Clock(torch.zeros((), device=task.device))
-    padding, where = task.recipe.crop_padding, (task.seed, position, 0)
-    drawn = epoch_plan.draw(
-        task.pool, method.streams_of(stage), len(task.data.train), 0.0, padding, task.recipe.flip, where
-    )
-    drawn = epoch_plan.with_noise(drawn, method.noise, where).to(task.device)
-    return Ready(net, step_of(net, method, stage, task, optimiser, clock), drawn, clock, optimiser)
 
 
 def trained_stages(subject: Subject) -> list[tuple[Stage, int]]:
@@ -96,10 +61,11 @@ def plain_flops() -> int:
 
 def stage_flops(method: Method, stage: Stage, position: int) -> int:
     """Floating-point operations of one step of a stage, forward and backward."""
-    at_work = ready(method, stage, position, FULL.task(), None)
+    running = RunningStage(method, stage, position, FULL.task())
+    columns = running.begin(0).flatten(1)
     counter = FlopCounterMode(display=False)
     with counter:
-        at_work.step(at_work.drawn.flatten(1))
+        running.step(columns)
     return int(counter.get_total_flops())
 
 
@@ -108,18 +74,18 @@ def no_waiting(subject: Subject) -> str:
     on_gpu = subject.device.type == "cuda"
     before, _ = foundation(subject.chain[:-1], TINY)
     for stage, position in trained_stages(subject):
-        at_work = ready(subject.method(), stage, position, TINY.task(device=subject.device), before)
-        columns = at_work.drawn.flatten(1)
+        running = RunningStage(subject.method(), stage, position, TINY.task(device=subject.device), before)
+        columns = running.begin(0).flatten(1)
         for progress, rate in SCHEDULE:
-            at_work.at(progress, rate)
+            running.set_to(progress, rate)
             if not on_gpu:
                 with watched():
-                    at_work.step(columns)
+                    running.step(columns)
                 continue
-            at_work.step(columns)  # what is set up only once may wait
+            running.step(columns)  # the first step may wait while it sets things up
             torch.cuda.set_sync_debug_mode("error")
             try:
-                at_work.step(columns)
+                running.step(columns)
             finally:
                 torch.cuda.set_sync_debug_mode("default")
     return "by CUDA's sync debug mode" if on_gpu else "watched on the CPU"
@@ -130,18 +96,19 @@ def fixed_places(subject: Subject) -> str:
     before, _ = foundation(subject.chain[:-1], TINY)
     task = TINY.task()
 
-    def numbers(stage: Stage, position: int, runner: Callable[[Ready], Epochs]) -> tuple[list[float], Ready]:
-        at_work = ready(subject.method(), stage, position, task, before)
-        run, losses = runner(at_work), []
+    def numbers(stage: Stage, position: int, runner: type[Eager] | type[Static]) -> tuple[list[float], RunningStage]:
+        running = RunningStage(subject.method(), stage, position, task, before)
+        plan, size = running.begin(0), task.recipe.batch_size
+        run: Epochs = Eager(running.step, size) if runner is Eager else Static(running.step, plan.shape, size, CPU)
+        losses = []
         for progress, rate in SCHEDULE:
-            at_work.at(progress, rate)
-            losses += run(at_work.drawn)
-        return losses, at_work
+            running.set_to(progress, rate)
+            losses += run(plan)
+        return losses, running
 
-    size = task.recipe.batch_size
     for stage, position in trained_stages(subject):
-        wanted, eager = numbers(stage, position, lambda r: Eager(r.step, size))
-        losses, static = numbers(stage, position, lambda r: Static(r.step, r.drawn.shape, size, CPU))
+        wanted, eager = numbers(stage, position, Eager)
+        losses, static = numbers(stage, position, Static)
         if losses != wanted:
             raise Broken("the losses differ from those of eager steps")
         state = static.net.state_dict()
@@ -158,9 +125,8 @@ def graph(subject: Subject) -> str:
     before, _ = foundation(subject.chain[:-1], TINY)
 
     def trained(stage: Stage, position: int, tier: Tier) -> State:
-        method, task = subject.method(), TINY.task(device=subject.device, tier=tier)
-        net = begin(method, stage, position, task, before)
-        return train_stage(net, method, stage, position, task, Forgetful())
+        task = TINY.task(device=subject.device, tier=tier)
+        return train_stage(RunningStage(subject.method(), stage, position, task, before), Forgetful())
 
     for stage, position in stages:
         captured, eager = trained(stage, position, "graph"), trained(stage, position, "eager")

@@ -53,7 +53,7 @@ def write_method(name: str, folder: Path) -> Path:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise InputError(
             f"'{name}' cannot be the name of a method; allowed: lower-case letters, digits and underscores, a letter "
-            "first, and no word of Python's own",
+            "first, and no Python keyword",
             name,
         )
     file = folder / f"{name}.py"
@@ -63,7 +63,7 @@ def write_method(name: str, folder: Path) -> Path:
         raise InputError(f"{folder} is not a folder; choose one with --methods-dir DIR", str(folder))
     registry = discover([folder] if folder.is_dir() else [])
     if name in registry or name in registry.broken:
-        raise InputError(f"there is a method '{name}' already; all of them: ltbench ls methods", name)
+        raise InputError(f"method '{name}' exists already; choose another name than those of ltbench ls methods", name)
     folder.mkdir(parents=True, exist_ok=True)
     words = [word for word in name.split("_") if word]
     class_name = "".join(word.capitalize() for word in words)

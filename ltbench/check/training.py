@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ltbench.check.problem import CPU, EASY, TINY, Memory, begin, differences, foundation, same_length, train
+from ltbench.check.problem import CPU, EASY, TINY, Memory, differences, foundation, same_length, train
 from ltbench.check.subject import Broken, NotApplicable, Subject
 from ltbench.data import Split
-from ltbench.engine.train import State, Task
-from ltbench.method.contract import Batch, Choice, Clock, Method, Range
+from ltbench.engine.stage import RunningStage, State
+from ltbench.engine.task import Task
+from ltbench.method.contract import Batch, Clock, Method
+from ltbench.method.hyperparameters import Choice, Range
 from ltbench.randomness import generator
 
 TAIL_PCT = 60.0  # what a method must reach on the two rarest of five classes, where guessing gives 20
@@ -33,15 +35,14 @@ def finite(subject: Subject) -> str:
     pixels = task.normalise(torch.from_numpy(TINY.data.train.images))
     labels = torch.from_numpy(TINY.data.train.labels)
     for index, stage in enumerate(method.stages()):
-        net = begin(method, stage, position + index, task, before)
-        method.setup(torch.tensor(TINY.counts, dtype=torch.float64))
+        net = RunningStage(method, stage, position + index, task, before).net
         noise = torch.from_numpy(method.noise(total, generator("finite"))).float()
         streams = tuple(method.streams_of(stage))
         copies = len(streams)
         batch = Batch(pixels.repeat(copies, 1, 1, 1), labels.repeat(copies), streams, noise)
         for progress in (0.0, 0.9) if stage.epochs else ():
             net.zero_grad()
-            loss = getattr(method, stage.loss)(net, batch, Clock(torch.tensor(progress)))
+            loss = (stage.loss or method.loss)(net, batch, Clock(torch.tensor(progress)))
             if loss.shape != ():
                 raise Broken(f"the loss has shape {tuple(loss.shape)}; a 0-dim tensor is wanted")
             if not loss.isfinite():

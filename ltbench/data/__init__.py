@@ -1,4 +1,4 @@
-"""Data: images as uint8 arrays, long-tailed profiles, splits. Knows nothing of methods or of the training loop."""
+"""Data sets: images as uint8 arrays, splits, and long-tailed subsets. Independent of methods and of training."""
 
 from ltbench.data.images import ImageSet, LongTailed, Split, cut
 from ltbench.data.longtail import Imbalance, class_counts

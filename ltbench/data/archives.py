@@ -1,6 +1,6 @@
-"""The embedded digits, Fashion-MNIST and CIFAR, each from the files in which they are published, verified.
+"""Readers of scikit-learn's digits, Fashion-MNIST and CIFAR: from the published files, verified by checksums.
 
-Nothing here imports torchvision except to download.
+torchvision is imported only for downloads.
 """
 
 import gzip
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ltbench.data.home import data_folder
 from ltbench.data.images import ImageSet, Split
-from ltbench.errors import InputError
+from ltbench.errors import InputError, one_line
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # Cao19, for both data sets
@@ -29,9 +29,9 @@ CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # Ca
 
 
 def digits(place: Path | None) -> ImageSet:
-    """Scikit-learn's 1,797 digits: of each class 120 drawn images train (fixed draw), the other 54 to 63 test."""
+    """Read scikit-learn's 1,797 digits: 120 random images per class (fixed seed) for training, the rest to test."""
     if place is not None:
-        raise InputError("data set 'digits' is embedded in scikit-learn and takes no --data")
+        raise InputError("data set 'digits' comes with scikit-learn; remove --data digits")
     spec = importlib.util.find_spec("sklearn")  # its data file only: importing scikit-learn takes seconds
     if spec is None or spec.origin is None:
         raise InputError("data set 'digits' comes with scikit-learn, which is not installed; pip install scikit-learn")
@@ -57,7 +57,7 @@ FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
-# SHA-256 of the uncompressed files: Debian's package compresses them anew, to the same content.
+# SHA-256 of the uncompressed files: Debian's package compresses the same content differently.
 FASHION_FILES = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
@@ -67,7 +67,7 @@ FASHION_FILES = {
 
 
 def fashion_mnist(place: Path | None) -> ImageSet:
-    """Fashion-MNIST from Debian's package, from the data folder, or downloaded through torchvision."""
+    """Read Fashion-MNIST from Debian's package or the data folder, or download it through torchvision."""
     home = data_folder() / "FashionMNIST" / "raw"
     candidates = [place] if place is not None else [DEBIAN_FASHION, home]
     found = next((folder for folder in candidates if _idx_file(folder, "train-images-idx3-ubyte")), None)
@@ -92,16 +92,16 @@ def _idx_file(folder: Path, name: str) -> Path | None:
 
 
 def _idx(folder: Path, name: str, digest: str) -> NDArray[np.uint8]:
-    """One file of the IDX format (big-endian header, then bytes)."""
+    """Read and verify a file in IDX format (big-endian header, then bytes)."""
     path = _idx_file(folder, name)
     if path is None:
         raise InputError(f"{folder / name}.gz is missing; put the four IDX files of Fashion-MNIST there")
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError) as error:
-        raise InputError(f"{path} is damaged ({error}); delete it and fetch it again") from error
+        raise InputError(f"{path} is damaged ({error}); delete it and download it again") from error
     if hashlib.sha256(raw).hexdigest() != digest:
-        raise InputError(f"{path} is not the published file (checksum differs); delete it and fetch it again")
+        raise InputError(f"{path} is not the published file (checksum differs); delete it and download it again")
     dims = raw[3]
     shape = np.frombuffer(raw, ">i4", count=dims, offset=4)
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * dims).reshape(shape)
@@ -118,10 +118,10 @@ class CifarFormat:
         name: the data set.
         archive, archive_md5: file name and published checksum.
         folder: the folder inside the archive.
-        train, test: pickled files with their published MD5.
-        meta: pickled file of class names, with its MD5.
-        labels, names: the keys of labels and of class names.
-        torchvision: the class that downloads it.
+        train, test: names and published MD5 checksums of the pickled files.
+        meta: name and MD5 checksum of the pickled file with the class names.
+        labels, names: the keys of the labels and of the class names.
+        torchvision: the torchvision class that downloads it.
     """
 
     name: str
@@ -169,12 +169,12 @@ CIFAR100 = CifarFormat(
 
 
 def cifar10(place: Path | None) -> ImageSet:
-    """CIFAR-10 from its official archive, packed or unpacked."""
+    """Read CIFAR-10 from its official archive, packed or unpacked."""
     return read_cifar(CIFAR10, place)
 
 
 def cifar100(place: Path | None) -> ImageSet:
-    """CIFAR-100 from its official archive, packed or unpacked."""
+    """Read CIFAR-100 from its official archive, packed or unpacked."""
     return read_cifar(CIFAR100, place)
 
 
@@ -183,19 +183,19 @@ def read_cifar(form: CifarFormat, place: Path | None) -> ImageSet:
 
     Args:
         form: names and checksums.
-        place: the archive, its unpacked folder, or the folder that holds either; None: the data folder, and where it
-            is not there, a download.
+        place: the archive, its unpacked folder, or a folder that contains one of them; None: the data folder, with a
+            download if the archive is not there.
 
     Raises:
-        InputError: when it is missing, truncated or altered.
+        InputError: if the archive is missing, truncated or altered.
     """
     root = place if place is not None else data_folder()
     open_member = _cifar_files(form, root)
     if open_member is None:
         if place is not None:
             raise InputError(
-                f"--data {form.name}={place}: neither {form.archive} nor {form.folder}/ is there; give the folder that "
-                f"holds one of them, or {form.name}=imagefolder:PATH for a folder of images"
+                f"--data {form.name}={place}: there is neither {form.archive} nor {form.folder}/; give the folder that "
+                f"contains one of them, or {form.name}=imagefolder:PATH for a folder of images"
             )
         _download(form.torchvision, form.name, f"put {form.archive} into {root}, or give --data {form.name}=FOLDER")
         open_member = _cifar_files(form, root)
@@ -213,7 +213,7 @@ def read_cifar(form: CifarFormat, place: Path | None) -> ImageSet:
 
 
 def _cifar_files(form: CifarFormat, root: Path) -> Callable[[str, str], bytes] | None:
-    """A function (file name, MD5) -> verified bytes, from the unpacked folder or the archive; None: neither there."""
+    """Return a function (file name, MD5) -> verified bytes, of the unpacked folder or the archive; or None."""
     for unpacked in (root / form.folder, root):
         if (unpacked / next(iter(form.train))).is_file():
             return lambda name, md5: _verified((unpacked / name).read_bytes(), md5, unpacked / name)
@@ -228,12 +228,12 @@ def _cifar_files(form: CifarFormat, root: Path) -> Callable[[str, str], bytes] |
 
 def _verified(content: bytes, md5: str, path: Path) -> bytes:
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise InputError(f"{path} is truncated or altered (checksum differs); delete it and fetch it again")
+        raise InputError(f"{path} is truncated or altered (checksum differs); delete it and download it again")
     return content
 
 
 def _unpickle(content: bytes) -> dict[str, Any]:
-    """The content of a verified batch; the keys of CIFAR's pickles are byte strings of Python 2."""
+    """Unpickle a verified batch, whose keys are byte strings of Python 2."""
     batch: dict[str, Any] = pickle.loads(content, encoding="latin1")
     return batch
 
@@ -245,5 +245,5 @@ def _download(torchvision_name: str, name: str, otherwise: str) -> None:
     try:
         getattr(datasets, torchvision_name)(data_folder(), download=True)
     except Exception as error:  # torchvision raises whatever the network layer below it does
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"data set '{name}' is not here and cannot be downloaded ({reason}); {otherwise}") from error
+        why = one_line(error)
+        raise InputError(f"data set '{name}' was not found and cannot be downloaded ({why}); {otherwise}") from error

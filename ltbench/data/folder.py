@@ -1,7 +1,7 @@
-"""Any folder of images: ``PATH/class/image`` or ``PATH/{train,val,test}/class/image``.
+"""Reader of image folders: ``PATH/class/image`` or ``PATH/{train,val,test}/class/image``.
 
-Decoded once into a packed file, which is keyed by the name, length and times of every image file and by the side in
-pixels, so that nothing but the folder's listing is read again.
+The images are decoded once into a packed file. Its key is made of the name, length and times of every image file and of
+the image size, so that later only the list of files is read, and a changed file is noticed.
 """
 
 import hashlib
@@ -26,31 +26,32 @@ def read(root: Path, name: str, side: int | None, cache: Path) -> ImageSet:
 
     Args:
         root: the folder. Without ``train/`` its sub-folders are the classes. Without ``test/`` a fifth of each class
-            (fixed draw, at least one image) becomes the test set. ``val/`` is used as validation set if it is there.
-        name: what tables will call the data set.
-        side: images are resized to this many pixels; None: they must all be of one size.
+            (fixed seed, at least one image) becomes the test set. ``val/`` is the validation set, if it exists.
+        name: name of the data set in tables.
+        side: height and width in pixels that images are resized to; None: all images must have the same size.
         cache: folder for the decoded images.
 
     Returns:
-        Its images as memory maps of the packed file.
+        The images as memory maps of the packed file.
 
     Raises:
-        InputError: for a missing folder, a class without images, an unreadable image, sizes that differ, and where the
-            packed file cannot be written.
+        InputError: for a missing folder, a class without images, an unreadable image, images of different sizes, and
+            if the packed file cannot be written.
     """
     if not root.is_dir():
-        raise InputError(f"image folder {root} does not exist")
+        raise InputError(f"image folder {root} does not exist; correct the path")
     splits = {s: root / s for s in ("train", "val", "test") if (root / s).is_dir()}
     if "train" not in splits:
         splits = {"train": root}
     files = {split: _files(folder) for split, folder in splits.items()}
     classes = list(files["train"])
     if len(classes) < 2:
-        raise InputError(f"{splits['train']} has {len(classes)} class sub-folder(s); at least 2 are needed")
+        raise InputError(f"{splits['train']} has {len(classes)} class folder(s); at least 2 are needed")
     for split in files:
         if list(files[split]) != classes:
             odd = sorted(set(files[split]) ^ set(classes))[0]
-            raise InputError(f"class '{odd}' is not in both {splits['train']} and {splits[split]}")
+            both = f"{splits['train']} and {splits[split]}"
+            raise InputError(f"class '{odd}' is not in both {both}; add or remove its folder")
 
     contents = {split: _labelled(by_class) for split, by_class in files.items()}
     if "test" not in contents:
@@ -77,12 +78,12 @@ def read(root: Path, name: str, side: int | None, cache: Path) -> ImageSet:
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
-    """Image files of each class, both in order of name."""
+    """List the image files of each class; classes and files are sorted by name."""
     classes = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     files = {c.name: sorted(p for p in c.rglob("*") if p.suffix.lower() in EXTENSIONS) for c in classes}
     for c in classes:
         if not files[c.name]:
-            raise InputError(f"class folder {c} holds no image; add images or remove the folder")
+            raise InputError(f"class folder {c} contains no image; add images or remove the folder")
     return files
 
 
@@ -92,7 +93,7 @@ def _labelled(by_class: dict[str, list[Path]]) -> Files:
 
 
 def _key(root: Path, contents: dict[str, Files], side: int | None) -> str:
-    """What decides the packed file. A replaced image is seen by its change time, even where ``cp -p`` kept others."""
+    """Hash everything that the packed file depends on. A replaced image has a new change time, even after ``cp -p``."""
     digest = hashlib.sha256(json.dumps([side, TEST_SHARE]).encode())
     for split, (paths, _) in contents.items():
         for path in paths:
@@ -110,7 +111,7 @@ def _split_off_test(pool: Files, root: Path, classes: list[str]) -> tuple[Files,
         members = generator.permutation(np.flatnonzero(labels == c))
         if len(members) < 2:
             raise InputError(
-                f"class '{name}' in {root} has one image, so none can be held out to test; add a test/ folder"
+                f"class '{name}' in {root} has one image, so none can be held out for testing; add a test/ folder"
             )
         test.append(members[: max(1, round(TEST_SHARE * len(members)))])
     held = np.sort(np.concatenate(test))

@@ -1,4 +1,4 @@
-"""Images in memory or mapped from a file: what a source delivers and what a training run takes."""
+"""Images in memory or mapped from a file: data sets, their splits, and long-tailed subsets for training."""
 
 import hashlib
 import math
@@ -13,7 +13,7 @@ from ltbench.data.longtail import Imbalance, class_counts, hold_out, select
 
 CHUNK_BYTES = 1 << 26
 MOST_SQUARES = 65_536
-"""So many squares of a uint8 can be summed in a uint32."""
+"""Number of squared uint8 values whose sum fits into a uint32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +21,9 @@ class Split:
     """Labelled images.
 
     Attributes:
-        images: [N, H, W, channels] uint8, 1 or 3 channels; or a memory map of a file of M images.
+        images: [N, H, W, channels] uint8, 1 or 3 channels; or a memory map [M, H, W, channels].
         labels: [N] int64.
-        rows: [N] int64, which images of the memory map are meant; None: all of ``images``, in their order.
+        rows: [N] int64, the rows of ``images`` that belong to the split; None: all, in their order.
     """
 
     images: NDArray[np.uint8]
@@ -35,48 +35,48 @@ class Split:
 
     @property
     def size_bytes(self) -> int:
-        """What its decoded images take in memory."""
+        """Size of the decoded images."""
         return len(self) * math.prod(self.images.shape[1:])
 
     @property
     def in_file(self) -> bool:
-        """Whether its images are a memory map."""
+        """Whether the images are a memory map."""
         return isinstance(self.images, np.memmap)
 
     def pixels(self) -> NDArray[np.uint8]:
-        """Its images [N, H, W, channels]."""
+        """Return the images [N, H, W, channels]."""
         return self.images if self.rows is None else self.images[self.rows]
 
     def take(self, indices: NDArray[np.int64]) -> "Split":
-        """The images at ``indices``; of a memory map no pixel is read."""
+        """Return a split of the images at ``indices``. For a memory map, no pixels are read."""
         if self.in_file:
             rows = indices if self.rows is None else self.rows[indices]
             return Split(self.images, self.labels[indices], rows)
         return Split(np.ascontiguousarray(self.images[indices]), self.labels[indices])
 
     def chunks(self) -> Iterator[NDArray[np.uint8]]:
-        """Its images in order, [n, H, W, channels] a time with some tens of MB."""
+        """Yield the images in order, in arrays [n, H, W, channels] of at most 64 MB (or one image)."""
         step = min(MOST_SQUARES, max(1, CHUNK_BYTES * len(self) // self.size_bytes))
         for start in range(0, len(self), step):
             part = slice(start, start + step)
             yield self.images[part] if self.rows is None else self.images[self.rows[part]]
 
     def counts(self, classes: int) -> list[int]:
-        """Images of each class, in label order."""
+        """Count the images of each class, in label order."""
         return [int(n) for n in np.bincount(self.labels, minlength=classes)]
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """A whole data set as its source delivers it, before any cut.
+    """A complete data set, before images are removed to make it long-tailed.
 
     Attributes:
-        name: what tables call it.
+        name: name in tables.
         classes: class names, in label order.
-        train, val, test: its splits; ``val`` is None where the data set defines none, ``test`` while methods are tuned.
-        found: in words, where the images came from.
-        mean, std: per-channel normalisation that the literature uses, in [0, 1]; None: computed from the training set.
-        known_fingerprint: the fingerprint where the source has it already, so that no pixel need be read for it.
+        train, val, test: the splits. ``val`` is None if the data set has none; ``test`` is None during tuning.
+        found: where the images came from, in words.
+        mean, std: per-channel normalisation of the literature, in [0, 1]; None: computed from the training set.
+        known_fingerprint: the fingerprint, if the source knows it already and no pixels need to be read.
     """
 
     name: str
@@ -91,7 +91,7 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of all pixels and labels: two versions of a data set never share a result."""
+        """Hash of all pixels and labels, so that two versions of a data set never share a result."""
         if self.known_fingerprint is not None:
             return self.known_fingerprint
         digest = hashlib.sha256()
@@ -104,16 +104,16 @@ class ImageSet:
         return digest.hexdigest()[:16]
 
     def without_test(self) -> "ImageSet":
-        """The same data set with no test split to look at: what tuning works on."""
+        """Return the same data set without its test split, as tuning uses it."""
         return replace(self, test=None, known_fingerprint=self.fingerprint)
 
 
 @dataclass(frozen=True, eq=False)
 class LongTailed:
-    """What one training run sees: a long-tailed ``train``, and untouched ``val`` and ``test``.
+    """The data of a training run: a long-tailed ``train``, and unchanged ``val`` and ``test``.
 
     Attributes:
-        val, test: None where there is none; one of them there must be.
+        val, test: None if missing; at least one of them is there.
         counts: training images of each class, [C].
         mean, std: per-channel normalisation in [0, 1].
     """
@@ -127,22 +127,22 @@ class LongTailed:
 
     @property
     def measured(self) -> tuple[str, Split]:
-        """The split that results are of, with its name: the test split, and where it is out of reach the validation."""
+        """Name and images of the split that results are measured on: ``test``, or ``val`` if there is no test split."""
         found = {name: split for name, split in (("test", self.test), ("val", self.val)) if split is not None}
         return next(iter(found.items()))
 
 
 def cut(images: ImageSet, imbalance: Imbalance, subset_seed: int = 0, holdout: int = 0) -> LongTailed:
-    """The long-tailed version of a data set.
+    """Make the long-tailed version of a data set.
 
     Args:
-        images: the whole data set.
+        images: the complete data set.
         imbalance: profile and factor.
-        subset_seed: which images survive the cut.
-        holdout: images a class that are set aside for validation before the cut; 0: the data set's own ``val``, if any.
+        subset_seed: seed of the choice of training images.
+        holdout: images per class that become the validation set first; 0: the data set's own ``val``, if any.
 
     Raises:
-        InputError: when a class would be left without an image.
+        InputError: if a class would have no image.
     """
     pool, val = images.train, images.val
     if holdout:
@@ -157,7 +157,7 @@ def cut(images: ImageSet, imbalance: Imbalance, subset_seed: int = 0, holdout: i
 
 
 def mean_and_std(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel, in [0, 1]: one pass over the pixels, summed in whole numbers."""
+    """Compute mean and standard deviation of each channel, in [0, 1], in one pass with integer sums."""
     channels = split.images.shape[-1]
     sums, squares = [0] * channels, [0] * channels
     for images in split.chunks():

@@ -1,8 +1,8 @@
-"""Which images of a data set a long-tailed training set keeps.
+"""Selection of the images of a long-tailed training set.
 
-The counts and the selection are those of Cao et al., NeurIPS 2019 (LDAM-DRW), image for image: classes in label order,
-``n_i = int(n_max * mu ** (i / (C - 1)))`` with ``mu = 1 / imbalance_factor``, and per class the first ``n_i`` of a
-shuffle drawn from one legacy NumPy generator, whose stream NumPy has frozen.
+Counts and images are exactly those of Cao et al., NeurIPS 2019 (LDAM-DRW): classes in label order, ``n_i = int(n_max *
+mu ** (i / (C - 1)))`` with ``mu = 1 / imbalance_factor``, and from each class the first ``n_i`` images after a shuffle
+with one legacy NumPy generator, whose random numbers never change between NumPy versions.
 """
 
 import re
@@ -20,14 +20,14 @@ Profile = Literal["exp", "step", "natural"]
 
 @dataclass(frozen=True)
 class Imbalance:
-    """A long-tailed profile and its factor rho = n_max / n_min (``natural``: a data set as it is)."""
+    """A long-tailed profile and its factor rho = n_max / n_min (``natural``: all images of the data set)."""
 
     profile: Profile = "exp"
     factor: float = 1.0
 
     @classmethod
     def parse(cls, value: "Imbalance | str | float", profile: Profile = "exp") -> "Imbalance":
-        """``100`` (with the suite's profile), ``"exp:100"``, ``"step:10"`` or ``"natural"``.
+        """Parse ``100`` (with the suite's profile), ``"exp:100"``, ``"step:10"`` or ``"natural"``.
 
         Raises:
             InputError: for anything else, and for a factor below 1.
@@ -44,7 +44,7 @@ class Imbalance:
             )
         factor = float(match[2])
         if factor < 1:
-            raise InputError(f"imbalance {text} is below 1; it is n_max / n_min, so 1 (balanced) or more", "imbalance")
+            raise InputError(f"imbalance {text} is below 1; give n_max / n_min: 1 (balanced) or more", "imbalance")
         return cls(match[1] or profile, factor)  # type: ignore[arg-type]
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class Imbalance:
 
 
 def shares(profile: Profile, factor: float, classes: int) -> list[float]:
-    """Size of each class relative to the largest, in label order."""
+    """Compute the size of each class relative to the largest, in label order."""
     mu = 1 / factor
     if profile == "exp":
         return [mu ** (i / (classes - 1.0)) for i in range(classes)]
@@ -62,16 +62,17 @@ def shares(profile: Profile, factor: float, classes: int) -> list[float]:
 
 
 def class_counts(available: list[int], imbalance: Imbalance) -> list[int]:
-    """Images that each class keeps.
+    """Compute the number of images that each class keeps.
 
-    ``n_max`` is the largest head for which every class has enough images: the class size itself where all are equal.
+    ``n_max`` is the largest size of the first class for which every class has enough images. If all classes have the
+    same size, it is that size, as in the literature.
 
     Args:
         available: images of each class, in label order.
         imbalance: profile and factor.
 
     Raises:
-        InputError: when a class would be empty.
+        InputError: if a class would be empty.
     """
     if imbalance.profile == "natural":
         return list(available)
@@ -87,12 +88,15 @@ def class_counts(available: list[int], imbalance: Imbalance) -> list[int]:
 
 
 def select(labels: NDArray[np.int64], counts: list[int], subset_seed: int) -> Indices:
-    """Indices of the images that survive the cut, class after class (Cao19's ``gen_imbalanced_data``).
+    """Choose the images to keep, class after class (``gen_imbalanced_data`` of Cao et al.).
 
     Args:
         labels: [N], in file order.
-        counts: [C] images to keep of each class.
-        subset_seed: seed of the cut; 0 is the canonical subset.
+        counts: [C] number of images to keep of each class.
+        subset_seed: seed of the choice; 0 gives the subset of the literature.
+
+    Returns:
+        Their indices [sum of ``counts``].
     """
     generator = np.random.RandomState(subset_seed)
     kept = []
@@ -104,13 +108,18 @@ def select(labels: NDArray[np.int64], counts: list[int], subset_seed: int) -> In
 
 
 def hold_out(labels: NDArray[np.int64], per_class: int, subset_seed: int) -> tuple[Indices, Indices]:
-    """Set a balanced validation set aside, before any tail is cut.
+    """Choose a balanced validation set from the complete data set.
+
+    Args:
+        labels: [N], in file order.
+        per_class: images per class.
+        subset_seed: seed of the choice.
 
     Returns:
-        Indices of the rest (in file order) and of the validation set.
+        Indices of the other images and of the validation set, both in file order.
 
     Raises:
-        InputError: when a class has not more than ``per_class`` images.
+        InputError: if a class has ``per_class`` images or fewer.
     """
     generator = np.random.RandomState([subset_seed, per_class])
     chosen = []
@@ -118,7 +127,7 @@ def hold_out(labels: NDArray[np.int64], per_class: int, subset_seed: int) -> tup
         members = np.flatnonzero(labels == c)
         if len(members) <= per_class:
             raise InputError(
-                f"holdout of {per_class} images a class is too large: class {c} has {len(members)}; lower it"
+                f"holdout of {per_class} images per class is too large: class {c} has {len(members)}; lower it"
             )
         chosen.append(generator.permutation(members)[:per_class])
     held = np.sort(np.concatenate(chosen))

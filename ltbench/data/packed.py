@@ -1,8 +1,8 @@
-"""A packed file: the decoded images of a folder, one after another, to be memory-mapped and never decoded again.
+"""Packed files: the decoded images of a folder in one file, which is memory-mapped, so that they are decoded only once.
 
-Its first 4096 bytes say what it holds: a line that names the format, then one of JSON (``Header``). The pixels follow,
-uint8 [N, H, W, channels]. It is written under another name and renamed when it is whole, so any number of processes may
-build the same one at once, and a file that is there is complete unless something damaged it later.
+The first 4096 bytes contain a line with the name of the format and a line of JSON (``Header``). The pixels follow,
+uint8 [N, H, W, channels]. A file is written under another name and renamed when it is complete. So several processes
+may build the same file at the same time, and an existing file is complete unless it was damaged later.
 """
 
 import json
@@ -27,8 +27,8 @@ from ltbench.errors import InputError
 
 MAGIC = b"ltbench packed images 1\n"
 HEADER_BYTES = 4096
-BLOCK = 1024  # images decoded between two looks at the clock
-TELL_EVERY_S = 5.0
+BLOCK = 1024  # images decoded between two checks of the time
+REPORT_EVERY_S = 5.0
 
 Images = Callable[[int, int], NDArray[np.uint8]]
 """(start, stop) -> memory map of these images [stop - start, H, W, channels]."""
@@ -36,13 +36,13 @@ Images = Callable[[int, int], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class Header:
-    """What a packed file holds, and what made it.
+    """Description of a packed file.
 
     Attributes:
-        key: identifies the files and the side that it was made of.
+        key: hash of the image files and of ``side``.
         shape: N, H, W, channels.
-        side: that images were resized to; None: as they were.
-        decoder: with its version.
+        side: height and width that images were resized to; None: not resized.
+        decoder: name and version of the library that decoded the images.
         fingerprint: of the data set (see ``ImageSet.fingerprint``).
     """
 
@@ -55,18 +55,18 @@ class Header:
 
 @dataclass(frozen=True)
 class Packed:
-    """A packed file that is there and whole."""
+    """An existing, complete packed file."""
 
     path: Path
     header: Header
 
     def images(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Images ``start`` to ``stop`` as a memory map [stop - start, H, W, channels]."""
+        """Map images ``start`` to ``stop`` from the file: [stop - start, H, W, channels]."""
         return _mapped(self.path, self.header.shape, start, stop)
 
 
 def find(path: Path, key: str) -> Packed | None:
-    """The packed file at ``path``; None where there is none. One that is damaged is told of and counts as none."""
+    """Return the packed file at ``path``, or None if there is none. Reports a damaged file, and ignores it."""
     try:
         with path.open("rb") as file:
             start = file.read(HEADER_BYTES)
@@ -75,15 +75,15 @@ def find(path: Path, key: str) -> Packed | None:
         return None
     try:
         if not start.startswith(MAGIC):
-            raise ValueError("it is of another format")
+            raise ValueError("it has another format")
         values = json.loads(start[len(MAGIC) :])
         header = Header(**values | {"shape": tuple(values["shape"])})
         if header.key != key:
-            raise ValueError("it holds other images")
+            raise ValueError("it contains other images")
         if length != HEADER_BYTES + math.prod(header.shape):
-            raise ValueError(f"it has {length} bytes in place of {HEADER_BYTES + math.prod(header.shape)}")
+            raise ValueError(f"it has {length} bytes instead of {HEADER_BYTES + math.prod(header.shape)}")
     except (ValueError, TypeError, KeyError) as error:
-        print(f"ltbench: image cache {path} is damaged ({error}); it is built again", file=sys.stderr)
+        print(f"ltbench: image cache {path} is damaged ({error}); building it again", file=sys.stderr)
         return None
     return Packed(path, header)
 
@@ -99,15 +99,15 @@ def build(
     """Decode images into a packed file.
 
     Args:
-        path: of the packed file.
-        key: kept in its header.
-        root: the folder, as messages name it.
-        files: of the N images.
-        side: they are resized to (the central square); None: they must all be of one size.
-        fingerprint: of the data set whose images these are.
+        path: the packed file to write.
+        key: stored in its header.
+        root: the image folder, for messages.
+        files: the N image files.
+        side: height and width in pixels that images are resized to (central square); None: all must have the same size.
+        fingerprint: function that computes the fingerprint of the data set from its images.
 
     Raises:
-        InputError: for an unreadable image, sizes that differ, and where the file cannot be written.
+        InputError: for an unreadable image, images of different sizes, and if the file cannot be written.
     """
     with ThreadPoolExecutor() as pool:
         shape = (len(files), *_shape(pool, root, files, side))
@@ -123,8 +123,8 @@ def build(
             building.replace(path)
         except OSError as error:
             raise InputError(
-                f"image cache {path.parent} cannot be written ({error.strerror}); it needs "
-                f"{math.prod(shape) / 1e9:.1f} GB there, or in another folder that $LTBENCH_DATA names"
+                f"image cache {path.parent} cannot be written ({error.strerror}); free "
+                f"{math.prod(shape) / 1e9:.1f} GB there, or set $LTBENCH_DATA to another folder"
             ) from error
         finally:
             building.unlink(missing_ok=True)
@@ -147,7 +147,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _shape(pool: ThreadPoolExecutor, root: Path, files: Sequence[Path], side: int | None) -> tuple[int, int, int]:
-    """H, W, channels that all images are decoded to, from their headers alone: one channel if all are grey."""
+    """Find H, W and channels of the decoded images from the image headers: one channel if all images are grey."""
 
     def inspect(path: Path) -> tuple[tuple[int, int], bool]:
         with _opened(path) as image:
@@ -158,7 +158,7 @@ def _shape(pool: ThreadPoolExecutor, root: Path, files: Sequence[Path], side: in
     if len(sizes) > 1:
         two = " and ".join(f"{width}x{height}" for width, height in sorted(sizes)[:2])
         raise InputError(
-            f"images in {root} are of several sizes ({two}); add --set recipe.image_size=64 (or another side)"
+            f"images in {root} have several sizes ({two}); set one with --set recipe.image_size=64 (or another side)"
         )
     width, height = sizes.pop()
     return height, width, 1 if all(grey for _, grey in found) else 3
@@ -167,7 +167,7 @@ def _shape(pool: ThreadPoolExecutor, root: Path, files: Sequence[Path], side: in
 def _decode(
     pool: ThreadPoolExecutor, root: Path, files: Sequence[Path], side: int | None, shape: tuple[int, ...], file: int
 ) -> None:
-    """Write the pixels of every image to its place in an open file."""
+    """Write the pixels of every image to its position in an open file."""
     image_bytes = math.prod(shape[1:])
 
     def write(number: int) -> None:
@@ -177,10 +177,10 @@ def _decode(
         if os.pwrite(file, content, HEADER_BYTES + number * image_bytes) != image_bytes:
             raise OSError(0, "the disk is full")
 
-    told = time.monotonic()
+    reported = time.monotonic()
     for start in range(0, len(files), BLOCK):
         list(pool.map(write, range(start, min(start + BLOCK, len(files)))))
-        if time.monotonic() - told > TELL_EVERY_S:
-            told = time.monotonic()
+        if time.monotonic() - reported > REPORT_EVERY_S:
+            reported = time.monotonic()
             done = min(start + BLOCK, len(files))
             print(f"ltbench: {root}: {done} of {len(files)} images decoded", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Resizing as every source does it: the short side to the wanted length, then the central square."""
+"""Resizing: the short side to the given length, then the central square."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from ltbench.data.images import ImageSet, Split
 
 
 def square(image: Image.Image, side: int) -> Image.Image:
-    """Short side to ``side`` pixels (bilinear, antialiased as PIL does it), then the central square."""
+    """Resize the short side to ``side`` pixels (bilinear, with PIL's antialiasing), then crop the central square."""
     if image.size == (side, side):
         return image
     scale = side / min(image.size)
@@ -19,7 +19,7 @@ def square(image: Image.Image, side: int) -> Image.Image:
 
 
 def resized(images: ImageSet, side: int | None) -> ImageSet:
-    """The same data set with images of ``side`` pixels; itself where they are so already."""
+    """Return the data set with images of ``side`` x ``side`` pixels; None: unchanged."""
     if side is None or images.train.images.shape[1:3] == (side, side):
         return images
 

@@ -1,7 +1,7 @@
-"""Data sets by name: where each is looked for, and how it is read.
+"""Data sets by name.
 
-A data set is written ``digits``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``imagenet-lt`` or
-``imagefolder:PATH``. ``--data NAME=PATH`` and ``--data NAME=imagefolder:PATH`` say where the images of NAME lie.
+The names are ``digits``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``imagenet-lt`` and ``imagefolder:PATH``.
+``--data NAME=PATH`` and ``--data NAME=imagefolder:PATH`` set where the images of NAME are stored.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,7 +17,7 @@ from ltbench.errors import InputError, unknown
 
 @dataclass(frozen=True)
 class Source:
-    """One named data set: what it is, and the function that reads it (from a folder the user gave, or None)."""
+    """A named data set: its description, and the function that reads it (from a given folder, or None)."""
 
     about: str
     read: Callable[[Path | None], ImageSet]
@@ -36,27 +36,31 @@ SOURCES: dict[str, Source] = {
     "fashion-mnist": Source("28x28 grey clothes, 10 classes x 6,000", archives.fashion_mnist),
     "cifar10": Source("32x32 colour, 10 classes x 5,000", archives.cifar10),
     "cifar100": Source("32x32 colour, 100 classes x 500", archives.cifar100),
-    "imagenet-lt": Source("1,000 classes x 5 to 1,280; only from an image folder of your own", _not_distributed),
+    "imagenet-lt": Source("1,000 classes x 5 to 1,280; only from your own image folder", _not_distributed),
 }
 FOLDER = "imagefolder:"
 
 
 def check_name(name: str) -> None:
-    """Raises InputError where ``name`` is not a data set."""
+    """Check the name of a data set.
+
+    Raises:
+        InputError: for an unknown name.
+    """
     if name not in SOURCES and not (name.startswith(FOLDER) and len(name) > len(FOLDER)):
         raise unknown("data set", name, [*SOURCES, "imagefolder:PATH"])
 
 
 def load(name: str, image_size: int | None = None, where: Mapping[str, str] | None = None) -> ImageSet:
-    """Read a data set, whole and checked.
+    """Read and verify a data set.
 
     Args:
         name: a key of ``SOURCES``, or ``imagefolder:PATH``.
-        image_size: side in pixels that images are resized to; None: as they are.
-        where: for each name, the place the user gave (``--data NAME=PLACE``).
+        image_size: height and width in pixels that images are resized to; None: not resized.
+        where: places given by the user (``--data NAME=PLACE``), by name.
 
     Raises:
-        InputError: when it is missing, damaged or not understood; the message says what mends it.
+        InputError: if the data set is missing, damaged or unknown; the message says how to fix it.
     """
     check_name(name)
     for given in where or {}:
@@ -70,5 +74,5 @@ def load(name: str, image_size: int | None = None, where: Mapping[str, str] | No
         return replace(images, name=f"{name} (imagefolder)")
     given_path = Path(place).expanduser() if place is not None else None
     if given_path is not None and not given_path.exists():
-        raise InputError(f"--data {name}={place}: there is no such file or folder")
+        raise InputError(f"--data {name}={place}: no such file or folder; correct the path")
     return resized(SOURCES[name].read(given_path), image_size)

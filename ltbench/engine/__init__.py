@@ -1,1 +1,1 @@
-"""The engine: one training run, as fast as the hardware allows. It does not know which method it runs."""
+"""The engine: trains the stages of one run, as fast as the hardware allows, whatever the method."""

@@ -1,170 +1,158 @@
-"""Augmented training batches and plain evaluation batches, from wherever the images lie."""
+"""Augmented batches for training and plain ones for evaluation, wherever the images are stored."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.data.images import LongTailed, Split
-from ltbench.engine.augment import resized
-from ltbench.engine.augment.jitter import FACTORS, jitter
-from ltbench.engine.augment.padded import Resident
-from ltbench.engine.image_source import Fed, Place, Store, free_bytes, place_of, store_of
+from ltbench.engine.augment import Augmentation, augmentations
+from ltbench.engine.augment.padded import PaddedCrop
+from ltbench.engine.augment.resized import centre
+from ltbench.engine.epoch_plan import split as parts_of
+from ltbench.engine.image_source import Fed, ImageSource, Place, free_bytes, place_of, source_of
 from ltbench.plan.recipe import Recipe
 
 
-class Crop(Protocol):
-    """Crops and mirrors a batch by the first ``rows`` rows of a plan."""
+class Normaliser:
+    """uint8 [B, H, W, channels] -> normalised float32 [B, channels, H, W] in channels-last layout.
 
-    rows: int
+    Args:
+        mean, std: of each channel, in [0, 1].
+        device: of the images.
+    """
 
-    def __call__(self, pixels: Tensor, columns: Tensor) -> Tensor:
-        """Images [B, H, W, channels] uint8 and columns [rows or more, B] -> [B, S, S, channels] uint8."""
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        self.shift = torch.tensor(mean, dtype=torch.float32, device=device) * 255
+        self.scale = 1 / (torch.tensor(std, dtype=torch.float32, device=device) * 255)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(pixel / 255 - mean) / std."""
+        return pixels.float().sub_(self.shift).mul_(self.scale).permute(0, 3, 1, 2)
 
 
 class TrainingSet(Protocol):
-    """Batches by a plan.
+    """Augmented batches by the plan of an epoch.
 
     Attributes:
-        rows: how many of a plan's rows it reads, from the first on.
+        augmentations: whose rows the plan has, in the order in which they are applied.
         eager_only: why a step with its batches cannot be captured; empty where it can.
     """
 
-    rows: int
+    augmentations: Sequence[Augmentation]
     eager_only: str
 
-    def begin(self, drawn: Tensor, batch_size: int) -> None:
-        """Before an epoch whose steps take the plan [rows, S, draws] (on the CPU) in order, by ``batch_size``."""
+    def begin(self, plan: Tensor, batch_size: int) -> None:
+        """Call before an epoch whose steps take the plan [R, S, draws] (on the CPU) in order, by ``batch_size``."""
 
     def batch(self, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """Images uint8 [B, H, W, channels] and labels [B] for the columns [rows, B] of a plan."""
+        """Images uint8 [B, H, W, channels] and labels [B] for the columns [R, B] of a plan."""
 
 
 class Streamed:
-    """A training set whose images are cropped after they came from a store.
+    """A training set whose batches are taken from an image source and then augmented.
 
     Args:
-        store: the images.
+        source: the images.
         labels: [N], on the device.
-        crop: crops and mirrors a batch.
+        augmentations: of the images.
     """
 
-    def __init__(self, store: Store, labels: Tensor, crop: Crop) -> None:
-        self.store, self.labels, self.crop, self.rows = store, labels, crop, crop.rows
-        self.eager_only = "images do not lie on the device" if isinstance(store, Fed) else ""
+    def __init__(self, source: ImageSource, labels: Tensor, augmentations: Sequence[Augmentation]) -> None:
+        self.source, self.labels, self.augmentations = source, labels, augmentations
+        self.eager_only = "images are not on the device" if isinstance(source, Fed) else ""
 
-    def begin(self, drawn: Tensor, batch_size: int) -> None:
+    def begin(self, plan: Tensor, batch_size: int) -> None:
         """See ``TrainingSet``."""
-        self.store.announce([part.flatten() for part in torch.split(drawn[1], batch_size, dim=1)])
+        index, _, _ = parts_of(plan, self.augmentations)
+        self.source.announce([part.flatten() for part in index.split(batch_size, dim=1)])
 
     def batch(self, columns: Tensor) -> tuple[Tensor, Tensor]:
         """See ``TrainingSet``."""
-        index = columns[1]
-        return self.crop(self.store.take(index), columns), self.labels[index]
+        index, rows, _ = parts_of(columns, self.augmentations)
+        return _augmented(self.source.take(index), self.augmentations, rows), self.labels[index]
 
 
-class Jittered:
-    """A training set whose batches get other colours, by the rows of the plan after those of the set itself."""
+class Resident:
+    """A training set with all padded crops on the device, so that taking, mirroring and cropping are one operation.
 
-    def __init__(self, images: TrainingSet) -> None:
-        self.images, self.rows, self.eager_only = images, images.rows + FACTORS, images.eager_only
+    Args:
+        pixels: [N, H, W, channels] uint8, on the device.
+        labels: [N], on the device.
+        crop: the first augmentation.
+        others: the augmentations after it.
+    """
 
-    def begin(self, drawn: Tensor, batch_size: int) -> None:
-        """See ``TrainingSet``."""
-        self.images.begin(drawn, batch_size)
+    eager_only = ""
+
+    def __init__(self, pixels: Tensor, labels: Tensor, crop: PaddedCrop, others: Sequence[Augmentation]) -> None:
+        self.crops, self.labels, self.others = crop.resident(pixels), labels, others
+        self.augmentations: Sequence[Augmentation] = (crop, *others)
+
+    def begin(self, plan: Tensor, batch_size: int) -> None:
+        """Nothing to prepare."""
 
     def batch(self, columns: Tensor) -> tuple[Tensor, Tensor]:
         """See ``TrainingSet``."""
-        pixels, labels = self.images.batch(columns)
-        return jitter(pixels, columns[self.images.rows : self.rows]), labels
+        index, (crop, *rows), _ = parts_of(columns, self.augmentations)
+        mirrored, top, left = crop.unbind()
+        return _augmented(self.crops[mirrored, index, top, left], self.others, rows), self.labels[index]
 
 
-class PaddedCrop:
-    """What ``Resident`` does, for a batch whose images have just arrived: ``padding`` pixels on each side."""
-
-    rows = 4
-
-    def __init__(self, padding: int) -> None:
-        self.padding = padding
-
-    def __call__(self, pixels: Tensor, columns: Tensor) -> Tensor:
-        """See ``Crop``."""
-        mirrored, _, top, left = columns[: self.rows].unbind()
-        height, width = pixels.shape[1:3]
-        pad = self.padding
-        padded = F.pad(_mirror(pixels, mirrored), (0, 0, pad, pad, pad, pad))
-        windows = padded.unfold(1, height, 1).unfold(2, width, 1).permute(0, 1, 2, 4, 5, 3)
-        return windows[torch.arange(len(pixels), device=pixels.device), top, left]
-
-
-class ResizedCrop:
-    """A random resized crop of ``side`` pixels, then the mirror."""
-
-    rows = 6
-
-    def __init__(self, side: int) -> None:
-        self.side = side
-
-    def __call__(self, pixels: Tensor, columns: Tensor) -> Tensor:
-        """See ``Crop``."""
-        take = resized.one_by_one if pixels.device.type == "cpu" else resized.at_once
-        return _mirror(take(pixels, columns[2 : self.rows], self.side), columns[0])
-
-
-def _mirror(pixels: Tensor, mirrored: Tensor) -> Tensor:
-    return torch.where(mirrored.bool()[:, None, None, None], pixels.flip(2), pixels)
+def _augmented(pixels: Tensor, augmentations: Sequence[Augmentation], rows: Sequence[Tensor]) -> Tensor:
+    """Images after these augmentations, each with its rows of the plan."""
+    for augmentation, own in zip(augmentations, rows, strict=True):
+        pixels = augmentation.apply(pixels, own)
+    return pixels
 
 
 class HeldOut:
-    """A split for evaluation: its images in order, the centre of each where the recipe crops.
+    """A split for evaluation: its images in order, or their centres where the recipe takes resized crops.
 
     Args:
-        store: the images.
+        source: the images.
         labels: [N], on the device.
-        side: of the centre; None: whole images.
+        side: of the centre, in pixels; None: the images as they are.
     """
 
-    def __init__(self, store: Store, labels: Tensor, side: int | None) -> None:
-        self.store, self.labels, self.side = store, labels, side
+    def __init__(self, source: ImageSource, labels: Tensor, side: int | None) -> None:
+        self.source, self.labels, self.side = source, labels, side
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images uint8 [B, H, W, channels] and labels [B], the last batch with the rest."""
-        self.store.announce(torch.arange(len(self.labels)).split(size))
+        """Images uint8 [B, H, W, channels] and labels [B]; the last batch contains the rest."""
+        self.source.announce(torch.arange(len(self.labels)).split(size))
         for index in torch.arange(len(self.labels), device=self.labels.device).split(size):
-            pixels = self.store.take(index)
-            yield pixels if self.side is None else resized.centre(pixels, self.side), self.labels[index]
+            pixels = self.source.take(index)
+            yield pixels if self.side is None else centre(pixels, self.side), self.labels[index]
 
 
 def place_for(data: LongTailed, recipe: Recipe, device: torch.device, processes: int) -> Place:
-    """Where the images of a run go by the size rule, on a machine that so many processes share."""
+    """The place that the size rule chooses for the images of a run.
+
+    Args:
+        processes: number of processes that share the memory of this machine.
+    """
     splits = [split for split in (data.train, data.val, data.test) if split is not None]
     height, width = data.train.images.shape[1:3]
-    growth = 1.0
-    if recipe.resized_crop is None:  # padded, and with a mirrored copy: see Resident
-        pad = 2 * recipe.crop_padding
-        growth = (1 + recipe.flip) * (height + pad) * (width + pad) / (height * width)
-    wanted = sum(split.size_bytes for split in splits) + (growth - 1) * data.train.size_bytes
+    crop, *_ = augmentations(recipe, height, width)
+    growth = crop.growth(height, width) if isinstance(crop, PaddedCrop) else 1.0
+    images_bytes = sum(split.size_bytes for split in splits) + (growth - 1) * data.train.size_bytes
     free_device, free_host = free_bytes(device)
-    place = place_of(round(wanted), free_device, free_host // processes)
+    place = place_of(round(images_bytes), free_device, free_host // processes)
     return "host" if place == "file" and not data.train.in_file else place
 
 
 def training_set(split: Split, recipe: Recipe, place: Place, device: torch.device) -> TrainingSet:
     """The training images as a recipe augments them."""
     labels = torch.tensor(split.labels, device=device)
-    images: TrainingSet
-    if recipe.resized_crop is not None:
-        images = Streamed(store_of(split, place, device), labels, ResizedCrop(recipe.resized_crop))
-    elif place == "device":
-        images = Resident(split.pixels(), split.labels, device, recipe.crop_padding, recipe.flip)
-    else:
-        images = Streamed(store_of(split, place, device), labels, PaddedCrop(recipe.crop_padding))
-    return Jittered(images) if recipe.jitter else images
+    crop, *others = augmentations(recipe, *split.images.shape[1:3])
+    if place == "device" and isinstance(crop, PaddedCrop):
+        return Resident(torch.tensor(split.pixels(), device=device), labels, crop, others)
+    return Streamed(source_of(split, place, device), labels, (crop, *others))
 
 
 def held_out(split: Split, recipe: Recipe, place: Place, device: torch.device) -> HeldOut:
-    """Images for evaluation under a recipe."""
+    """The images of a split as a recipe evaluates them."""
     labels = torch.tensor(split.labels, device=device)
-    return HeldOut(store_of(split, place, device), labels, recipe.resized_crop)
+    return HeldOut(source_of(split, place, device), labels, recipe.resized_crop)

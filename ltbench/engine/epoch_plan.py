@@ -1,19 +1,20 @@
-"""The plan of an epoch: all of its randomness, drawn beforehand on the CPU and uploaded once.
+"""The plan of an epoch: all of its random numbers, drawn on the CPU before the epoch starts and uploaded once.
 
-Every draw comes from a counter-based generator keyed by what it is for, so the same cell sees the same batches on any
-device, alone or beside other runs, resumed or not.
+Every draw comes from a generator that is keyed by its purpose. So a cell sees the same batches on every device, alone
+or beside other runs, resumed or not.
+
+A plan has the shape [R, S, draws] for S streams. Its rows are the index of each image, then the random numbers of each
+augmentation, then those of the method. ``split`` takes them apart again.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltbench.engine.augment import jitter as colour
-from ltbench.engine.augment import resized as resized_crop
+from ltbench.engine.augment import Augmentation
 from ltbench.method.samplers import Again, Pool, Stream
 from ltbench.randomness import generator
 
@@ -23,58 +24,56 @@ def draw(
     streams: Mapping[str, Stream],
     draws: int,
     progress: float,
-    crop_padding: int,
-    flip: bool,
+    augmentations: Sequence[Augmentation],
     where: tuple[object, ...],
-    resized: tuple[int, int] | None = None,
-    jitter: float = 0.0,
 ) -> Tensor:
-    """The plan of one epoch.
+    """The plan of one epoch, without the random numbers of the method.
 
     Args:
         pool: the training images.
         streams: sampler of each of the S streams.
-        draws: images each stream delivers in the epoch.
+        draws: images that each stream delivers in the epoch.
         progress: epochs done / epochs of the stage.
-        crop_padding, flip: the augmentation.
+        augmentations: of the training images.
         where: seed, stage and epoch, which key the generators.
-        resized: H, W of the images where random-resized crops are taken of them; None: padded crops.
-        jitter: strength of the colour jitter.
 
     Returns:
-        int64 [rows, S, draws]: for each image whether it is mirrored, its index, and its crop's top and left; then,
-        where they are used, the height and width of a resized crop and the factors of the jitter.
+        int64 [R, S, draws] on the CPU.
     """
-    colours = slice(6, 6 + colour.FACTORS) if resized else slice(4, 4 + colour.FACTORS)
-    plan = np.zeros((colours.stop if jitter else colours.start, len(streams), draws), np.int64)
+    plan = np.empty((1 + sum(augmentation.rows for augmentation in augmentations), len(streams), draws), np.int64)
     for s, (name, sampler) in enumerate(streams.items()):
         if isinstance(sampler, Again):
-            plan[1, s] = plan[1, list(streams).index(sampler.stream)]
+            plan[0, s] = plan[0, list(streams).index(sampler.stream)]
         else:
-            plan[1, s] = sampler(pool, draws, progress, generator(*where, name, "sample"))
+            plan[0, s] = sampler(pool, draws, progress, generator(*where, name, "sample"))
         random = generator(*where, name, "augment")
-        if flip:
-            plan[0, s] = random.integers(2, size=draws)
-        if crop_padding:
-            plan[2:4, s] = random.integers(2 * crop_padding + 1, size=(2, draws))
-        if resized:
-            plan[2:6, s] = resized_crop.draw(draws, *resized, random)
-        if jitter:
-            plan[colours, s] = colour.draw(draws, jitter, random)
+        plan[1:, s] = np.concatenate([augmentation.draw(draws, random) for augmentation in augmentations])
     return torch.from_numpy(plan)
 
 
-def with_noise(drawn: Tensor, noise: Callable[[int, np.random.Generator], NDArray[np.float64]], where: Any) -> Tensor:
-    """A plan [R, S, draws] with a method's random numbers as rows [R + K, S, draws], the same in every stream.
+def with_noise(
+    plan: Tensor, noise: Callable[[int, np.random.Generator], NDArray[np.float64]], where: tuple[object, ...]
+) -> Tensor:
+    """A plan [R, S, draws] with the K random numbers that a method draws for each image as rows [R + K, S, draws].
 
-    The numbers travel as the bits of float64; ``noise_of`` reads them.
+    The numbers are the same in every stream. They are stored as the bits of float64; ``noise_of`` reads them.
     """
-    numbers = noise(drawn.shape[2], generator(*where, "noise"))
+    numbers = noise(plan.shape[2], generator(*where, "noise"))
     bits = torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.float64).view(np.int64))
-    return torch.cat([drawn, bits[:, None].expand(-1, drawn.shape[1], -1)])
+    return torch.cat([plan, bits[:, None].expand(-1, plan.shape[1], -1)])
 
 
-def noise_of(columns: Tensor, streams: int) -> Tensor:
-    """The random numbers [K, B] float32 of the rows [K, S * B] of a plan that hold them."""
-    first = columns[:, : columns.shape[1] // streams]
+def split(plan: Tensor, augmentations: Sequence[Augmentation]) -> tuple[Tensor, list[Tensor], Tensor]:
+    """The parts of a plan [R, ...]: the index [...], the rows [rows, ...] of each augmentation, and the noise [K, ...].
+
+    They are views.
+    """
+    sizes = [1, *(augmentation.rows for augmentation in augmentations)]
+    index, *rows, noise = plan.split([*sizes, len(plan) - sum(sizes)])
+    return index[0], rows, noise
+
+
+def noise_of(noise: Tensor, streams: int) -> Tensor:
+    """The random numbers [K, B] float32 of a method, from the rows [K, S * B] of the plan that contain them."""
+    first = noise[:, : noise.shape[1] // streams]
     return first.contiguous().view(torch.float64).float()

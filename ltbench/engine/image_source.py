@@ -1,7 +1,7 @@
-"""Where the images of a run lie, and how a batch of them comes to the training device.
+"""Where the images of a run are stored, and how a batch of them reaches the training device.
 
-On the device, a batch is an index. In host memory or in a packed file it is gathered into a reused buffer by a thread
-of its own, one batch ahead of the step that wants it. All give the same pixels.
+On the device, a batch is one index operation. From host memory or a packed file, a thread gathers each batch into a
+reused buffer, one batch ahead of the training step. All places give the same pixels.
 """
 
 import os
@@ -20,19 +20,19 @@ from ltbench.errors import InputError
 
 Place = Literal["device", "host", "file"]
 CPU = torch.device("cpu")
-TRAINING_BYTES = 30_000_000_000  # left on a device for everything but images
-SMALL_DEVICE_SHARE = 0.25  # of what is free on a device that has not much more than that
+TRAINING_BYTES = 30_000_000_000  # of a device, kept free for everything but images
+SMALL_DEVICE_SHARE = 0.25  # of the free memory, for images on a device with little more memory than that
 HOST_SHARE = 0.7  # of free memory
 READERS = 16  # threads that read a file: cold storage is served best by many small reads at once
 
 
 def place_of(images_bytes: int, free_device_bytes: int | None, free_host_bytes: int) -> Place:
-    """The fastest place that holds the images and leaves room for training.
+    """The fastest place with enough memory for the images and for training.
 
     Args:
-        images_bytes: of all splits, as they would lie on the device.
-        free_device_bytes: None where the device is the CPU, so that device and host memory are one.
-        free_host_bytes: this process's share of it.
+        images_bytes: size of all splits, as they would be stored on the device.
+        free_device_bytes: None where the device is the CPU: device and host memory are then the same.
+        free_host_bytes: this process's share of the free host memory.
     """
     fits_host = images_bytes <= HOST_SHARE * free_host_bytes
     if free_device_bytes is None:
@@ -43,7 +43,7 @@ def place_of(images_bytes: int, free_device_bytes: int | None, free_host_bytes: 
 
 
 def free_bytes(device: torch.device) -> tuple[int | None, int]:
-    """Free memory of the device (None: it is the CPU) and of this machine; a container's limit is not known here."""
+    """Free memory of the device (None: it is the CPU) and of this machine, without regard to a container's limit."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         host = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -52,17 +52,17 @@ def free_bytes(device: torch.device) -> tuple[int | None, int]:
     return (torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None), host
 
 
-class Store(Protocol):
+class ImageSource(Protocol):
     """The images of one split."""
 
     def announce(self, batches: Sequence[Tensor]) -> None:
-        """Say which batches will be taken, in order: indices [B] each, on the CPU."""
+        """Announce the batches that will be taken, in order: indices [B] each, on the CPU."""
 
     def take(self, index: Tensor) -> Tensor:
-        """The next batch that was announced, [B, H, W, channels] uint8 on the device; it holds until the next call.
+        """The next batch that was announced, [B, H, W, channels] uint8 on the device. It is valid until the next call.
 
         Args:
-            index: its indices [B], on the device.
+            index: indices [B] of the batch, on the device.
         """
 
 
@@ -80,7 +80,7 @@ class OnDevice:
         """Nothing to prepare."""
 
     def take(self, index: Tensor) -> Tensor:
-        """See ``Store``."""
+        """See ``ImageSource``."""
         return self.pixels.index_select(0, index)
 
 
@@ -89,12 +89,14 @@ Gather = Callable[[Tensor, Tensor], None]
 
 
 class Fed:
-    """Batches gathered one ahead into two reused buffers, pinned and copied on a stream of its own for a GPU.
+    """Batches that a thread gathers one ahead, into two reused buffers.
+
+    For a GPU, the buffers are pinned memory and are copied on a stream of their own.
 
     Args:
         gather: fills a buffer.
         shape: H, W, channels.
-        device: where batches are wanted.
+        device: of the batches.
     """
 
     def __init__(self, gather: Gather, shape: Sequence[int], device: torch.device) -> None:
@@ -108,14 +110,14 @@ class Fed:
         self.at = 0
 
     def announce(self, batches: Sequence[Tensor]) -> None:
-        """See ``Store``."""
+        """See ``ImageSource``."""
         if self.ahead is not None:
-            self.ahead.result()  # of an epoch that was broken off
+            self.ahead.result()  # of an epoch that was interrupted
         self.batches, self.at = list(batches), 0
         self._begin()
 
     def take(self, index: Tensor) -> Tensor:
-        """See ``Store``."""
+        """See ``ImageSource``."""
         assert self.ahead is not None and len(index) == len(self.batches[self.at]), "this batch was not announced"
         pixels, copied = self.ahead.result(), self.copied[self.at % 2] if self.copied else None
         if copied is not None:
@@ -130,7 +132,7 @@ class Fed:
         self.ahead = self.thread.submit(self._load, self.at) if self.at < len(self.batches) else None
 
     def _load(self, at: int) -> Tensor:
-        """Runs in the thread; the buffer it fills is that of the last batch but one, which nobody uses any more."""
+        """Gather a batch, in the thread, into the buffer of the last batch but one, which is no longer used."""
         index = self.batches[at]
         if self.stream is not None:
             self.copied[at % 2].synchronize()
@@ -148,7 +150,7 @@ class Fed:
 
 
 def from_memory(pixels: Tensor) -> Gather:
-    """Gathers from images [N, H, W, channels] uint8 in host memory."""
+    """A function that gathers from images [N, H, W, channels] uint8 in host memory."""
 
     def gather(index: Tensor, out: Tensor) -> None:
         torch.index_select(pixels, 0, index, out=out)
@@ -157,18 +159,18 @@ def from_memory(pixels: Tensor) -> Gather:
 
 
 class FromFile:
-    """Gathers from a packed file with many reads at once, which is faster than faulting its memory map in.
+    """Gathers from a packed file with many reads at once, which is faster than reading through its memory map.
 
     Args:
-        split: its images, a memory map.
+        split: the split, whose images are a memory map.
 
     Raises:
-        InputError: when they are no memory map; in use, when the file has become shorter.
+        InputError: when the images are not a memory map; on use, when the file has become shorter.
     """
 
     def __init__(self, split: Split) -> None:
         if not isinstance(split.images, np.memmap):
-            raise InputError("these images lie in no packed file, as image folders do; use --images-in host", "file")
+            raise InputError("these images have no packed file, only image folders do; use --images-in host", "file")
         self.split, self.path, self.offset = split, str(split.images.filename), split.images.offset
         self.file = os.open(self.path, os.O_RDONLY)
         self.readers = ThreadPoolExecutor(READERS)
@@ -191,7 +193,7 @@ _uploaded: weakref.WeakKeyDictionary[Split, weakref.WeakValueDictionary[str, Ten
 
 
 def uploaded(split: Split, device: torch.device) -> Tensor:
-    """All images of a split on a device, [N, H, W, channels] uint8: one copy for all that use it at the same time."""
+    """All images of a split on a device, [N, H, W, channels] uint8; runs at the same time share one copy."""
     copies = _uploaded.setdefault(split, weakref.WeakValueDictionary())
     if (found := copies.get(str(device))) is not None:
         return found
@@ -201,16 +203,16 @@ def uploaded(split: Split, device: torch.device) -> Tensor:
         pixels[done : done + len(chunk)] = torch.tensor(chunk)
         done += len(chunk)
     if device.type == "cuda":
-        torch.cuda.current_stream(device).synchronize()  # runs on other streams may take it from here on
+        torch.cuda.current_stream(device).synchronize()  # runs on other streams may use the copy from now on
     copies[str(device)] = pixels
     return pixels
 
 
-def store_of(split: Split, place: Place, device: torch.device) -> Store:
-    """The images of a split, to be kept in ``place``.
+def source_of(split: Split, place: Place, device: torch.device) -> ImageSource:
+    """The images of a split, stored in ``place``.
 
     Raises:
-        InputError: when they are wanted from a file that does not exist.
+        InputError: when they are to be read from a packed file and have none.
     """
     if place == "device":
         return OnDevice(uploaded(split, device))

@@ -1,4 +1,4 @@
-"""What all training runs of a process share: its settings, and torch's one global generator."""
+"""Settings that all training runs of a process share: memory, devices, streams, numerics."""
 
 import contextlib
 import ctypes
@@ -15,13 +15,13 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def prepare() -> None:
-    """Call once, before the first training.
+    """Prepare the process. Call this once, before the first training.
 
-    glibc gives activation blocks back to the kernel after each step and faults them in again in the next; told to keep
-    them, it saves that time in every step and evaluation on a CPU.
+    By default, glibc returns the memory of activations to the kernel after each step and requests it again in the next.
+    Keeping the memory saves this time in every step and evaluation on a CPU.
 
-    The first ``exp`` that several threads share was seen, in about one process of forty, to round differently from
-    every later one of the same values; a small one beforehand, on one thread, keeps that out of results.
+    In about one process of forty, the first ``exp`` that several threads share was seen to round differently from all
+    later ones of the same values. A small ``exp`` on one thread beforehand keeps this out of results.
     """
     torch.arange(16.0).exp()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its results only with this
@@ -35,7 +35,7 @@ def device_of(name: str) -> torch.device:
     """The training device: ``auto`` is CUDA where there is a GPU, else the CPU.
 
     Raises:
-        InputError: for a name that is none, and for a device that this machine lacks.
+        InputError: for an unknown name, and for a device that this machine does not have.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -47,7 +47,7 @@ def device_of(name: str) -> torch.device:
         raise InputError(f"device '{name}' is not supported; allowed: auto, cpu, cuda, cuda:0, ...", name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"device '{name}' is not there: PyTorch sees {torch.cuda.device_count()} CUDA devices; use --device cpu",
+            f"device '{name}' does not exist: PyTorch sees {torch.cuda.device_count()} CUDA devices; use --device cpu",
             name,
         )
     return device
@@ -55,9 +55,9 @@ def device_of(name: str) -> torch.device:
 
 @contextlib.contextmanager
 def own_stream(device: torch.device) -> Iterator[None]:
-    """On a GPU everything that this thread does goes to a stream of its own; on a CPU there is none.
+    """Run everything that this thread does on a GPU on a stream of its own; on a CPU there are no streams.
 
-    Enter it once a thread: torch deals streams from 32 in turn, and a 33rd would be one that another thread still has.
+    Enter this once per thread: torch has 32 streams, so a 33rd would be one that another thread still uses.
     """
     if device.type == "cuda":
         with torch.cuda.stream(torch.cuda.Stream(device)):
@@ -68,10 +68,10 @@ def own_stream(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def numerics(strict: bool) -> Iterator[None]:
-    """Deterministic kernels; with ``strict`` no TF32 in convolutions.
+    """Use deterministic kernels, and with ``strict`` no TF32 in convolutions.
 
-    The flags are the whole process's. Threads may nest this in one that was entered before them and is left after them:
-    as all ask for the same, the inner ones change nothing.
+    The flags apply to the process. If several threads train, enter this before they start and leave it after they end;
+    inside, each thread may enter it again with the same ``strict``, which changes nothing.
     """
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -79,7 +79,7 @@ def numerics(strict: bool) -> Iterator[None]:
     fill = debugging.fill_uninitialized_memory
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=not strict):
         torch.use_deterministic_algorithms(True, warn_only=True)
-        debugging.fill_uninitialized_memory = False  # only of use to find bugs, at a cost in every step
+        debugging.fill_uninitialized_memory = False  # only helps to find bugs, and costs time in every step
         try:
             yield
         finally:

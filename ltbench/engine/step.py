@@ -1,7 +1,7 @@
 """How the steps of an epoch are run: one by one, or captured once as a CUDA graph and replayed.
 
-A *step* takes the columns [R, S * B] of a plan, trains on them and returns its loss. Whatever runs the steps, they are
-the same: same plan, same arithmetic.
+A *step* takes the columns [R, S * B] of a plan, trains on them and returns its loss. Plan and arithmetic are the same
+in both cases.
 """
 
 import functools
@@ -37,21 +37,20 @@ class Eager:
         losses = torch.zeros(len(batches), device=drawn.device)
         for i, columns in enumerate(batches):
             losses[i] = self.step(columns.flatten(1))
-        values: list[float] = losses.tolist()  # the one time in an epoch that the host waits for the device
+        values: list[float] = losses.tolist()  # the only time in an epoch that the host waits for the device
         return values
 
 
 class Static:
-    """The same steps with every input and output in a place that never moves, as a CUDA graph needs it.
+    """The same steps with every input and output at a fixed address, as a CUDA graph needs it.
 
-    A counter on the device selects each step's part of the plan. The last, partial batch is a step of its own size.
+    A counter on the device selects each step's part of the plan. A last, partial batch is a step of another size.
 
     Args:
-        step: trains on the columns it is given.
+        step: trains on the columns that it gets.
         shape: of the plan: rows, streams, draws.
         batch_size: B.
-        device: where it all lies.
-        rows: of the plan.
+        device: of the plan and the losses.
     """
 
     def __init__(self, step: Step, shape: Sequence[int], batch_size: int, device: torch.device) -> None:
@@ -77,17 +76,17 @@ class Static:
     def capture(self, drawn: Tensor, state: Sequence[Tensor]) -> None:
         """Capture a graph of each size of step, on the current CUDA device.
 
-        Other threads may be training on the same device meanwhile, on streams of their own:
+        Other threads may train on the same device at the same time, on streams of their own:
 
-        - one thread captures at a time (``seeded`` holds the lock), in the mode that forbids nothing to the others;
-        - a thread with a stream of its own warms up, captures and replays on it. Memory that kernels share by stream
-          (cuBLAS's workspace, the allocator's blocks) is then never used by two graphs at once;
-        - a graph allocates from its own pool, which its two sizes share: they run one after the other, and what a step
-          leaves behind lies outside of it.
+        - one thread captures at a time (``seeded`` holds the lock), in the mode that does not restrict the others;
+        - a thread with a stream of its own warms up, captures and replays on that stream. Memory that kernels share by
+          stream (cuBLAS's workspace, the allocator's blocks) is then never used by two graphs at the same time;
+        - the graphs of both sizes share one memory pool: they run one after the other, and the results of a step are
+          stored outside of the pool.
 
         Args:
             drawn: a plan to warm up with.
-            state: everything that a step changes; it is put back as it was, also where the capture fails.
+            state: everything that a step changes; it is restored afterwards, also where the capture fails.
         """
         running = torch.cuda.current_stream()
         own = torch.cuda.Stream() if running == torch.cuda.default_stream() else running  # which cannot be captured

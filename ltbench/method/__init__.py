@@ -1,1 +1,1 @@
-"""What a method is: its contract, its discovery, and the building blocks that method files share."""
+"""Methods: the contract, the registry, and the functions and base classes that method files share."""

@@ -1,4 +1,4 @@
-"""What the auxiliary-learning methods share: a primary task and others that help its features."""
+"""Base class of auxiliary learning: a primary task, and auxiliary tasks that train the same features."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -7,21 +7,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ltbench.method.contract import Batch, Choice, Clock, Method, Stage
+from ltbench.method.contract import Batch, Clock, Method, Stage
+from ltbench.method.hyperparameters import Choice
 from ltbench.method.samplers import Stream, class_balanced, instance_balanced
 from ltbench.models.network import Network
 
 
 class AuxiliaryLearning(Method):
-    """Base: a class-balanced task trains a primary classifier and the features; auxiliary tasks train the features too.
+    """Train classifier and features with a class-balanced primary task, and the features with auxiliary tasks too.
 
-    Zhang, Liu, Wang, Shen, 2019 (arXiv 1912.04486): CE(primary head; stream ``primary``) + ``auxiliary_loss``. The
-    primary head predicts. Name the streams and heads (the first of each is ``primary``) and write ``auxiliary_loss``.
+    Zhang, Liu, Wang, Shen, 2019 (arXiv 1912.04486): the loss is CE(primary head; stream ``primary``) plus
+    ``auxiliary_loss``. The primary head predicts. A subclass names its streams and heads, ``primary`` first, and
+    defines ``auxiliary_loss``.
 
-    Hyper-parameters of every such method, besides the weights of its tasks: ``samplers`` swapped (the primary task on
-    the random stream); ``primary_gradient`` off (the features learn from the auxiliary tasks alone); ``batch_norm``
-    separate (each stream is normalised by itself, and the primary one makes the statistics of the test); ``compute``
-    equal (fewer epochs, so that as many images are seen as by cross-entropy).
+    Hyper-parameters of all these methods, besides the weights of the tasks:
+        samplers: ``swapped`` gives the primary task the ordinarily shuffled stream, and the auxiliary task the
+            class-balanced one.
+        primary_gradient: ``off`` trains the features with the auxiliary tasks only.
+        batch_norm: ``separate`` normalises each stream with its own batch statistics. Only the primary stream updates
+            the running statistics, which are used at test time.
+        compute: ``equal`` trains for fewer epochs, so that as many images are processed as with cross-entropy.
     """
 
     streams: ClassVar[Mapping[str, Stream]] = {"primary": class_balanced, "auxiliary": instance_balanced}
@@ -31,7 +36,7 @@ class AuxiliaryLearning(Method):
     compute = Choice("added", ("added", "equal"))
 
     def stages(self) -> Sequence[Stage]:
-        """One stage; its length and samplers depend on the hyper-parameters."""
+        """Return one stage; its length and samplers depend on the hyper-parameters."""
         streams = dict(self.streams)
         if self.samplers == "swapped":
             swap: dict[Stream, Stream] = {class_balanced: instance_balanced, instance_balanced: class_balanced}
@@ -39,15 +44,15 @@ class AuxiliaryLearning(Method):
         return (Stage(streams=streams, epochs=1.0 if self.compute == "added" else 1 / len(streams)),)
 
     def pictures(self, stream: str, images: Tensor) -> Tensor:
-        """What a stream's images [B, channels, H, W] are shown as: by default as they are."""
+        """Transform the images [B, channels, H, W] of a stream; by default they are not changed."""
         return images
 
     def auxiliary_loss(self, net: Network, features: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """The weighted losses of the auxiliary tasks, 0-dim. features: [B, D] of each stream."""
+        """Compute the weighted sum of the auxiliary losses, 0-dim. features: [B, D] of each stream."""
         raise NotImplementedError
 
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
-        """The primary loss and the auxiliary ones."""
+        """Compute the primary loss plus the auxiliary losses."""
         features = self._features(net, batch)
         primary = features["primary"] if self.primary_gradient == "on" else features["primary"].detach()
         loss = F.cross_entropy(net.heads["primary"](primary), batch.part("primary", batch.labels))

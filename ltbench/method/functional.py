@@ -10,17 +10,17 @@ from ltbench.errors import InputError
 
 
 def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
-    """Class weights (1 - beta) / (1 - beta ** n_j), scaled to sum to C.
+    """Compute class weights (1 - beta) / (1 - beta ** n_j), scaled to sum to C.
 
-    Cui et al., CVPR 2019 (arXiv 1901.05555), equation 2; the scale is that of Cao et al.'s code. Computed with expm1
-    and log1p, so that it tends to 1 / n_j as beta tends to 1.
+    Cui et al., CVPR 2019 (arXiv 1901.05555), equation 2, scaled as in the code of Cao et al. It uses expm1 and log1p
+    because 1 - beta ** n_j loses its digits when beta is close to 1; there the weights approach 1 / n_j.
 
     Args:
         counts: [C], float64, all at least 1.
         beta: in [0, 1).
 
     Returns:
-        [C], of the type of ``counts``.
+        [C], with the dtype of ``counts``.
     """
     log_beta = torch.log1p(counts.new_tensor(beta - 1.0))
     weights = torch.reciprocal(-torch.expm1(counts * log_beta))
@@ -28,15 +28,15 @@ def effective_number_weights(counts: Tensor, beta: float) -> Tensor:
 
 
 def log_prior(counts: Tensor) -> Tensor:
-    """log(n_j / N). counts: [C] -> [C], of the same type."""
+    """Compute log(n_j / N). counts: [C] -> [C], same dtype."""
     return torch.log(counts / counts.sum())
 
 
 def focal_loss(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | None = None) -> Tensor:
-    """Mean of -w_y (1 - p_y) ** gamma log p_y, with p = softmax(z) and w = 1 where no weights are given.
+    """Compute the mean of -w_y (1 - p_y) ** gamma log p_y, with p = softmax(z), and w = 1 without ``weights``.
 
-    Lin et al., ICCV 2017 (arXiv 1708.02002), equation 5, with a softmax. The modulating factor is of the unweighted
-    p_y, and the mean divides by the number of examples.
+    Lin et al., ICCV 2017 (arXiv 1708.02002), equation 5, with a softmax. The weights do not enter the factor
+    (1 - p_y) ** gamma, and the mean divides by the number of examples.
 
     Args:
         logits: [B, C].
@@ -50,7 +50,7 @@ def focal_loss(logits: Tensor, labels: Tensor, gamma: float, weights: Tensor | N
 
 
 def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
-    """Margins [C] proportional to n_j ** -1/4, the largest being ``max_margin``. counts: [C].
+    """Compute margins [C] proportional to n_j ** -1/4, with ``max_margin`` as the largest. counts: [C].
 
     Cao et al., NeurIPS 2019 (arXiv 1906.07413), equation 13.
     """
@@ -59,15 +59,15 @@ def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
 
 
 def subtract_margin(cosines: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
-    """Cosines [B, C] less the margin [C] of the label, in the label's column only."""
+    """Subtract the margin [C] of each label from the cosines [B, C], in the label's column only."""
     return cosines.scatter_add(1, labels[:, None], -margins[labels, None].to(cosines.dtype))
 
 
 def label_aware_smoothing(counts: Tensor, head: float, tail: float) -> Tensor:
-    """How much is smoothed for each class: from ``tail`` for the rarest to ``head`` for the most frequent one.
+    """Compute the label smoothing of each class, from ``tail`` for the rarest to ``head`` for the most frequent class.
 
     Zhong et al., CVPR 2021 (arXiv 2104.00466), equation 7, the concave form: tail + (head - tail) * sin(pi / 2 * t),
-    t = (n_y - n_min) / (n_max - n_min). Where all classes are equal t is 1. counts: [C] -> [C].
+    t = (n_y - n_min) / (n_max - n_min). If all classes have the same size, t is 1. counts: [C] -> [C].
     """
     spread = counts.max() - counts.min()
     t = (counts - counts.min()) / spread if spread > 0 else torch.ones_like(counts)
@@ -75,7 +75,7 @@ def label_aware_smoothing(counts: Tensor, head: float, tail: float) -> Tensor:
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
-    """Mean cross-entropy to targets of 1 - e for the label and e / (C - 1) for every other class, e = smoothing[y].
+    """Compute the mean cross-entropy with targets 1 - e for the label and e / (C - 1) elsewhere, e = smoothing[y].
 
     Zhong et al., CVPR 2021 (arXiv 2104.00466), equation 6.
 
@@ -92,15 +92,15 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) ->
 
 
 def mixed(values: Tensor, share: Tensor) -> Tensor:
-    """``share`` of each row and the rest of the row before it, its partner. values: [B, ...], share: 0-dim.
+    """Mix each row with the previous row: share * row + (1 - share) * previous. values: [B, ...], share: 0-dim.
 
-    In a shuffled batch the row before is as random a partner as any.
+    A batch is shuffled, so the previous row is a random partner.
     """
     return share * values + (1 - share) * values.roll(1, 0)
 
 
 def mixed_cross_entropy(logits: Tensor, labels: Tensor, share: Tensor) -> Tensor:
-    """``share`` of the loss for the own label and the rest for that of the partner (see ``mixed``).
+    """Mix the losses of the own label and of the previous row's label: share * own + (1 - share) * previous.
 
     Zhang et al., ICLR 2018 (arXiv 1710.09412). logits: [B, C], labels: [B], share: 0-dim or [B].
     """
@@ -110,15 +110,15 @@ def mixed_cross_entropy(logits: Tensor, labels: Tensor, share: Tensor) -> Tensor
 
 
 def quarter_turned(images: Tensor) -> Tensor:
-    """Image i turned by i mod 4 quarters. images: [B, channels, H, H] -> the same shape.
+    """Rotate image i by (i mod 4) * 90 degrees. images: [B, channels, H, H] -> the same shape.
 
     Raises:
-        InputError: for images that are not square.
+        InputError: if the images are not square.
     """
     if images.shape[2] != images.shape[3]:
         raise InputError(
-            f"images of {images.shape[2]}x{images.shape[3]} pixels cannot be turned by quarters; make them square with "
-            "--set recipe.image_size=PIXELS"
+            f"images of {images.shape[2]}x{images.shape[3]} pixels cannot be rotated by 90 degrees; make them square "
+            "with --set recipe.image_size=PIXELS"
         )
     copies = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
     place = torch.arange(len(images), device=images.device)

@@ -1,41 +1,45 @@
-"""Which methods there are: one file each, found in four places, listed nowhere.
+"""Find the methods: one file each, in four places, without a central list.
 
-The built-in ``methods/``, ``./methods`` under the working directory, the folders of ``--methods-dir``, and the entry
-points of the group ``ltbench.methods``. A later place never silently replaces a name of an earlier one.
+The places are the built-in ``methods/``, ``./methods`` in the working directory, the folders of ``--methods-dir``, and
+the entry points of the group ``ltbench.methods``. Two different files with the same name are an error.
 """
 
 import fnmatch
-import hashlib
-import importlib.util
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ltbench.errors import InputError, one_line, unknown
 from ltbench.method.contract import Method
+from ltbench.method.loading import is_file_module, load, method_of
 from ltbench.method.samplers import balances
-
-PACKAGE = Path(__file__).parent.parent
-MODULES = "ltbench_methods_"
-BUILTIN = next(p for p in (PACKAGE / "methods", PACKAGE.parent / "methods") if p.is_dir())
+from ltbench.method.source import Code, Scope, digest_of, engine, places
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A method that was found: its class and the file that defines it."""
+    """A method that was found: its class, the file that defines it, and the code that it is built from."""
 
     name: str
     file: Path
     method: type[Method]
+    code: Code
 
-    @property
+    @cached_property
+    def pieces(self) -> Mapping[str, str]:
+        """The hash of each piece of source code that this method is built from, and not every method."""
+        module = self.file.stem if is_file_module(self.method) else self.method.__module__
+        found = self.code.pieces(self.code.member(module, self.method.__qualname__))
+        return {name: value for name, value in found.items() if name not in engine()}
+
+    @cached_property
     def source(self) -> str:
-        """Hash of the file: what is stale when it is edited."""
-        return hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]
+        """One hash of all of them."""
+        return digest_of(self.pieces)
 
     @property
     def about(self) -> str:
@@ -47,7 +51,7 @@ class Registry(Mapping[str, Entry]):
     """All methods by name.
 
     Attributes:
-        broken: for each file that could not be used, its name and one line that says why.
+        broken: for each file that cannot be used, its name and the reason in one line.
     """
 
     def __init__(self, entries: Mapping[str, Entry], broken: Mapping[str, str]) -> None:
@@ -64,10 +68,10 @@ class Registry(Mapping[str, Entry]):
         return len(self._entries)
 
     def match(self, patterns: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """The names that fit any of ``patterns`` (``*``, ``?``, ``all``), and those asked for by name that are broken.
+        """The names that match any of ``patterns`` (``*``, ``?``, ``all``), and the broken ones that are named in full.
 
         Raises:
-            InputError: for a pattern that fits nothing.
+            InputError: for a pattern that matches nothing.
         """
         names: dict[str, None] = {}
         broken: dict[str, str] = {}
@@ -76,7 +80,7 @@ class Registry(Mapping[str, Entry]):
             if not fitting and pattern in self.broken:
                 broken[pattern] = self.broken[pattern]
             elif not fitting:
-                raise unknown("method", pattern, self, "all: ltbench ls methods")
+                raise unknown("method", pattern, self, "list them with ltbench ls methods")
             names.update(dict.fromkeys(fitting))
         return [name for name in self if name in names], broken
 
@@ -93,7 +97,7 @@ class Registry(Mapping[str, Entry]):
                     f"method '{name}' comes after '{before}', which does not exist; see ltbench ls methods"
                 )
             if before in [entry.name for entry, _ in links]:
-                raise InputError(f"method '{name}' comes after itself, by way of '{before}'")
+                raise InputError(f"method '{name}' comes after itself, through '{before}'; change 'after' in one")
             links.insert(0, (self[before], self[before].method()))
         return links
 
@@ -103,50 +107,61 @@ def discover(folders: Sequence[Path] = (), files: Sequence[Path] = ()) -> Regist
 
     Args:
         folders: further folders (``--methods-dir``).
-        files: further files, wherever they lie.
+        files: further files, in any folder.
 
     Raises:
         InputError: for a folder that does not exist, and for a name that two different files define.
     """
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"methods folder {folder} does not exist")
+            raise InputError(f"methods folder {folder} does not exist; create it, or correct --methods-dir")
     entries: dict[str, Entry] = {}
-    broken: dict[str, str] = {}
-    places = list(dict.fromkeys(p.resolve() for p in (BUILTIN, Path("methods"), *folders) if p.is_dir()))
-    found = [file for place in places for file in sorted(place.glob("*.py")) if not file.name.startswith("_")]
+    broken: dict[Path, str] = {}
+    codes: dict[Path, Code] = {}
+    found = [file for place in places(folders) for file in sorted(place.glob("*.py")) if not file.name.startswith("_")]
     for file in [*found, *(file.resolve() for file in files)]:
         if _is_there(file.stem, file, entries):
             continue
+        code = codes.setdefault(file.parent, Code(Scope(file.parent)))
         try:
-            entries[file.stem] = Entry(file.stem, file, load(file))
-        except (Exception, SystemExit) as error:  # whatever a user's file may raise takes nothing else down
-            broken[file.stem] = f"{file}: {one_line(error)}"
+            entries[file.stem] = Entry(file.stem, file, load(file), code)
+        except (Exception, SystemExit) as error:  # an error in one file must not stop the others
+            broken[file] = one_line(error)
+    used = {file for entry in entries.values() if broken for file in entry.code.neighbours(entry.name).values()}
+    reasons = {file.stem: f"{file}: {why}" for file, why in broken.items() if file not in used}
+    reasons |= _installed(entries)
+    registry = Registry(entries, reasons)
+    twice = {name: why for name in registry if (why := _corrects_twice(registry, name))}
+    return Registry({k: v for k, v in entries.items() if k not in twice}, reasons | twice)
+
+
+def _installed(entries: dict[str, Entry]) -> dict[str, str]:
+    """Add the methods of installed packages; returns, by name, why one cannot be used."""
+    broken: dict[str, str] = {}
     for point in entry_points(group="ltbench.methods"):
         try:
             loaded = point.load()
-            method: type[Method] = loaded if isinstance(loaded, type) else _method_of(loaded, point.name)
+            method: type[Method] = loaded if isinstance(loaded, type) else method_of(loaded, point.name)
             file = Path(sys.modules[method.__module__].__file__ or "")
         except (Exception, SystemExit) as error:
             broken[point.name] = f"entry point {point.value}: {one_line(error)}"
             continue
         if not _is_there(point.name, file, entries):
             method.name = point.name
-            entries[point.name] = Entry(point.name, file, method)
-    registry = Registry(entries, broken)
-    twice = {name: why for name in registry if (why := _corrects_twice(registry, name))}
-    return Registry({k: v for k, v in entries.items() if k not in twice}, broken | twice)
+            code = Code(Scope.installed(method.__module__, file))
+            entries[point.name] = Entry(point.name, file, method, code)
+    return broken
 
 
 def _corrects_twice(registry: Registry, name: str) -> str:
-    """Why a method corrects the class prior more than once without saying that it means to; empty if it does not.
+    """Why a method is refused that corrects the class prior twice without ``double_correction``; else empty.
 
-    New heads forget what was corrected before them.
+    New heads remove what was corrected before them.
     """
     try:
         methods = [method for _, method in registry.chain(name, {})]
     except InputError:
-        return ""  # told when the method is asked for
+        return ""  # an error when the method is asked for
     found: dict[str, None] = {}
     for method in methods:
         for stage in method.stages():
@@ -161,12 +176,16 @@ def _corrects_twice(registry: Registry, name: str) -> str:
         return ""
     both = " and ".join(found)
     return (
-        f"{registry[name].file}: corrects the class prior twice, by {both}; say double_correction = True if it is meant"
+        f"{registry[name].file}: corrects the class prior twice, by {both}; set double_correction = True if you mean it"
     )
 
 
 def _is_there(name: str, file: Path, entries: Mapping[str, Entry]) -> bool:
-    """Whether the very same file was found before (a checkout beside an installed package); another one is an error."""
+    """Whether the same file was found before, as in a checkout beside an installed package.
+
+    Raises:
+        InputError: when another file of this name was found before.
+    """
     if name not in entries:
         return False
     if entries[name].file.read_bytes() != file.read_bytes():
@@ -174,53 +193,3 @@ def _is_there(name: str, file: Path, entries: Mapping[str, Entry]) -> bool:
             f"method '{name}' is defined twice, in {entries[name].file} and {file}; rename one of the files"
         )
     return True
-
-
-def load(file: Path) -> type[Method]:
-    """The method that a file defines. Whatever the file raises is passed on.
-
-    Raises:
-        InputError: where it defines none, or more than one.
-    """
-    return _method_of(_import(file), file.stem)
-
-
-def error_of_loading(file: Path, module: str | None) -> str:
-    """Load a method's file, or the module of an installed package; what went wrong in one line, empty if nothing."""
-    try:
-        if module is None:
-            load(file)
-        else:
-            importlib.import_module(module)
-    except (Exception, SystemExit) as error:
-        return one_line(error)
-    return ""
-
-
-def is_file_module(method: type[Method]) -> bool:
-    """Whether a method was loaded from a file of its own, and not from an installed package."""
-    return method.__module__.startswith(MODULES)
-
-
-def _import(file: Path) -> ModuleType:
-    name = f"{MODULES}{hashlib.sha256(bytes(file)).hexdigest()[:8]}.{file.stem}"
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _method_of(module: ModuleType, name: str) -> type[Method]:
-    """The one class of a file that is a method."""
-    methods = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Method)]
-    own = [m for m in methods if m.__module__ == module.__name__]
-    if len(own) != 1:
-        raise InputError(f"a method file defines one class derived from ltbench.Method; this one defines {len(own)}")
-    own[0].name = name
-    return own[0]

@@ -1,7 +1,7 @@
-"""Samplers: which training images a stream delivers during one epoch.
+"""Samplers: functions that choose the training images of a stream for one epoch.
 
-A sampler is a function that fills a plan. It gets the pool of training images, how many draws the epoch has, how far
-the stage has come, and a generator; it returns indices. Write one in a method's file if it is not here.
+A sampler takes the pool of training images, the number of draws in the epoch, the progress of the stage and a
+generator, and returns indices. A method's file may define its own sampler.
 """
 
 from collections.abc import Callable
@@ -15,12 +15,12 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The training images of a run as a sampler sees them.
+    """The training images of a run, by class.
 
     Attributes:
-        by_class: image indices, all of class 0 first, then class 1, ... [N]
-        counts: images of each class, [C]
-        starts: where each class begins in ``by_class``, [C]
+        by_class: [N] image indices, first those of class 0, then those of class 1, and so on.
+        counts: [C] number of images of each class.
+        starts: [C] position of each class's first image in ``by_class``.
     """
 
     by_class: Indices
@@ -29,7 +29,7 @@ class Pool:
 
     @classmethod
     def of(cls, labels: NDArray[np.int64], classes: int) -> "Pool":
-        """The pool of images with these labels [N]."""
+        """Build the pool of images with these labels [N]."""
         counts = np.bincount(labels, minlength=classes)
         return cls(np.argsort(labels, kind="stable"), counts, np.cumsum(counts) - counts)
 
@@ -40,7 +40,7 @@ Sampler = Callable[[Pool, int, float, np.random.Generator], Indices]
 
 @dataclass(frozen=True)
 class Again:
-    """A stream of the same images as an earlier one of the method, each under another augmentation: a second view."""
+    """A stream with the same images as an earlier stream, augmented differently: a second view."""
 
     stream: str
 
@@ -49,13 +49,13 @@ Stream = Sampler | Again
 
 
 def instance_balanced(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
-    """Ordinary shuffling: every image once an epoch."""
+    """Shuffle the images: every image once per epoch."""
     passes = -(-draws // len(pool.by_class))
     return np.concatenate([generator.permutation(len(pool.by_class)) for _ in range(passes)])[:draws]
 
 
 def class_balanced(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
-    """Every class equally often: a class uniformly, then one of its images uniformly, with replacement.
+    """Draw a class uniformly, then one of its images uniformly, with replacement.
 
     Kang et al., ICLR 2020 (arXiv 1910.09217), equation 1 with q = 0.
     """
@@ -63,7 +63,7 @@ def class_balanced(pool: Pool, draws: int, progress: float, generator: np.random
 
 
 def frequency_power(q: float) -> Sampler:
-    """A class with probability proportional to n_j ** q, then one of its images uniformly, with replacement.
+    """Draw a class with probability proportional to n_j ** q, then one of its images uniformly, with replacement.
 
     Kang et al., ICLR 2020 (arXiv 1910.09217), equation 1. q = 1/2 is square-root sampling, q = -1 the reversed sampler
     of BBN (Zhou et al., CVPR 2020).
@@ -77,7 +77,7 @@ def frequency_power(q: float) -> Sampler:
 
 
 def progressively_balanced(power: float = 1.0) -> Sampler:
-    """From instance-balanced to class-balanced: p_j = (1 - t) n_j / N + t / C, with t = progress ** power.
+    """Move from instance-balanced to class-balanced: p_j = (1 - t) n_j / N + t / C, with t = progress ** power.
 
     Kang et al., ICLR 2020 (arXiv 1910.09217), equation 2, where power = 1. With replacement.
     """
@@ -91,7 +91,7 @@ def progressively_balanced(power: float = 1.0) -> Sampler:
 
 
 def deferred(late: Sampler, at: float) -> Sampler:
-    """Ordinary shuffling until ``progress`` reaches ``at``, then ``late``.
+    """Shuffle as usual until ``progress`` reaches ``at``, then use ``late``.
 
     Cao et al., NeurIPS 2019 (arXiv 1906.07413), section 3.3 (DRS).
     """
@@ -103,7 +103,7 @@ def deferred(late: Sampler, at: float) -> Sampler:
 
 
 def balances(sampler: Stream) -> bool:
-    """Whether a sampler ever evens the classes out: found by drawing from a pool of 900 and 100 images."""
+    """Return whether a sampler balances the classes, measured by draws from classes of 900 and 100 images."""
     if isinstance(sampler, Again):
         return False
     pool = Pool.of(np.repeat([0, 1], [900, 100]), 2)
@@ -112,6 +112,6 @@ def balances(sampler: Stream) -> bool:
 
 
 def _of_classes(pool: Pool, classes: NDArray[np.int64], generator: np.random.Generator) -> Indices:
-    """For each class drawn, one of its images, uniformly."""
+    """Draw an image of each of these classes, uniformly."""
     drawn: Indices = pool.by_class[pool.starts[classes] + generator.integers(pool.counts[classes])]
     return drawn

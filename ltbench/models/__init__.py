@@ -1,4 +1,4 @@
-"""Models: timm backbones by name, classifiers, and the network of one backbone with its heads."""
+"""Models: backbones by name, classifiers, and the network, which is a backbone with heads."""
 
 from ltbench.models.backbones import backbone_names, build_backbone, check_backbone
 from ltbench.models.classifiers import CosineClassifier

@@ -1,4 +1,4 @@
-"""Backbones by name: every model of timm, and the CIFAR residual networks, which are registered with it."""
+"""Backbones by name: all models of timm, and the CIFAR residual networks, which are registered there."""
 
 from collections import OrderedDict
 from typing import Any
@@ -10,7 +10,7 @@ from ltbench.models.cifar_resnet import CIFAR_RESNETS, CifarResNet
 
 
 def _timm() -> Any:
-    """timm, knowing the CIFAR residual networks; imported for its own models only, since that takes seconds."""
+    """Import timm, which takes seconds, and register the CIFAR residual networks with it."""
     import timm
     from timm.models import register_model
 
@@ -21,26 +21,30 @@ def _timm() -> Any:
 
 
 def backbone_names() -> list[str]:
-    """All names that ``build_backbone`` takes."""
+    """List all names that ``build_backbone`` accepts."""
     return sorted({*CIFAR_RESNETS, *_timm().list_models()})
 
 
 def check_backbone(name: str) -> None:
-    """Raises InputError, with the nearest name, where there is no such backbone."""
+    """Check that a backbone exists.
+
+    Raises:
+        InputError: for an unknown name, with the most similar one.
+    """
     if name not in CIFAR_RESNETS and not _timm().is_model(name):
-        raise unknown("backbone", name, backbone_names(), "all: ltbench ls backbones")
+        raise unknown("backbone", name, backbone_names(), "list them with ltbench ls backbones")
 
 
 def build_backbone(name: str, channels: int, size: tuple[int, int]) -> nn.Module:
-    """A backbone without a head: images [B, channels, H, W] -> features [B, D], freshly initialised.
+    """Build a newly initialised backbone without a head: images [B, channels, H, W] -> features [B, D].
 
     Args:
         name: one of ``backbone_names()``.
-        channels: of an image, 1 or 3.
+        channels: number of image channels, 1 or 3.
         size: H, W of an image.
 
     Raises:
-        InputError: for an unknown name, and for a model that does not take such images.
+        InputError: for an unknown name.
     """
     if name in CIFAR_RESNETS:
         model: nn.Module = CIFAR_RESNETS[name](in_chans=channels)
@@ -49,15 +53,15 @@ def build_backbone(name: str, channels: int, size: tuple[int, int]) -> nn.Module
     options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
     try:
         model = _timm().create_model(name, img_size=size, **options)
-    except TypeError:  # most convolutional models take any size and no img_size
+    except TypeError:  # most convolutional models accept any size, and no argument img_size
         model = _timm().create_model(name, **options)
     return model
 
 
 def split_backbone(model: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
-    """A residual network as what precedes its last stage, and that stage with pooling.
+    """Split a residual network into the stages before the last one, and the last stage with pooling.
 
-    Images [B, channels, H, W] -> [B, channels', H', W'] -> features [B, D]. Both parts hold the modules of ``model``.
+    Images [B, channels, H, W] -> [B, channels', H', W'] -> features [B, D]. Both parts share the modules of ``model``.
 
     Raises:
         InputError: for a backbone that is not a residual network.

@@ -1,5 +1,5 @@
-"""The CIFAR residual networks of He et al., CVPR 2016 (arXiv 1512.03385), section 4.2, as the long-tail literature uses
-them: 16-32-64 channels, 6n + 2 layers, option-A shortcuts (subsample, pad with zero channels), Kaiming initialisation.
+"""CIFAR residual networks of He et al., CVPR 2016 (arXiv 1512.03385), section 4.2, as used in the long-tail literature:
+16-32-64 channels, 6n + 2 layers, option-A shortcuts (subsample, pad with zero channels), Kaiming initialisation.
 
 ``resnet32_cifar`` with a ten-class linear head has 464,154 parameters.
 """
@@ -34,13 +34,13 @@ class BasicBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """A residual network for small images; with ``num_classes=0`` it returns pooled features.
+    """A residual network for small images. With ``num_classes=0`` it returns pooled features.
 
     Args:
-        blocks: n of the 6n + 2 layers.
-        in_chans: channels of an image.
-        num_classes: outputs of the linear head; 0: no head.
-        width: channels of the first stage, doubled in each further one.
+        blocks: blocks per stage, the n in 6n + 2 layers.
+        in_chans: number of image channels.
+        num_classes: number of outputs of the linear head; 0: no head.
+        width: channels of the first stage; each later stage has twice as many as the one before.
     """
 
     def __init__(self, blocks: int, in_chans: int = 3, num_classes: int = 0, width: int = 16) -> None:
@@ -68,7 +68,7 @@ class CifarResNet(nn.Module):
         return logits
 
     def split(self) -> tuple[nn.Sequential, nn.Sequential]:
-        """Everything before the last of the three stages, and that stage with pooling."""
+        """Return the layers before the last of the three stages, and that stage with pooling."""
         last = len(self.layers) * 2 // 3
         pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         return nn.Sequential(self.conv1, self.bn1, nn.ReLU(inplace=True), self.layers[:last]), nn.Sequential(
@@ -80,11 +80,7 @@ def _entry(blocks: int, layers: int) -> Any:
     def create(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
         if pretrained:
             raise ValueError(f"resnet{layers}_cifar has no pre-trained weights")
-        for unused in (
-            "pretrained_cfg",
-            "pretrained_cfg_overlay",
-            "cache_dir",
-        ):  # timm passes them to every model
+        for unused in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):  # timm passes them to every model
             kwargs.pop(unused, None)
         return CifarResNet(blocks, **kwargs)
 

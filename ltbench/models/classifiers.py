@@ -11,7 +11,7 @@ Classifier = Literal["linear", "cosine", "scaled"]
 
 
 class CosineClassifier(nn.Module):
-    """Cosine between a feature and each class's weight: no bias, no scale. Features [B, D] -> cosines [B, C]."""
+    """Cosine between a feature and each class's weight, without bias or scale. Features [B, D] -> cosines [B, C]."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -24,9 +24,9 @@ class CosineClassifier(nn.Module):
 
 
 class ScaledClassifier(nn.Linear):
-    """A linear classifier whose logits are multiplied by exp(log_scale), one factor a class, 1 at first.
+    """A linear classifier whose logits are multiplied by exp(log_scale), one factor per class, initially 1.
 
-    It takes over the weight and bias of a linear classifier. Features [B, D] -> logits [B, C].
+    Its weight and bias can be loaded from a linear classifier. Features [B, D] -> logits [B, C].
     """
 
     def __init__(self, features: int, classes: int) -> None:

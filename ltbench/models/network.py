@@ -1,4 +1,4 @@
-"""The network of a run: one backbone, one or more heads on its features."""
+"""The network of a run: a backbone with one or more heads on its features."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -6,20 +6,20 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from ltbench.errors import InputError
+from ltbench.errors import InputError, one_line
 from ltbench.models.backbones import build_backbone, split_backbone
 from ltbench.randomness import seeded
 
 
 class Network(nn.Module):
-    """A backbone with named heads. Called on images it gives the logits of its first head.
+    """A backbone with named heads. Called on images, it returns the logits of its first head.
 
-    With branches the last stage of the backbone exists K times, ``tails[0]`` to ``tails[K - 1]``, on one ``trunk``;
-    head k belongs to branch k.
+    With K branches, the backbone has one ``trunk`` and K copies of its last stage, ``tails[0]`` to ``tails[K - 1]``;
+    head k uses the features of branch k.
 
     Args:
         backbone: images [B, channels, H, W] -> features [B, D], or a `Branched` one.
-        heads: by name; the first one predicts.
+        heads: the heads by name; the first one predicts.
     """
 
     def __init__(self, backbone: nn.Module, heads: Mapping[str, nn.Module]) -> None:
@@ -29,7 +29,7 @@ class Network(nn.Module):
         self.first = next(iter(heads))
 
     def features(self, images: Tensor) -> Tensor:
-        """Images [B, channels, H, W] -> features [B, D]; of all K branches [B, K, D]."""
+        """Images [B, channels, H, W] -> features [B, D], or [B, K, D] with K branches."""
         features: Tensor = self.backbone(images)
         return features
 
@@ -39,23 +39,23 @@ class Network(nn.Module):
         return logits
 
     def experts(self, images: Tensor) -> Tensor:
-        """Images [B, channels, H, W] -> logits [K, B, C]: of every head, on the features of its own branch."""
+        """Images [B, channels, H, W] -> logits [K, B, C] of every head, from the features of its own branch."""
         features = self.features(images).unbind(1)
         return torch.stack([head(x) for head, x in zip(self.heads.values(), features, strict=True)])
 
     def trunk(self, images: Tensor) -> Tensor:
-        """Images [B, channels, H, W] -> what the branches share [B, channels', H', W']."""
+        """Images [B, channels, H, W] -> features [B, channels', H', W'] that the branches share."""
         shared: Tensor = self.backbone.get_submodule("trunk")(images)
         return shared
 
     def tail(self, branch: int, shared: Tensor) -> Tensor:
-        """What ``trunk`` gave -> features [B, D] of one branch."""
+        """Shared features from ``trunk`` -> features [B, D] of one branch."""
         features: Tensor = self.backbone.get_submodule(f"tails.{branch}")(shared)
         return features
 
     @contextlib.contextmanager
     def batch_norm_untracked(self) -> Iterator[None]:
-        """Inside, batch norm in training mode normalises by the batch and leaves the running statistics alone."""
+        """Context in which batch norm in training mode does not update its running statistics."""
         layers = [m for m in self.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         for layer in layers:
             layer.track_running_stats = False
@@ -67,7 +67,7 @@ class Network(nn.Module):
 
 
 class Branched(nn.Module):
-    """A backbone whose last stage exists K times. Images [B, channels, H, W] -> features [B, K, D]."""
+    """A backbone with K copies of its last stage. Images [B, channels, H, W] -> features [B, K, D]."""
 
     def __init__(self, trunk: nn.Module, tails: list[nn.Module]) -> None:
         super().__init__()
@@ -81,12 +81,19 @@ class Branched(nn.Module):
 
 
 def initialised_backbone(name: str, channels: int, size: tuple[int, int], seeds: list[int]) -> tuple[nn.Module, int]:
-    """A backbone with a branch for each seed, initialised from them, and the width D of its features.
+    """Build a backbone with one branch per seed.
 
-    The first seed is that of all that the branches share.
+    Args:
+        name: one of ``backbone_names()``.
+        channels: number of image channels, 1 or 3.
+        size: H, W of an image.
+        seeds: one for the initialisation of each branch; the first one also initialises the shared stages.
+
+    Returns:
+        The backbone, and the width D of its features.
 
     Raises:
-        InputError: when the model does not take images of this size, or cannot be split into branches.
+        InputError: if the model does not accept images of this size, or cannot be split into branches.
     """
     backbone, width = _initialised(name, channels, size, seeds[0])
     if len(seeds) == 1:
@@ -103,14 +110,14 @@ def _initialised(name: str, channels: int, size: tuple[int, int], seed: int) -> 
             with torch.no_grad():
                 features = backbone.eval()(torch.zeros(2, channels, *size))
         except (RuntimeError, AssertionError, ValueError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"backbone '{name}' does not take images of {size[0]}x{size[1]} pixels ({reason}); "
+                f"backbone '{name}' does not take images of {size[0]}x{size[1]} pixels ({one_line(error)}); "
                 "set recipe.image_size or another recipe.backbone"
             ) from error
     if features.ndim != 2:
-        raise InputError(f"backbone '{name}' gives features of shape {tuple(features.shape)}, not [B, D]")
+        shape = tuple(features.shape)
+        raise InputError(f"backbone '{name}' gives features of shape {shape}, not [B, D]; set another recipe.backbone")
     for module in backbone.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
-            module.num_batches_tracked = None  # a counter that nothing reads: one small kernel a layer and step
+            module.num_batches_tracked = None  # an unused counter: one GPU kernel less per layer and step
     return backbone, features.shape[1]

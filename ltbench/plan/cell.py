@@ -1,4 +1,4 @@
-"""A cell: one training run, frozen and hashable, and the identities that say when a result may be used again."""
+"""A cell: one training run, frozen and hashable, and its identities, which decide when a result can be reused."""
 
 import hashlib
 import json
@@ -8,10 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from ltbench.data.longtail import Imbalance
+from ltbench.method.source import engine, engine_digest
 from ltbench.plan.recipe import Recipe
-
-SCIENCE = 1
-"""Raised whenever the engine, the samplers or the data path would give other numbers for the same cell."""
 
 Shots = str | tuple[int, int]
 """``auto``, ``terciles``, or (few below, many above) in training images."""
@@ -24,9 +22,9 @@ def digest(value: Any) -> str:
 
 
 def entry(method: str, changed: Mapping[str, Any], trials: int = 0) -> str:
-    """A method with hyper-parameters of its own, as tables print and suites take it: ``aux_random(weight=0.5)``.
+    """A method with changed hyper-parameters, as tables print it and suites write it: ``aux_random(weight=0.5)``.
 
-    Tuned by so many trials it is ``aux_random (tuned 20)``.
+    After tuning it is ``aux_random (tuned 20)``, with the number of trials.
     """
     if trials:
         return f"{method} (tuned {trials})"
@@ -35,11 +33,11 @@ def entry(method: str, changed: Mapping[str, Any], trials: int = 0) -> str:
 
 @dataclass(frozen=True)
 class Link:
-    """A method in a cell's chain: what decides what its stages do.
+    """A method in a cell's chain.
 
     Attributes:
         method: name.
-        source: hash of its file.
+        source: hash of the code that it is built from, besides what every method is built from.
         hyperparameters: all of them, with their values.
     """
 
@@ -53,13 +51,14 @@ class Cell:
     """One training run.
 
     Attributes:
-        dataset: as the suite writes it; ``label`` is what tables call it, ``fingerprint`` the hash of its pixels.
+        dataset: as the suite writes it; ``label`` is its name in tables, ``fingerprint`` the hash of its pixels.
         chain: the methods trained one after another; the last one is the cell's own.
         changed: the hyper-parameters that differ from their defaults, and of a tuned cell the recipe's.
-        recipe: what it is trained with.
-        trials: how many the tuning had that chose its values; 0 where nothing was tuned.
-        trial: which of them it is itself, while a method is being tuned.
-        compared_under: label of the recipe whose table it stands in; empty: that of its own. Another one is tuning's.
+        recipe: the recipe it is trained with.
+        trials: number of tuning trials that chose its values; 0 without tuning.
+        trial: number of the trial that it is, while a method is being tuned.
+        compared_under: label of the recipe whose table it is in; empty: that of its own recipe.
+        pieces: the hash of each piece of code that its methods are built from, and not every method.
     """
 
     dataset: str
@@ -76,6 +75,12 @@ class Cell:
     trials: int = 0
     trial: int | None = None
     compared_under: str = ""
+    pieces: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """The hash of each piece of code that can change its result, by name."""
+        return {**engine(), **self.pieces}
 
     @property
     def method(self) -> str:
@@ -98,8 +103,8 @@ class Cell:
         """Identity of a stage: a hash of everything up to its end that can change the network.
 
         Args:
-            link: which method of the chain.
-            stage: which of its stages.
+            link: index of the method in the chain.
+            stage: index of the stage among those of the method.
         """
         before = [self._link(x) for x in self.chain[:link]]
         return digest(
@@ -115,7 +120,7 @@ class Cell:
         )
 
     def describe(self) -> dict[str, Any]:
-        """The coordinates by which people know a cell; what records and plans repeat."""
+        """The coordinates of the cell, as records and plans store them."""
         return {
             "dataset": self.label,
             "fingerprint": self.fingerprint,
@@ -130,7 +135,7 @@ class Cell:
 
     @property
     def entry(self) -> str:
-        """The method with the hyper-parameters that differ from their defaults, or with what tuning it belongs to."""
+        """The method with its changed hyper-parameters, or with its number of trials or its trial."""
         if self.trial is not None:
             return f"{self.method} (trial {self.trial})"
         return entry(self.method, self.changed, self.trials)
@@ -139,7 +144,7 @@ class Cell:
         return f"{self.label} / {self.imbalance} / {self.entry} / seed {self.seed}"
 
     def _data(self) -> list[Any]:
-        return [SCIENCE, self.fingerprint, str(self.imbalance), self.subset_seed, self.holdout]
+        return [engine_digest(), self.fingerprint, str(self.imbalance), self.subset_seed, self.holdout]
 
     @staticmethod
     def _link(link: Link) -> list[Any]:

@@ -1,12 +1,10 @@
-"""What a request comes to: its suite expanded into cells, with everything checked before anything is trained."""
+"""A request expanded into cells, with everything checked before anything is trained."""
 
+import functools
 import itertools
 import re
-import shlex
-import statistics
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,8 +14,8 @@ from ltbench.data.sources import check_name
 from ltbench.errors import InputError, unknown
 from ltbench.plan.cell import Cell, Link
 from ltbench.plan.recipe import Recipe
+from ltbench.plan.request import Request, Variant, parse_value
 from ltbench.plan.suite import Suite, load_suite
-from ltbench.results.store import Record
 
 if TYPE_CHECKING:
     from ltbench.method.contract import Method
@@ -27,86 +25,57 @@ SETTABLE = ("holdout", "subset_seed", "shots")
 """Keys of a suite, besides the recipe's, that ``--set`` may change."""
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A method with values that were chosen for it at one place of a suite.
+class Library:
+    """The methods and images of a process: each is loaded, and each data set hashed, at most once.
 
-    Attributes:
-        dataset, imbalance: where, as suites write them.
-        method: name.
-        hyperparameters: of the method.
-        recipe: changes to the suite's recipe, under whose name its results stand all the same.
-        trials, trial: see `Cell`.
+    Args:
+        fingerprints: of data sets that another process has hashed, as its ``fingerprints`` gives them.
     """
 
-    dataset: str
-    imbalance: str
-    method: str
-    hyperparameters: Mapping[str, Any]
-    recipe: Mapping[str, Any]
-    trials: int = 0
-    trial: int | None = None
+    def __init__(self, fingerprints: Mapping[tuple[str, ...], str] | None = None) -> None:
+        self._known = dict(fingerprints or {})
+        self._images: dict[tuple[str, ...], ImageSet] = {}
+        self._methods: dict[tuple[Path, ...], Registry] = {}
+
+    def methods(self, folders: tuple[Path, ...]) -> "Registry":
+        """All methods that can be found, with those in further folders."""
+        if folders not in self._methods:
+            from ltbench.method.registry import discover
+
+            self._methods[folders] = discover(folders)
+        return self._methods[folders]
+
+    def images(self, name: str, image_size: int | None, places: Mapping[str, str]) -> ImageSet:
+        """A data set; the arguments are those of `load`."""
+        key = (name, str(image_size), str(sorted(places.items())))
+        if key not in self._images:
+            images = load(name, image_size, places)
+            self._images[key] = replace(images, known_fingerprint=self._known.get(key, images.known_fingerprint))
+        return self._images[key]
 
     @property
-    def place(self) -> tuple[str, str]:
-        """Data set and imbalance."""
-        return self.dataset, self.imbalance
+    def fingerprints(self) -> dict[tuple[str, ...], str]:
+        """The fingerprint of every data set that was loaded."""
+        return {key: images.fingerprint for key, images in self._images.items()}
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a run was asked for, on the command line or from Python. None: as the suite says.
+class PlannedStage(NamedTuple):
+    """A stage of a cell: its identity, its length, and the images that one epoch passes through the network."""
 
-    Attributes:
-        suite: name of a suite, or path of its file.
-        methods: names or patterns.
-        datasets: names.
-        imbalance: ``100``, ``exp:100``, ``step:10``, ``natural``.
-        seeds: training seeds.
-        subset_seeds: which images survive the cut; each by itself.
-        changes: ``recipe.epochs``, ``holdout``, ``METHOD.hyperparameter``, ... to their values.
-        data: place of a data set's images, by name.
-        methods_dirs: further folders with methods.
-        variants: methods with chosen values, besides the suite's cells.
-        without_test: no test split is to be within reach of a method; results are of the validation split.
-    """
-
-    suite: str = "quickstart"
-    methods: tuple[str, ...] | None = None
-    datasets: tuple[str, ...] | None = None
-    imbalance: tuple[str, ...] | None = None
-    seeds: tuple[int, ...] | None = None
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    data: Mapping[str, str] = field(default_factory=dict)
-    methods_dirs: tuple[Path, ...] = ()
-    variants: tuple[Variant, ...] = ()
-    without_test: bool = False
-    subset_seeds: tuple[int, ...] | None = None
-
-    def command(self, cell: Cell) -> str:
-        """The command that repeats one cell."""
-        words = [
-            "ltbench",
-            "run",
-            "--suite",
-            self.suite,
-            "--datasets",
-            cell.dataset,
-            "--imbalance",
-            str(cell.imbalance),
-        ]
-        words += ["--methods", *([cell.method, "--tuned"] if cell.trials else [cell.entry]), "--seeds", f"{cell.seed},"]
-        words += ["--subset-seeds", f"{cell.subset_seed},"]
-        changes = {key: value for key, value in self.changes.items() if key != "subset_seed"}
-        words += [w for key, value in changes.items() for w in ("--set", f"{key}={_toml(value)}")]
-        words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
-        words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]
-        return shlex.join(words)
+    id: str
+    epochs: int
+    images: int
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A cell with what is needed to train it."""
+    """A cell with everything that training it needs.
+
+    Attributes:
+        methods: those of its chain, in order.
+        images: its data set before the cut.
+        counts: training images of each class after the cut, [C].
+    """
 
     cell: Cell
     methods: "tuple[Method, ...]"
@@ -114,14 +83,12 @@ class Planned:
     counts: tuple[int, ...]
 
     @cached_property
-    def stages(self) -> "tuple[PlannedStage, ...]":
+    def stages(self) -> tuple[PlannedStage, ...]:
         """All stages of its chain, in order."""
-        from ltbench.engine.train import stage_epochs
-
         return tuple(
             PlannedStage(
                 self.cell.stage_id(number, index),
-                stage_epochs(stage, self.cell.recipe),
+                self.cell.recipe.stage_epochs(stage.epochs),
                 sum(self.counts) * len(method.streams_of(stage)),
             )
             for number, method in enumerate(self.methods)
@@ -135,25 +102,17 @@ class Planned:
 
     @property
     def work_an_epoch(self) -> float:
-        """The same, of one epoch; the mean of all stages."""
+        """The same for one epoch; the mean over all stages."""
         return self.work / sum(stage.epochs for stage in self.stages)
-
-
-class PlannedStage(NamedTuple):
-    """A stage of a cell: its identity, its length, and the images that an epoch of it passes through the network."""
-
-    id: str
-    epochs: int
-    images: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a request comes to.
+    """A request, expanded.
 
     Attributes:
-        broken: methods that were asked for by name and cannot be used, each with the reason.
-        skipped: the same for those that were not asked for.
+        broken: methods that the request names and that cannot be used, each with the reason.
+        skipped: methods that cannot be used either, but that the request does not name.
     """
 
     request: Request
@@ -163,80 +122,97 @@ class Plan:
     skipped: Mapping[str, str]
 
 
-def make_plan(request: Request) -> Plan:
+def make_plan(request: Request, library: Library | None = None) -> Plan:
     """Expand a request, checking everything that can be checked before training. Writes nothing.
 
-    Raises:
-        InputError: when anything in it is wrong.
-    """
-    from ltbench.method.registry import discover
-    from ltbench.models import check_backbone
-    from ltbench.models.network import initialised_backbone
+    Args:
+        request: what to run.
+        library: methods and images that were loaded before; None: load them.
 
-    registry = discover(request.methods_dirs)
+    Raises:
+        InputError: when anything in the request is wrong.
+    """
+    library = library or Library()
+    registry = library.methods(request.methods_dirs)
     suite = _resolved(load_suite(request.suite), request, registry)
     for name in suite.datasets:
         check_name(name)
-    variants, broken = _variants(suite, registry)
-    check_backbone(suite.recipe.backbone)
-    chains = [registry.chain(*variant) for variant in variants]
-    sets = {name: load(name, suite.recipe.image_size, request.data) for name in suite.datasets}
-    if request.without_test:
-        sets = {name: images.without_test() for name, images in sets.items()}
-    for images in sets.values():
-        height, width, channels = images.train.images.shape[1:]
-        size = suite.recipe.input_size(height, width)
-        for branches in sorted({method.branches for chain in chains for _, method in chain}):
-            initialised_backbone(suite.recipe.backbone, channels, size, seeds=[0] * branches)
-    kept = {(name, i): _counts(sets[name], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
-
-    def planned(
-        subset_seed: int,
-        seed: int,
-        dataset: str,
-        imbalance: Imbalance,
-        chain: "list[tuple[Entry, Method]]",
-        chosen: Variant | None = None,
-    ) -> Planned:
-        methods = tuple(method for _, method in chain)
-        links = tuple(Link(entry.name, entry.source, method.hyperparameters) for entry, method in chain)
-        own = methods[-1]
-        changed = {k: v for k, v in own.hyperparameters.items() if v != own.space()[k].default}
-        recipe = suite.recipe.changed(chosen.recipe) if chosen else suite.recipe
-        changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(suite.recipe, k)}
-        images = sets[dataset]
-        cell = Cell(
-            dataset=dataset,
-            label=images.name,
-            fingerprint=images.fingerprint,
-            imbalance=imbalance,
-            subset_seed=subset_seed,
-            holdout=suite.holdout,
-            shots=suite.shots,
-            chain=links,
-            changed=changed,
-            recipe=recipe,
-            seed=seed,
-            trials=chosen.trials if chosen else 0,
-            trial=chosen.trial if chosen else None,
-            compared_under=suite.recipe.label,
-        )
-        return Planned(cell, methods, images, kept[dataset, imbalance])
-
+    asked, broken = _asked(suite, registry)
+    chains = [registry.chain(*one) for one in asked]
+    sets = _image_sets(suite, request, library, {method.branches for chain in chains for _, method in chain})
+    counts = {(name, i): _counts(sets[name], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
     places = list(itertools.product(suite.subset_seeds, suite.seeds, suite.datasets, suite.imbalance))
-    every = [planned(*place, chain) for place in places for chain in chains]
+    cells = [_cell(suite, sets[place[2]], place, chain) for place in places for chain in chains]
     for chosen in request.variants:
         chain = registry.chain(chosen.method, chosen.hyperparameters)
-        every += [planned(*place, chain, chosen) for place in places if (place[2], str(place[3])) == chosen.place]
-    cells = tuple({(one.cell.id, one.cell.trial): one for one in every}.values())  # two entries may come to the same
+        at = [place for place in places if (place[2], str(place[3])) == (chosen.dataset, chosen.imbalance)]
+        cells += [_cell(suite, sets[place[2]], place, chain, chosen) for place in at]
+    planned = {  # two entries of a suite may name the same cell
+        (cell.id, cell.trial): Planned(cell, methods, sets[cell.dataset], counts[cell.dataset, cell.imbalance])
+        for cell, methods in cells
+    }
     skipped = {name: why for name, why in registry.broken.items() if name not in broken}
-    return Plan(request, suite, cells, broken, skipped)
+    return Plan(request, suite, tuple(planned.values()), broken, skipped)
 
 
-def _variants(suite: Suite, registry: "Registry") -> tuple[list[tuple[str, Mapping[str, Any]]], dict[str, str]]:
-    """The methods that a suite asks for, each with its hyper-parameters, and those asked for by name that are broken.
+def _image_sets(suite: Suite, request: Request, library: Library, branches: set[int]) -> dict[str, ImageSet]:
+    """The data sets of a suite, once it is known that the backbone takes their images."""
+    from ltbench.models import check_backbone
 
-    An entry is a name or pattern, or ``NAME(KEY=VALUE, ...)`` for a variant with hyper-parameters of its own.
+    check_backbone(suite.recipe.backbone)
+    sets = {name: library.images(name, suite.recipe.image_size, request.data) for name in suite.datasets}
+    for images in sets.values():
+        height, width, channels = images.train.images.shape[1:]
+        for n in sorted(branches):
+            _check_images(suite.recipe.backbone, channels, suite.recipe.input_size(height, width), n)
+    return {name: images.without_test() for name, images in sets.items()} if request.without_test else sets
+
+
+@functools.cache
+def _check_images(backbone: str, channels: int, size: tuple[int, int], branches: int) -> None:
+    """Raises InputError where a backbone with so many branches does not take images of H x W = ``size``."""
+    from ltbench.models.network import initialised_backbone
+
+    initialised_backbone(backbone, channels, size, seeds=[0] * branches)
+
+
+def _cell(
+    suite: Suite,
+    images: ImageSet,
+    place: tuple[int, int, str, Imbalance],
+    chain: "list[tuple[Entry, Method]]",
+    chosen: Variant | None = None,
+) -> "tuple[Cell, tuple[Method, ...]]":
+    """The cell of a chain of methods at a place (subset seed, seed, data set, imbalance), with those methods."""
+    subset_seed, seed, dataset, imbalance = place
+    own = chain[-1][1]
+    changed = {k: v for k, v in own.hyperparameters.items() if v != own.space()[k].default}
+    recipe = suite.recipe.changed(chosen.recipe) if chosen else suite.recipe
+    changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(suite.recipe, k)}
+    cell = Cell(
+        dataset=dataset,
+        label=images.name,
+        fingerprint=images.fingerprint,
+        imbalance=imbalance,
+        subset_seed=subset_seed,
+        holdout=suite.holdout,
+        shots=suite.shots,
+        chain=tuple(Link(entry.name, entry.source, method.hyperparameters) for entry, method in chain),
+        changed=changed,
+        recipe=recipe,
+        seed=seed,
+        trials=chosen.trials if chosen else 0,
+        trial=chosen.trial if chosen else None,
+        compared_under=suite.recipe.label,
+        pieces={name: value for entry, _ in chain for name, value in entry.pieces.items()},
+    )
+    return cell, tuple(method for _, method in chain)
+
+
+def _asked(suite: Suite, registry: "Registry") -> tuple[list[tuple[str, Mapping[str, Any]]], dict[str, str]]:
+    """The methods that a suite names, each with its hyper-parameters, and the named ones that are broken.
+
+    An entry is a name or pattern, or ``NAME(KEY=VALUE, ...)`` for a variant with other hyper-parameters.
 
     Raises:
         InputError: for an entry that is neither, and for a name that does not exist.
@@ -258,7 +234,7 @@ def _variants(suite: Suite, registry: "Registry") -> tuple[list[tuple[str, Mappi
 
 
 def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
-    """The suite with what the request changes."""
+    """The suite with the changes of a request."""
     recipe: dict[str, Any] = {}
     hyperparameters = {name: dict(values) for name, values in suite.hyperparameters.items()}
     values: dict[str, Any] = {}
@@ -268,7 +244,7 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             recipe[name] = value
         elif key == "subset_seed":
             if request.subset_seeds is not None:
-                raise InputError("subset_seed and --subset-seeds are both given; leave one out", key)
+                raise InputError("subset_seed and --subset-seeds are both given; remove one", key)
             values["subset_seeds"] = (value,)
         elif not name and part in SETTABLE:
             values[part] = value
@@ -293,48 +269,5 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
 def _counts(images: ImageSet, imbalance: Imbalance, holdout: int) -> tuple[int, ...]:
     available = [n - holdout for n in images.train.counts(len(images.classes))]
     if min(available) < 1:
-        raise InputError(f"holdout of {holdout} images a class leaves a class of {images.name} empty; lower it")
+        raise InputError(f"holdout of {holdout} images per class leaves a class of {images.name} empty; lower it")
     return tuple(class_counts(available, imbalance))
-
-
-def estimate_seconds(plan: Plan, records: Mapping[str, Record]) -> float | None:
-    """Training time of what is missing, from the speed that earlier cells had; None where there are none to go by.
-
-    Args:
-        plan: what is asked for.
-        records: by id, from the store.
-    """
-
-    def kind(recipe: Mapping[str, Any], image: Sequence[int]) -> tuple[Any, ...]:
-        return recipe["backbone"], recipe["precision"], recipe.get("resized_crop"), *image
-
-    speeds: dict[tuple[Any, ...], list[float]] = {}
-    for record in records.values():
-        if record["status"] == "done":
-            known = speeds.setdefault(kind(record["settings"]["recipe"], record["image"]), [])
-            known.append(record["cost"]["images_per_second"] * record["cost"].get("runs_together", 1))
-    seconds: dict[str, float] = {}
-    for planned in missing(plan, records):
-        like = kind(planned.cell.recipe.identity(), planned.images.train.images.shape[1:])
-        if like not in speeds:
-            return None
-        for stage in planned.stages:  # one that several cells share is trained once
-            seconds[stage.id] = stage.epochs * stage.images / statistics.median(speeds[like])
-    return sum(seconds.values())
-
-
-def missing(plan: Plan, records: Mapping[str, Record]) -> list[Planned]:
-    """The cells of a plan that have no finished record."""
-    return [planned for planned in plan.cells if records.get(planned.cell.id, {}).get("status") != "done"]
-
-
-def parse_value(text: str) -> Any:
-    """The value of ``--set KEY=VALUE``: as TOML writes it, else the text itself."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _toml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(list(value) if isinstance(value, tuple) else value)

@@ -1,4 +1,4 @@
-"""A recipe: everything about training that is not the method, the same for all methods of a comparison."""
+"""A recipe: everything about training except the method. All methods of a comparison share it."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -22,7 +22,7 @@ class Recipe(BaseModel):
     backbone: str = "resnet32_cifar"
     """A model name of timm, or one of ``ltbench ls backbones``."""
     image_size: int | None = Field(None, ge=4)
-    """Side in pixels that images are resized to; unset: as they are."""
+    """Side in pixels that images are resized to; unset: no resizing."""
     epochs: int = Field(200, ge=1)
     batch_size: int = Field(128, ge=2)
     lr: float = Field(0.1, gt=0)
@@ -36,7 +36,7 @@ class Recipe(BaseModel):
     warmup_epochs: float = Field(5, ge=0)
     """In epoch e (from 0) of the warm-up the learning rate is lr * (e + 1) / warmup_epochs."""
     crop_padding: int = Field(4, ge=0)
-    """Black pixels padded on each side before a random crop of the old size; 0: no crop."""
+    """Black pixels padded on each side before a random crop of the original size; 0: no crop."""
     resized_crop: int | None = Field(None, ge=4)
     """Side in pixels of a random resized crop (area 0.08 to 1 of the image, aspect ratio 3/4 to 4/3) in place of the
     padded one, which needs ``crop_padding`` 0; evaluation takes the centre of that side. Crops are taken from images
@@ -120,17 +120,17 @@ class Recipe(BaseModel):
             )
         return side, side
 
+    def stage_epochs(self, share: float) -> int:
+        """Epochs of a stage that lasts this share of the recipe's: at least 1, or 0 for a post-hoc step (share 0)."""
+        return max(1, round(share * self.epochs)) if share else 0
+
     def identity(self) -> dict[str, Any]:
-        """What of it can change a result: all but the name, and settings that came later where they are not used."""
-        unused = {field for field in LATER if getattr(self, field) == type(self).model_fields[field].default}
-        return self.model_dump(mode="json", exclude={"base"} | unused)
+        """The values that can change a result: all but the name."""
+        return self.model_dump(mode="json", exclude={"base"})
 
-
-LATER = ("resized_crop", "jitter")
-"""Settings that earlier records lack; at their defaults they change nothing, so they stay out of the identity."""
 
 FAMILIES = {"ldam": "F1"}
-"""Family, as ``Figure.family`` names them, of the recipes whose results may stand beside published ones."""
+"""Family (see ``Published.family``) of each recipe whose results may be compared with published ones."""
 
 RECIPES: dict[str, Recipe] = {
     "ldam": Recipe(),

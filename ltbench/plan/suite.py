@@ -15,7 +15,7 @@ SUITES = Path(__file__).parent / "suites"
 
 
 class Suite(BaseModel):
-    """What is compared, and under which recipe."""
+    """The data sets, imbalances, methods and seeds of a comparison, and its recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,12 +28,12 @@ class Suite(BaseModel):
     """``100`` (of the suite's profile), ``"exp:100"``, ``"step:10"`` or ``"natural"``."""
     methods: tuple[str, ...] = Field(("*",), min_length=1)
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
-    """Training seeds: a list, or how many from 0 on."""
+    """Training seeds: a list, or a number (counted from 0)."""
     subset_seeds: tuple[int, ...] = Field((0,), min_length=1)
-    """Which images survive the cut, each a table of its own: a list, or how many from 0 on, which is the canonical
-    subset. ``subset_seed`` names a single one."""
+    """Seeds of the cut, which decide which images stay in the training set; each makes its own table. A list, or a
+    number (counted from 0, the canonical subset). ``subset_seed`` names a single one."""
     holdout: int = Field(0, ge=0)
-    """Images a class set aside for validation before the tail is cut."""
+    """Images per class that are set aside for validation before the tail is cut."""
     shots: Literal["auto", "terciles"] | tuple[int, int] = "auto"
     """Many / medium / few: ``[20, 100]`` is few below 20 and many above 100; ``terciles`` of the classes by size;
     ``auto`` is [20, 100], or terciles where one of the groups would be empty."""
@@ -57,7 +57,7 @@ class Suite(BaseModel):
         if "subset_seed" not in values:
             return values
         if "subset_seeds" in values:
-            raise InputError("subset_seed and subset_seeds are both given; leave one out", "subset_seed")
+            raise InputError("subset_seed and subset_seeds are both given; remove one", "subset_seed")
         one = values["subset_seed"]
         return {key: value for key, value in values.items() if key != "subset_seed"} | {"subset_seeds": (one,)}
 
@@ -86,12 +86,16 @@ class Suite(BaseModel):
         return value
 
     def changed(self, **values: Any) -> "Suite":
-        """This suite with other values; raises InputError where one is not allowed."""
+        """This suite with other values.
+
+        Raises:
+            InputError: when one is not allowed.
+        """
         return validated({name: getattr(self, name) for name in type(self).model_fields} | values, self.name)
 
 
 def suite_names() -> list[str]:
-    """The suites that ship with the package."""
+    """The suites that are part of the package."""
     return sorted(path.stem for path in SUITES.glob("*.toml"))
 
 
@@ -131,7 +135,7 @@ def validated(content: dict[str, Any], origin: str, text: str = "") -> Suite:
 
 
 def _line(text: str, *keys: str) -> str:
-    """``, line 3``: where the first of the keys that stands in a suite's text is set."""
+    """``, line 3``: the line of a suite's text that sets the first of the keys found in it."""
     for key in keys:
         for number, line in enumerate(text.splitlines(), 1):
             if key and re.match(rf"\s*\[?{re.escape(key.split('.')[0])}\b", line):

@@ -23,23 +23,24 @@ class Ranks:
 
     Attributes:
         frame: indexed by method, the best first: ``average_rank`` (1 is best; equal ones share their mean).
-        tables: how many data sets x imbalances it is over.
-        left_out: methods that one of the tables does not have.
-        friedman_p: whether any method differs from another; NaN where there is nothing to rank.
-        critical_difference: what two average ranks must differ by at a family-wise 5 % over all pairs (Nemenyi).
+        tables: number of tables (data sets x imbalances).
+        excluded: methods without a result in one of the tables.
+        friedman_p: p value of all methods being equal; NaN for fewer than two methods.
+        critical_difference: smallest significant difference of two average ranks, at a family-wise 5 % over all pairs
+            (Nemenyi).
         tied: largest groups of methods whose ranks differ by less, the best first.
     """
 
     frame: pd.DataFrame
     tables: int
-    left_out: tuple[str, ...]
+    excluded: tuple[str, ...]
     friedman_p: float
     critical_difference: float
     tied: list[tuple[str, ...]]
 
 
 def ranks_by_setting(cells: pd.DataFrame) -> dict[str, Ranks]:
-    """``average_ranks`` of each setting that the cells are under, by what people would call it."""
+    """``average_ranks`` under each setting of the cells, by its name."""
     found = {}
     for (recipe, holdout, shots), part in cells.groupby(SETTING, sort=False):
         name = f"recipe {recipe}" + (f", {holdout} a class held out" if holdout else "")
@@ -50,31 +51,33 @@ def ranks_by_setting(cells: pd.DataFrame) -> dict[str, Ranks]:
 def average_ranks(cells: pd.DataFrame) -> Ranks:
     """Ranks of the methods by balanced accuracy, averaged over data sets x imbalances (Demsar, JMLR 7, 2006).
 
-    Accuracies are means over seeds and subset seeds. Left out are failed cells, balanced training sets, tables of a
-    single method, and methods that one of the other tables does not have. The tests take the tables as independent;
-    imbalances of one data set are not quite, so they claim rather too much.
+    Accuracies are means over seeds and subset seeds. Failed cells, balanced training sets, tables of a single method,
+    and methods that one of the other tables lacks are excluded. The tests assume independent tables; several imbalances
+    of one data set are dependent, which makes the p values somewhat too small.
 
     Args:
         cells: from ``load_results``, under one setting (recipe, holdout, shot groups).
 
     Raises:
-        ValueError: for several settings, whose ranks mean nothing together (see ``ranks_by_setting``).
+        ValueError: for cells of several settings (see ``ranks_by_setting``).
     """
     if len(cells[SETTING].drop_duplicates()) > 1:
-        raise ValueError(f"cells of several settings ({', '.join(SETTING)}) were given; rank each by itself")
+        raise ValueError(
+            f"cells of several settings ({', '.join(SETTING)}) were given; rank the cells of each setting separately"
+        )
     done = cells[(cells.status == "done") & ~cells.imbalance.isin(BALANCED)]
     means = done.pivot_table("balanced_accuracy", "method", TABLE)  # one column for each table
     means = means.loc[:, means.notna().sum() > 1]
     complete = means.dropna()
-    left_out = tuple(means.index[means.isna().any(axis=1)])
+    excluded = tuple(means.index[means.isna().any(axis=1)])
     block = [name for name in TABLE if name != "subset_seed"]
     ranks = complete.T.groupby(level=block).mean().rank(axis=1, ascending=False)  # [tables, methods]
     tables, methods = ranks.shape
     frame = ranks.mean().sort_values(kind="stable").to_frame("average_rank")
     if methods < 2:
-        return Ranks(frame, tables, left_out, math.nan, math.nan, [])
+        return Ranks(frame, tables, excluded, math.nan, math.nan, [])
     difference = critical_value(tukey_p, methods, math.inf) * math.sqrt(methods * (methods + 1) / 12 / tables)
-    return Ranks(frame, tables, left_out, friedman_p(ranks.to_numpy()), difference, _groups(frame, difference))
+    return Ranks(frame, tables, excluded, friedman_p(ranks.to_numpy()), difference, _groups(frame, difference))
 
 
 def friedman_p(ranks: NDArray[np.float64]) -> float:
@@ -94,21 +97,21 @@ def _groups(frame: pd.DataFrame, difference: float) -> list[tuple[str, ...]]:
 
 
 def subset_spread(cells: pd.DataFrame) -> pd.DataFrame:
-    """How far balanced accuracy spreads over training seeds and over subset seeds, each by itself.
+    """The spread of balanced accuracy over training seeds and over subset seeds.
 
     A random-effects analysis of variance for each method: subset seeds crossed with training seeds (which share the
-    first weights), on the training seeds that all its subsets have.
+    initial weights), on the training seeds that all its subsets have.
 
     Args:
         cells: from ``load_results``.
 
     Returns:
         One row for each method with several subset seeds: ``TABLE`` without the subset seed, ``method``,
-        ``subset_seeds`` and ``seeds`` (how many), mean ``balanced_accuracy``, and standard deviations in points:
+        the numbers of ``subset_seeds`` and ``seeds``, mean ``balanced_accuracy``, and standard deviations in points:
         ``sd_seeds`` over training seeds on one subset, with its 95 % interval ``sd_seeds_low`` to ``sd_seeds_high``
-        (Satterthwaite); ``sd_subsets`` of what a subset does to all training seeds alike (0 where the subsets' means
-        spread no more than training seeds explain), with ``p_subsets``, the p value of there being none; and
-        ``sd_both``, of a run that draws both. With one training seed only ``sd_both`` is known.
+        (Satterthwaite); ``sd_subsets`` of the effect of a subset on all training seeds alike (0 where training seeds
+        explain the spread of the subsets' means), with ``p_subsets``, the p value of no such effect; and ``sd_both``
+        of runs that draw both seeds. With one training seed only ``sd_both`` is known.
     """
     several = [name for name in TABLE if name != "subset_seed"]
     done = cells[cells.status == "done"]
@@ -152,11 +155,11 @@ def _spread(scores: NDArray[np.float64]) -> dict[str, float]:
 
 
 def shifted_priors(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy where the test set is long-tailed too, forward (as the training set) or backward.
+    """Accuracy on a long-tailed test set, forward (in the order of the training set) or backward.
 
-    The test-agnostic protocol (Hong et al., LADE, CVPR 2021; Zhang et al., SADE, NeurIPS 2022) without its draw: the
-    class of size rank r in training has the share ``factor ** (-r / (C - 1))``, backward in reverse, and the recalls
-    weighted by the shares are the exact expectation over test sets drawn so. Nothing is trained.
+    The test-agnostic protocol (Hong et al., LADE, CVPR 2021; Zhang et al., SADE, NeurIPS 2022) without sampling: the
+    class of size rank r in training has the share ``factor ** (-r / (C - 1))``, backward in reverse order. The recalls
+    weighted by these shares are the exact expectation over such test sets. Nothing is trained.
 
     Args:
         store: with the records of the cells.
@@ -173,11 +176,11 @@ def shifted_priors(store: Store, cells: pd.DataFrame) -> pd.DataFrame:
     rows = []
     done = cells[cells.status == "done"]
     for cell in done.id:
-        record = latest[cell]
-        rank = np.argsort(np.argsort([-n for n in record["class_counts"]], kind="stable"))
+        result = latest[cell].finished
+        rank = np.argsort(np.argsort([-n for n in result.class_counts], kind="stable"))
         place = rank / max(1, len(rank) - 1)
         shares = [factor ** -(place if way == "forward" else 1 - place) for way, factor in tests]
-        rows.append(shifted_accuracy(record["hits"], record["test_counts"], shares))
+        rows.append(shifted_accuracy(result.hits, result.test_counts, shares))
     of_cells = pd.DataFrame(rows, columns=tests, index=pd.MultiIndex.from_frame(done[keys]))
     found = of_cells.stack(tests.names, future_stack=True).groupby([*keys, *tests.names], sort=False)
     frame = found.agg(["size", "mean", "std"]).reset_index()

@@ -1,6 +1,6 @@
-"""What records and logits say beyond the leaderboard, as frames: what plots and the report show. Needs no torch.
+"""Findings beyond the leaderboard, as frames: the data of plots and of the report. Needs no torch.
 
-All functions take ``cells``, the rows of ``frames.load_results`` that are wanted, and ``records``, the records by id.
+``cells`` are always rows of ``load_results``, and ``records`` the records by id.
 """
 
 import zipfile
@@ -11,99 +11,120 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from ltbench.metrics import ECE_BINS, confidence_bins
 from ltbench.plan.recipe import FAMILIES
 from ltbench.results.leaderboard import TABLE
-from ltbench.results.store import Record, Store
+from ltbench.results.record import Record, Result
+from ltbench.results.store import Store
 
 if TYPE_CHECKING:
-    from ltbench.method.contract import Figure
-
-BINS = 15
-"""Of confidence, as in the ECE (`ltbench.metrics`)."""
+    from ltbench.method.published import Published
 
 
-def _finished(cells: pd.DataFrame, records: Mapping[str, Record]) -> Iterator[tuple[str, list[Record]]]:
-    """Each method with the records of its finished cells."""
+def _finished(cells: pd.DataFrame, records: Mapping[str, Record]) -> Iterator[tuple[str, list[Result]]]:
+    """Each method with the results of its finished cells."""
     for method, part in cells[cells.status == "done"].groupby("method", sort=False):
-        yield str(method), [records[cell] for cell in part.id]
+        yield str(method), [records[cell].finished for cell in part.id]
+
+
+def recalls(results: Sequence[Result]) -> NDArray[np.float64]:
+    """Recall of each class after the last epoch in percent, [runs, C]; NaN for a class without test images."""
+    totals = np.array([result.test_counts for result in results], float)
+    totals[totals == 0] = np.nan
+    recall: NDArray[np.float64] = 100 * np.array([result.hits for result in results]) / totals
+    return recall
 
 
 def per_class(cells: pd.DataFrame, records: Mapping[str, Record]) -> pd.DataFrame:
-    """Recall of every class beside its size.
+    """Recall of every class and its number of training images.
 
     Returns:
         One row a method x class with test images: ``method``, ``class``, ``images`` (training), ``accuracy`` (percent,
         mean over seeds).
     """
     parts = []
-    for method, of_method in _finished(cells, records):
-        totals = np.asarray(of_method[0]["test_counts"])
-        recall = 100 * np.mean([record["hits"] for record in of_method], axis=0) / np.maximum(totals, 1)
-        columns = {"images": of_method[0]["class_counts"], "accuracy": recall}
-        part = pd.DataFrame({"method": method, "class": range(len(totals))} | columns)
-        parts.append(part[totals > 0])
+    for method, results in _finished(cells, records):
+        columns = {"images": results[0].class_counts, "accuracy": recalls(results).mean(axis=0)}
+        part = pd.DataFrame({"method": method, "class": range(len(results[0].class_counts))} | columns)
+        parts.append(part.dropna())
     return pd.concat(parts, ignore_index=True)
 
 
+def history(result: Result) -> Iterator[tuple[str, float, int]]:
+    """The training of a cell: every loss and every evaluation of its own stages, in order.
+
+    Yields:
+        Metric (``train/loss``, ``test/few``, ``val/ece``, ...), value, and epoch, counted from 1 over the stages. A
+        post-hoc step, which has no epochs, belongs to the last epoch before it (0 where there is none).
+    """
+    before = 0
+    for part in result.losses:
+        yield from (("train/loss", loss, before + epoch) for epoch, loss in enumerate(part.loss, 1))
+        for evaluation in result.evaluations:
+            if evaluation.stage == part.stage:
+                for split, measured in (("val", evaluation.val), ("test", evaluation.test)):
+                    for name, value in measured or ():
+                        if value is not None:
+                            yield f"{split}/{name}", value, before + evaluation.epoch
+        before += len(part.loss)
+
+
 def curves(cells: pd.DataFrame, records: Mapping[str, Record]) -> pd.DataFrame:
-    """How training went, over the epochs of a method's own stages one after another.
+    """The course of training, over the epochs of a method's own stages one after another.
 
     Returns:
-        One row a method x epoch: ``method``, ``epoch`` (from 1), ``loss`` of training and ``balanced_accuracy`` on the
-        test split (percent; NaN where it was not evaluated), means over seeds. An epoch 0 is a post-hoc step.
+        One row a method x epoch (see ``history``): ``method``, ``epoch``, training ``loss`` and ``balanced_accuracy``
+        of the split that is reported (percent; NaN where it was not evaluated), means over seeds.
     """
     parts = []
-    for method, of_method in _finished(cells, records):
-        seeds = pd.concat([_curve(record) for record in of_method])
+    for method, results in _finished(cells, records):
+        seeds = pd.concat([_curve(result) for result in results])
         parts.append(seeds.groupby("epoch", as_index=False).mean().assign(method=method))
     return pd.concat(parts, ignore_index=True)
 
 
-def _curve(record: Record) -> pd.DataFrame:
-    losses: list[float] = []
-    starts = {}
-    for part in record["losses"]:
-        starts[part["stage"]] = len(losses)
-        losses += part["loss"]
-    tested = {starts[e["stage"]] + e["epoch"]: e["test"]["balanced_accuracy"] for e in record["evaluations"]}
-    curve = pd.DataFrame({"loss": pd.Series(losses, range(1, len(losses) + 1), float)})
-    return curve.join(pd.Series(tested, name="balanced_accuracy"), how="outer").rename_axis("epoch").reset_index()
+def _curve(result: Result) -> pd.DataFrame:
+    names = {"train/loss": "loss", f"{result.measured_on}/balanced_accuracy": "balanced_accuracy"}
+    points = pd.DataFrame(history(result), columns=["metric", "value", "epoch"]).replace({"metric": names})
+    by_epoch = points.pivot_table("value", "epoch", "metric", aggfunc="last")
+    return by_epoch.reindex(columns=list(names.values())).reset_index()
 
 
 def best_on_test_bias(cells: pd.DataFrame, records: Mapping[str, Record]) -> pd.DataFrame:
-    """How much higher a method looks when the epoch is chosen on the test set.
+    """The points of accuracy that choosing the epoch on the test set adds.
 
     Returns:
-        One row a cell: ``method``, ``seed``, ``bias`` (balanced accuracy under ``best-on-test`` less that under
-        ``last``, points) and ``evaluations``, how many of the last stage the best was chosen among.
+        One row a cell with a test split: ``method``, ``seed``, ``bias`` (balanced accuracy under ``best-on-test`` less
+        that under ``last``, points) and ``evaluations``, the number of evaluations of the last stage.
     """
     rows = []
-    for method, of_method in _finished(cells, records):
-        for record in of_method:
-            best, last = (record["protocols"][name]["balanced_accuracy"] for name in ("best-on-test", "last"))
-            final = record["evaluations"][-1]["stage"]
-            among = sum(evaluation["stage"] == final for evaluation in record["evaluations"])
-            rows.append({"method": method, "seed": record["seed"], "bias": best - last, "evaluations": among})
-    return pd.DataFrame(rows)
+    done = cells[cells.status == "done"]
+    for cell, method, seed in zip(done.id, done.method, done.seed, strict=True):
+        result = records[cell].finished
+        if best := result.protocols.get("best-on-test"):
+            bias = best.balanced_accuracy - result.last.balanced_accuracy
+            among = sum(evaluation.stage == result.evaluations[-1].stage for evaluation in result.evaluations)
+            rows.append((method, seed, bias, among))
+    return pd.DataFrame(rows, columns=["method", "seed", "bias", "evaluations"])
 
 
 def reliability_bins(logits: ArrayLike, labels: ArrayLike) -> pd.DataFrame:
-    """Confidence against accuracy in 15 equal-width bins (Guo et al., ICML 2017, equations 1 and 2).
+    """Accuracy and confidence in the 15 bins of the ECE (Guo et al., ICML 2017, equations 1 and 2).
 
     Args:
         logits: [N, C].
         labels: [N].
 
     Returns:
-        One row a bin: ``images``, ``correct`` (how many of them) and ``confidence`` (sum of their top probabilities).
+        One row a bin: numbers of ``images`` and ``correct`` ones, and ``confidence``, the sum of the probabilities of
+        their predicted classes.
     """
     z = np.asarray(logits, np.float32)
     confidence = 1 / np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1, dtype=np.float64)
     correct = z.argmax(axis=1) == np.asarray(labels)
-    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    sums = {"correct": correct, "confidence": confidence}
-    counts: NDArray[np.int64] = np.bincount(bins, minlength=BINS)
-    return pd.DataFrame({"images": counts} | {name: np.bincount(bins, w, BINS) for name, w in sums.items()})
+    weights = {"images": None, "correct": correct, "confidence": confidence}
+    bins = confidence_bins(confidence)
+    return pd.DataFrame({name: np.bincount(bins, weight, ECE_BINS) for name, weight in weights.items()})
 
 
 def reliability(cells: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, list[str]]:
@@ -115,7 +136,7 @@ def reliability(cells: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, list[s
     """
     parts, missing = [], []
     for method, part in cells[cells.status == "done"].groupby("method", sort=False):
-        total = pd.DataFrame(0.0, index=range(BINS), columns=["images", "correct", "confidence"])
+        total = pd.DataFrame(0.0, index=range(ECE_BINS), columns=["images", "correct", "confidence"])
         for cell in part.id:
             try:
                 arrays = store.arrays(cell)
@@ -134,64 +155,73 @@ def against_papers(
     board: pd.DataFrame,
     cells: pd.DataFrame,
     records: Mapping[str, Record],
-    published: "Mapping[str, Sequence[Figure]]",
+    published: "Mapping[str, Sequence[Published]]",
 ) -> pd.DataFrame:
-    """Ours beside what papers report for the same method, data set and imbalance.
+    """Our accuracies beside the published ones of the same method, data set and imbalance.
 
-    A figure is compared only where all of data set, recipe family, backbone and hyper-parameters are the same.
+    They are compared only where data set, recipe family, backbone and hyper-parameters all agree.
 
     Args:
-        board: from ``frames.leaderboard(cells)``.
-        published: figures of each method; where a method has none here, what its records hold counts.
+        board: from ``leaderboard(cells)``.
+        published: accuracies of each method; for a method that has none here, those in its records are used.
 
     Returns:
-        One row a method x figure: ``method``, ``dataset``, ``imbalance``, ``recipe``, ``balanced_accuracy``,
-        ``interval``, ``interval_from``, ``seeds``, ``best_on_test`` (ours, as most papers choose the epoch), ``paper``,
-        ``source``, ``family``, ``grade``, ``backbone``, ``difference`` (ours less the paper's, points; NaN where they
-        are not comparable) and ``verdict``: ``within`` our 95 % interval, ``below`` or ``above`` the paper's figure, or
-        why they are not comparable.
+        One row a method x published accuracy: ``method``, ``dataset``, ``imbalance``, ``recipe``,
+        ``balanced_accuracy``, ``interval``, ``interval_from``, ``seeds``, ``best_on_test`` (ours under this protocol,
+        as most papers choose the epoch), ``paper``, ``paper_dataset``, ``paper_source``, ``paper_family``,
+        ``paper_grade``, ``paper_backbone``, ``paper_settings``, ``difference`` (ours less the paper's, points; NaN
+        where they are not comparable) and ``verdict``: ``within`` our 95 % interval, ``below`` or ``above`` the paper's
+        accuracy, or the reason why they are not comparable.
     """
-    one_of = cells[cells.status == "done"].groupby([*TABLE, "method"]).id.agg(list)
+    ids = cells[cells.status == "done"].groupby([*TABLE, "method"]).id.agg(list)
+    ours = ("method", "dataset", "imbalance", "recipe", "balanced_accuracy", "interval", "interval_from", "seeds")
     rows = []
     for row in board[board.seeds > 0].to_dict("records"):
-        of_row = [records[cell] for cell in one_of[tuple(row[key] for key in [*TABLE, "method"])]]
-        best = float(np.mean([r["protocols"]["best-on-test"]["balanced_accuracy"] for r in of_row]))
-        for figure in _figures(of_row[0], published):
-            other = _other(of_row[0], figure)
-            difference = np.nan if other else row["balanced_accuracy"] - figure["paper"]
+        of_row = [records[cell] for cell in ids[tuple(row[key] for key in [*TABLE, "method"])]]
+        best = [r.finished.protocols["best-on-test"] for r in of_row if "best-on-test" in r.finished.protocols]
+        best_on_test = float(np.mean([chosen.balanced_accuracy for chosen in best])) if best else np.nan
+        for paper in _papers(of_row[0], published):
+            other = _other(of_row[0], paper)
+            difference = np.nan if other else row["balanced_accuracy"] - paper["paper"]
             if other:
                 verdict = f"not comparable: other {other}"
             else:
                 verdict = "within" if abs(difference) <= row["interval"] else "above" if difference > 0 else "below"
-            ours = ("method", "dataset", "imbalance", "recipe", "balanced_accuracy", "interval", "interval_from")
-            rows.append({name: row[name] for name in (*ours, "seeds")} | {"best_on_test": best} | figure)
-            rows[-1] |= {"difference": difference, "verdict": verdict}
+            found = {"best_on_test": best_on_test, **paper, "difference": difference, "verdict": verdict}
+            rows.append({name: row[name] for name in ours} | found)
     return pd.DataFrame(rows)
 
 
-def _figures(record: Record, published: "Mapping[str, Sequence[Figure]]") -> list[dict[str, Any]]:
-    fields = ("dataset", "source", "family", "grade", "backbone")
-    images = record["dataset"].split(" (")[0]
+def _papers(record: Record, published: "Mapping[str, Sequence[Published]]") -> list[dict[str, Any]]:
+    """The published accuracies of a record's method, data set and imbalance, as columns of ``against_papers``."""
+    images = record.dataset.split(" (")[0]
+    fields = ("dataset", "source", "family", "grade", "backbone", "settings")
     found = [
-        {f"paper_{name}": getattr(figure, name) for name in fields} | {"paper": figure.accuracy}
-        for figure in published.get(record["method"], ())
-        if figure.dataset == images and figure.imbalance == record["imbalance"]
+        {"paper": paper.accuracy} | {f"paper_{name}": getattr(paper, name) for name in fields}
+        for paper in published.get(record.method, ())
+        if (paper.dataset, paper.imbalance) == (images, record.imbalance)
     ]
-    if not found and record["published"]:
-        accuracy, text = record["published"]
-        source, _, grade = text.rpartition(", grade ")
-        family, backbone = FAMILIES.get(record["recipe"], ""), record["settings"]["recipe"]["backbone"]
-        values = (record["dataset"], source, family, grade, backbone)
-        found = [{f"paper_{name}": v for name, v in zip(fields, values, strict=True)} | {"paper": accuracy}]
+    if not found and (stored := record.finished.paper):
+        found = [
+            {
+                "paper": stored.accuracy,
+                "paper_dataset": record.dataset,
+                "paper_source": stored.source,
+                "paper_family": FAMILIES.get(record.recipe, ""),
+                "paper_grade": stored.grade,
+                "paper_backbone": record.recipe_values["backbone"],
+                "paper_settings": {},
+            }
+        ]
     return found
 
 
-def _other(record: Record, figure: Mapping[str, Any]) -> str:
-    """In what a result differs from a figure, so that they may not be compared; empty if they may."""
+def _other(record: Record, paper: Mapping[str, Any]) -> str:
+    """What makes a result and a published accuracy not comparable; empty if they are comparable."""
     differs = {
-        "images": figure["paper_dataset"] != record["dataset"] or record["holdout"] > 0,
-        "recipe": figure["paper_family"] != FAMILIES.get(record["recipe"]),
-        "backbone": figure["paper_backbone"] != record["settings"]["recipe"]["backbone"],
-        "hyper-parameters": bool(record["hyperparameters"] or record.get("trials")),
+        "images": paper["paper_dataset"] != record.dataset or record.holdout > 0,
+        "recipe": paper["paper_family"] != FAMILIES.get(record.recipe),
+        "backbone": paper["paper_backbone"] != record.recipe_values["backbone"],
+        "hyper-parameters": bool(record.hyperparameters or record.trials),
     }
     return ", ".join(what for what, other in differs.items() if other)

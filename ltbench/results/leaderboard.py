@@ -1,14 +1,15 @@
-"""The leaderboard: records to pandas frames, one row a cell, then one row a method. Needs no torch."""
+"""The leaderboard: records as a pandas frame with one row a cell, then one row a method. Needs no torch."""
 
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ltbench.plan.cell import entry
+from ltbench.results.record import Protocol, Record
 from ltbench.results.statistics import (
     LEVEL,
     against_best,
@@ -20,9 +21,8 @@ from ltbench.results.statistics import (
     seed_interval,
     worst_class,
 )
-from ltbench.results.store import Record, Store, no_garbage
+from ltbench.results.store import Store, no_garbage
 
-Protocol = Literal["last", "val", "best-on-test"]
 PROTOCOLS: tuple[Protocol, ...] = ("last", "val", "best-on-test")
 COSTS = ("train_seconds", "images_per_second", "peak_memory_bytes", "relative_cost", "runs_together")
 PAPER = ("paper", "paper_source")
@@ -40,7 +40,7 @@ METRICS = (
     "accuracy",
 )
 OF_HITS = {"worst_class": worst_class, "harmonic_mean": harmonic_mean}
-"""Metrics in percent that need the hits of each class, which records have of the last epoch only."""
+"""Metrics in percent that need the hits of each class, which records hold for the last epoch only."""
 BASELINE = "ce"
 """The method that others are compared with."""
 COMPARED = (
@@ -58,98 +58,89 @@ TABLE = ["dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "recip
 
 
 def load_results(
-    results: Path | str = "results", protocol: Protocol = "last", cells: Collection[str] | None = None
+    results: Store | Path | str = "results", protocol: Protocol = "last", ids: Collection[str] | None = None
 ) -> pd.DataFrame:
-    """Every cell in a results folder, one row each, finished or failed.
+    """Read every cell in a results folder, one row each, finished or failed.
 
-    Of cells that differ in nothing but the source of a method (or of a data set's images), only those of the newest
-    source count.
+    Of cells that differ only in the source code of a method (or in the pixels of a data set), the newest source counts.
 
     Args:
-        results: the folder.
+        results: the folder, or its store, which reads each record once.
         protocol: which epoch is reported: ``last``; ``val``, chosen on the validation split; ``best-on-test``, which is
             optimistic and for comparison with the literature only.
-        cells: ids of the cells that are wanted; None: all.
+        ids: of the cells to read; None: all.
 
     Returns:
         Columns ``id``, the coordinates, ``status``, ``reason``, the metrics in percent (``nll`` in nats), the costs,
         and ``logits_in``, the folder whose store has the test logits. ``worst_class``, ``harmonic_mean`` and
-        ``logits_in`` are there under protocol ``last`` only.
+        ``logits_in`` are filled under protocol ``last`` only.
     """
     with no_garbage():
-        latest = Store(results).latest()
-        records = _current(record for cell, record in latest.items() if cells is None or cell in cells)
+        store = results if isinstance(results, Store) else Store(results)
+        latest = store.latest()
+        records = _current(record for cell, record in latest.items() if ids is None or cell in ids)
         frame = pd.DataFrame([_row(record, protocol) for record in records])
-        _add_what_hits_say(frame, records, protocol)
-    frame["logits_in"] = str(results) if protocol == "last" else None
+        _add_metrics_of_hits(frame, records, protocol)
+    frame["logits_in"] = str(store.root) if protocol == "last" else None
     return frame
 
 
 def _slot(record: Record) -> tuple[str, ...]:
-    """What people would call the same row, whatever the sources were."""
-    keys = (
-        "dataset",
-        "fingerprint",
-        "imbalance",
-        "subset_seed",
-        "holdout",
-        "method",
-        "recipe",
-    )
-    trials = record.get("trials", 0)
-    return (*(str(record[key]) for key in keys), str(trials or record["hyperparameters"]))
+    """The coordinates of a table's row, whatever the source code was."""
+    place = (record.dataset, record.fingerprint, record.imbalance, record.subset_seed, record.holdout)
+    values = record.trials or dict(record.hyperparameters)
+    return tuple(map(str, (*place, record.method, record.recipe, values)))
 
 
 def _current(records: Iterable[Record]) -> list[Record]:
     """Without the cells that an edited source has made stale."""
-    by_age = sorted(records, key=lambda record: str(record["created"]))
+    by_age = sorted(records, key=lambda record: record.created)
     slots = [_slot(record) for record in by_age]
-    newest = {slot: record["row"] for slot, record in zip(slots, by_age, strict=True)}
-    return [record for slot, record in zip(slots, by_age, strict=True) if record["row"] == newest[slot]]
+    newest = {slot: record.row for slot, record in zip(slots, by_age, strict=True)}
+    return [record for slot, record in zip(slots, by_age, strict=True) if record.row == newest[slot]]
 
 
 def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
-    names = (
-        "id",
-        "status",
-        "reason",
-        "dataset",
-        "fingerprint",
-        "imbalance",
-        "subset_seed",
-        "holdout",
-        "recipe",
-    )
-    row = {name: record[name] for name in names} | {
-        "method": entry(record["method"], record["hyperparameters"], record.get("trials", 0)),
-        "seed": record["seed"],
-        "trials": record.get("trials", 0),
-        "tuned_values": entry("", record["hyperparameters"])[1:-1] if record.get("trials", 0) else "",
+    names = ("id", "status", "reason", "dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "recipe")
+    row = {name: getattr(record, name) for name in names} | {
+        "method": record.entry,
+        "seed": record.seed,
+        "trials": record.trials,
+        "tuned_values": entry("", record.hyperparameters)[1:-1] if record.trials else "",
+        "shots": str(record.shots),
+        "epoch": None,
     }
-    measured = record.get("protocols", {}).get(protocol)
-    row["shots"] = str(record["shots"])
-    row["epoch"] = measured["epoch"] if measured else None
     row |= dict.fromkeys([*METRICS, *OF_HITS, *COSTS, "image_error"], np.nan) | dict.fromkeys(PAPER)
-    if measured:
-        row |= {metric: np.nan if measured[metric] is None else measured[metric] for metric in METRICS}
-        row |= {f"{group}_classes": n for group, n in record["groups"].items()}
-        known = {"runs_together": 1} | {
-            name: np.nan if value is None else value for name, value in record["cost"].items()
-        }
-        row |= {name: known[name] for name in COSTS}
-        row |= dict(zip(PAPER, record["published"] or (None, None), strict=True))
-    elif record["status"] == "done":
+    result = record.result
+    measured = result.protocols.get(protocol) if result else None
+    if result and measured:
+        row["epoch"] = measured.epoch
+        row |= {metric: _number(getattr(measured, metric)) for metric in METRICS}
+        row |= {f"{group}_classes": n for group, n in result.groups.items()}
+        row |= {name: _number(getattr(result.cost, name)) for name in COSTS}
+        if result.paper:
+            row |= {
+                "paper": result.paper.accuracy,
+                "paper_source": f"{result.paper.source}, grade {result.paper.grade}",
+            }
+    elif result:
         row |= {"status": "failed", "reason": f"no validation split, so nothing under protocol '{protocol}'"}
-    row["created"] = record["created"]
+    row["created"] = record.created
     return row
 
 
-def _add_what_hits_say(frame: pd.DataFrame, records: list[Record], protocol: Protocol) -> None:
-    """Set the columns that come from the hits of each class, of all cells with equally many classes at once."""
-    classes = np.array([len(record.get("hits", ())) for record in records])
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _add_metrics_of_hits(frame: pd.DataFrame, records: list[Record], protocol: Protocol) -> None:
+    """Set the columns that come from the hits of each class, for all cells with equally many classes at once."""
+    results = [record.result for record in records]
+    classes = np.array([len(result.hits) if result else 0 for result in results])
     for n in set(classes) - {0}:
         places = np.flatnonzero(classes == n)
-        hits, totals = (np.array([records[i][key] for i in places]) for key in ("hits", "test_counts"))
+        of_size = [result for result in results if result and len(result.hits) == n]
+        hits, totals = np.array([r.hits for r in of_size]), np.array([r.test_counts for r in of_size])
         frame.loc[places, "image_error"] = image_error(hits, totals)
         if protocol == "last":
             for name, metric in OF_HITS.items():
@@ -157,7 +148,7 @@ def _add_what_hits_say(frame: pd.DataFrame, records: list[Record], protocol: Pro
 
 
 def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row per method within each table (data set x recipe x imbalance, the strongest first), the best first.
+    """One row per method in each table (data set x recipe x imbalance, the strongest first), the best method first.
 
     Args:
         cells: from ``load_results``.
@@ -170,12 +161,12 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
         ``rank`` within the table, by mean; ``relative_accuracy``; ``best`` and ``tied`` (not distinguishable from the
         best; the best itself included).
 
-        The comparisons, in points of balanced accuracy on what all methods of a table have: ``difference_to_best`` and
-        ``p_to_best``, adjusted for all pairs; ``difference_to_ce``, ``difference_to_ce_interval`` and ``p_to_ce``,
-        adjusted for all methods that are compared with ``ce``, a tuned one with ``ce`` tuned by as many trials.
-        ``compared_over`` says by what: ``seeds`` (Tukey, Dunnett; seeds as blocks); with a single common seed
+        The comparisons, in points of balanced accuracy, on the seeds that all methods of a table have:
+        ``difference_to_best`` and ``p_to_best``, adjusted for all pairs; ``difference_to_ce``,
+        ``difference_to_ce_interval`` and ``p_to_ce``, adjusted for all methods that are compared with ``ce``, a tuned one with ``ce`` tuned by as many trials.
+        ``compared_over`` names the test: ``seeds`` (Tukey, Dunnett; seeds as blocks); with a single common seed
         ``images`` (the same ones: McNemar stratified by class, Bonferroni) or, without the logits, ``hits``
-        (as if each method had test images of its own: wider).
+        (as if each method had its own test images: wider).
     """
     keys = [*TABLE, "method"]
     derived = [*COMPARED, "best", "tied"]
@@ -195,8 +186,8 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
     board = board.join(of_method[[*PAPER, *TUNED]].first())
     reasons = failed.agg(lambda given: "; ".join(dict.fromkeys(given)))
     board = board.join(pd.DataFrame({"failed": failed.size(), "reason": reasons}), how="outer").reset_index()
-    whole = ["seeds", "failed", "trials"]
-    board[whole] = board[whole].fillna(0).astype(int)
+    numbers = ["seeds", "failed", "trials"]
+    board[numbers] = board[numbers].fillna(0).astype(int)
 
     board["rank"] = board.groupby(TABLE).balanced_accuracy.rank(method="min", ascending=False).astype("Int64")
     board["relative_accuracy"] = _relative_accuracy(board)
@@ -213,8 +204,8 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
 def _relative_accuracy(board: pd.DataFrame) -> pd.Series:
     """In percent, A / max(balanced accuracy of ce, of the method), both trained on the balanced set (imbalance 1).
 
-    Zhang et al., Deep Long-Tailed Learning: A Survey, TPAMI 2023. NaN where one of the two is not there. The survey's
-    balanced set has as many images as the long-tailed one; this one has all that equal classes allow.
+    Zhang et al., Deep Long-Tailed Learning: A Survey, TPAMI 2023. NaN where one of the two is missing. The survey's
+    balanced set has as many images as the long-tailed one; this one has as many as equal classes allow.
     """
     place = [name for name in TABLE if name != "imbalance"]
     equal = board[board.imbalance.isin(BALANCED)].drop_duplicates([*place, "method"])
@@ -298,6 +289,5 @@ def _images(runs: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.integer[A
     for file in files:
         with np.load(file) as arrays:
             labels = arrays["labels"]
-            predicted = arrays["predicted"] if "predicted" in arrays else arrays["logits"].argmax(axis=1)
-        correct.append(predicted == labels)
+            correct.append(arrays["predicted"] == labels)
     return np.stack(correct), labels

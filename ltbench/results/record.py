@@ -1,6 +1,5 @@
 """A record: everything that is stored about one attempt at a cell, finished or failed."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ltbench.errors import InputError
 from ltbench.plan.cell import Cell, Link, Shots, entry
 
-FORMAT = 2
+FORMAT: Literal[2] = 2
 Protocol = Literal["last", "val", "best-on-test"]
 """Which epoch is reported: the last one; the best on the validation split; the best on the test split (optimistic)."""
 
@@ -139,9 +138,9 @@ class Result(Frozen):
     class_counts: tuple[int, ...]
     measured_on: Literal["test", "val"]
     test_counts: tuple[int, ...]
-    groups: Mapping[str, int]
+    groups: dict[str, int]
     hits: tuple[int, ...]
-    protocols: Mapping[Protocol, Chosen]
+    protocols: dict[Protocol, Chosen]
     evaluations: tuple[Evaluation, ...]
     losses: tuple[StageLosses, ...]
     tiers: tuple[StageTier, ...]
@@ -185,14 +184,14 @@ class Record(Frozen):
     subset_seed: int
     holdout: int
     method: str
-    hyperparameters: Mapping[str, Any]
+    hyperparameters: dict[str, Any]
     recipe: str
     seed: int
     trials: int = 0
     shots: Shots
-    recipe_values: Mapping[str, Any]
+    recipe_values: dict[str, Any]
     chain: tuple[Link, ...]
-    sources: Mapping[str, str] = {}
+    sources: dict[str, str] = {}
     suite: str
     command: str
     created: str = Field(default_factory=now)
@@ -210,6 +209,7 @@ class Record(Frozen):
             shots=cell.shots,
             recipe_values=cell.recipe.identity(),
             chain=cell.chain,
+            sources=cell.sources,
             suite=suite,
             command=command,
             **outcome,
@@ -228,8 +228,8 @@ class Record(Frozen):
             first = error.errors()[0]
             if first["loc"] == ("format",):
                 raise InputError(
-                    f"record {path} has format {first['input']}, this ltbench reads {FORMAT}; "
-                    "use the ltbench that wrote it, or another results folder"
+                    f"record {path} has format {first['input']} and this ltbench reads format {FORMAT}; upgrade to a "
+                    "newer ltbench with pip install -U ltbench, or use another results folder"
                 ) from error
             where = ".".join(map(str, first["loc"]))
             raise InputError(f"{path} is not a record of ltbench ({where}: {first['msg']}); remove the file") from error

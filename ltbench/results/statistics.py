@@ -1,6 +1,6 @@
-"""Intervals, which differences are more than noise, and what per-class hits say. Needs neither torch nor scipy.stats.
+"""Intervals, tests of differences, and metrics from the hits of each class. Needs neither torch nor scipy.stats.
 
-``scipy.stats`` has most of this, but importing it takes longer than all the rest of a leaderboard.
+``scipy.stats`` has most of this, but importing it takes longer than the rest of a leaderboard; tests compare with it.
 """
 
 import math
@@ -13,7 +13,7 @@ from scipy.special import chdtri, ndtr, ndtri, polygamma, psi, stdtrit
 
 LEVEL = 0.95
 LEAST_RECALL = 0.001
-"""What a recall counts as in a harmonic mean if it is lower, which would be 0 for a single class without a hit."""
+"""Lower bound of a recall in a harmonic mean, which would otherwise be 0 for a single class without a hit."""
 
 Array = NDArray[np.float64]
 
@@ -23,13 +23,13 @@ def seed_interval(deviation: ArrayLike, seeds: ArrayLike) -> Array:
 
     Args:
         deviation: standard deviation over seeds (n - 1 in the denominator), of any shape.
-        seeds: how many, of the same shape.
+        seeds: number of seeds, of the same shape.
     """
     n = np.asarray(seeds, float)
     return np.asarray(stdtrit(np.maximum(n - 1, 1), (1 + LEVEL) / 2) * np.asarray(deviation, float) / np.sqrt(n))
 
 
-# what the hits of each class say
+# metrics from the hits of each class
 
 
 def _recalls(hits: ArrayLike, totals: ArrayLike) -> tuple[Array, Array]:
@@ -57,7 +57,7 @@ def image_error(hits: ArrayLike, totals: ArrayLike) -> Array:
 
 
 def worst_class(hits: ArrayLike, totals: ArrayLike) -> Array:
-    """Recall of the worst class in percent, [...], from [..., C]; classes without an image are left out."""
+    """Recall of the worst class in percent, [...], from [..., C]; classes without an image are skipped."""
     return np.asarray(100 * np.nanmin(_recalls(hits, totals)[0], axis=-1))
 
 
@@ -65,7 +65,7 @@ def harmonic_mean(hits: ArrayLike, totals: ArrayLike) -> Array:
     """Harmonic mean of the recalls in percent, [...], from [..., C] (advocated by Du and Wu, arXiv 2303.03630).
 
     A recall below 0.1 % counts as 0.1 % (our rule: one class without a hit would make the mean 0, whatever the others
-    are). Classes without an image are left out.
+    are). Classes without an image are skipped.
     """
     p, n = _recalls(hits, totals)
     return np.asarray(100 * (n > 0).sum(axis=-1) / np.nansum(1 / np.maximum(p, LEAST_RECALL), axis=-1))
@@ -75,7 +75,7 @@ def shifted_accuracy(hits: ArrayLike, totals: ArrayLike, shares: ArrayLike) -> A
     """Accuracy in percent, [...], if the classes had other shares of the test images.
 
     The recalls [..., C] weighted by the shares: the exact expectation over all ways of drawing so many test images of
-    each class. Classes without an image are left out.
+    each class. Classes without an image are skipped.
     """
     p, n = _recalls(hits, totals)
     weights = np.where(n > 0, shares, 0.0)
@@ -89,7 +89,7 @@ def shifted_accuracy(hits: ArrayLike, totals: ArrayLike, shares: ArrayLike) -> A
 def _nodes(freedom: float) -> tuple[Array, Array, Array, Array]:
     """Places and weights of a normal variable [Z] and of the estimate of its standard deviation [S].
 
-    The estimate is taken at quantiles u of its distribution, which lie close together near 0 and 1, where it changes
+    The estimate is taken at quantiles u of its distribution, which are dense near 0 and 1, where it changes
     fast: Gauss-Legendre in v, with u = v^3 (10 - 15 v + 6 v^2).
     """
     x, dx = np.polynomial.legendre.leggauss(64)
@@ -106,8 +106,8 @@ def tukey_p(q: ArrayLike, groups: int, freedom: float) -> Array:
 
     Args:
         q: range over its estimated standard error, of any shape.
-        groups: how many means.
-        freedom: of the estimate; ``math.inf`` where the error is known.
+        groups: number of means.
+        freedom: degrees of freedom of the estimate; ``math.inf`` where the error is known.
     """
     z, dz, s, ds = _nodes(freedom)
     within = ndtr(z) - ndtr(z - np.multiply.outer(q, s)[..., None])
@@ -135,18 +135,18 @@ def critical_value(p: Callable[[ArrayLike, int, float], Array], groups: int, fre
 
 
 def block_noise(scores: Array) -> tuple[Array, int]:
-    """How far each method's mean over seeds is uncertain, in a randomised block design with unequal noise.
+    """Variance of each method's mean over seeds, in a randomised block design with unequal noise.
 
-    The seeds are the blocks: what a seed does to all methods alike is taken out. A few seeds say little about the
-    variance of one method, so each is drawn towards what is usual among the methods, with the weight of as many degrees
-    of freedom as their spread suggests (moderated variances: Smyth, SAGMB 3, 2004, sections 3 and 6.2). Where they
-    spread no more than equal noise would make them, all are the pooled one.
+    The seeds are the blocks: an effect of a seed that is the same for all methods is removed. A few seeds say little
+    about the variance of one method, so each variance is shrunk towards the typical one, with the weight of as many
+    degrees of freedom as their spread suggests (moderated variances: Smyth, SAGMB 3, 2004, sections 3 and 6.2). Where
+    they spread no more than under equal noise, all are replaced by the pooled variance.
 
     Args:
         scores: [methods, seeds], at least 2 of each.
 
     Returns:
-        The variances of the means, [methods], and the degrees of freedom of each.
+        The variances of the means, [methods], and their degrees of freedom.
     """
     methods, seeds = scores.shape
     residuals = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
@@ -166,7 +166,7 @@ def block_noise(scores: Array) -> tuple[Array, int]:
 
 
 def _inverse_trigamma(value: float) -> float:
-    """Where the trigamma function has this value, by Newton's method on its reciprocal, which is nearly a line."""
+    """The inverse of the trigamma function, by Newton's method on its reciprocal, which is nearly linear."""
     x = 0.5 + 1 / value
     for _ in range(20):
         found = polygamma(1, x)
@@ -175,10 +175,10 @@ def _inverse_trigamma(value: float) -> float:
 
 
 def against_best(scores: Array) -> tuple[Array, Array]:
-    """Each method's distance to the one with the best mean, and whether it is more than noise.
+    """Test the distance of each method to the one with the best mean.
 
-    Tukey's honest significant difference, in Kramer's form for unequal variances: the family is all pairs, so that
-    picking the best first costs nothing.
+    Tukey's honest significant difference, in Kramer's form for unequal variances. The family is all pairs, so that the
+    test stays valid although the best method is picked first.
 
     Args:
         scores: [methods, seeds], larger is better; at least 2 seeds.
@@ -196,15 +196,15 @@ def against_best(scores: Array) -> tuple[Array, Array]:
 
 
 def against_control(scores: Array, control: int, others: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
-    """Distances to a control, and whether they are more than noise: Dunnett's test over seeds as blocks.
+    """Test the distances to a control: Dunnett's test, with seeds as blocks.
 
     Args:
-        scores: [methods, seeds] of a whole table; at least 2 of each.
-        control: which method it is.
-        others: [methods], those that are compared with it.
+        scores: [methods, seeds] of all methods of a table; at least 2 of each.
+        control: index of the control.
+        others: [methods], which methods are compared with it.
 
     Returns:
-        Of the others: differences of means; half widths of their simultaneous 95 % intervals, which leave out 0 just
+        For the others: differences of means; half widths of their simultaneous 95 % intervals, which exclude 0 exactly
         where the p value is below 5 %; and the p values.
     """
     means = scores.mean(axis=1)
@@ -234,11 +234,10 @@ def paired_image_error(correct: NDArray[np.bool_], labels: NDArray[np.integer], 
     Args:
         correct: [methods, N], which test images each method gets right.
         labels: [N].
-        to: the method that the others are compared with.
+        to: index of the method that the others are compared with.
 
     Returns:
-        In points, [methods] each: the standard error under equality, and the correction, which is to be taken off a
-        difference.
+        In points, [methods] each: the standard error under equality, and the correction to subtract from a difference.
     """
     sizes = np.bincount(labels)
     weights = 100 / sizes[labels] / (sizes > 0).sum()
@@ -251,7 +250,7 @@ def bonferroni(differences: Array, errors: Array, corrections: Array, comparison
 
     Args:
         differences, errors, corrections: [methods]; see ``paired_image_error``.
-        comparisons: how many hold together.
+        comparisons: number of comparisons in the family.
     """
     beyond = np.maximum(np.abs(differences) - corrections, 0)
     z = np.divide(beyond, errors, out=np.zeros_like(beyond), where=errors > 0)

@@ -1,17 +1,23 @@
-"""What is done, running, failed and to do, from the store alone. Needs no torch."""
+"""Which cells are done, running, failed or to do, and which results are stale. Needs no torch."""
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-from ltbench.results.store import Record, Store
+from ltbench.method.source import Present
+from ltbench.results.record import Record
+from ltbench.results.store import Store
 
 STATES = ("done", "running", "failed", "to do")
+SHOWN = 6
+"""Names that one line shows at most."""
 
 
 def cell_states(store: Store, suite: str | None = None) -> list[dict[str, Any]]:
-    """Every cell that a run was asked for, with its ``state`` and ``reason``, oldest plan first.
+    """Every cell that a run was asked for, with its ``state`` and the ``reason`` of a failure, oldest plan first.
 
-    Of cells with the same coordinates (a method was edited in between) only the newest is told.
+    Of cells with the same coordinates (the source code was edited in between) only the newest is listed.
 
     Args:
         store: where to look.
@@ -28,12 +34,12 @@ def cell_states(store: Store, suite: str | None = None) -> list[dict[str, Any]]:
 
 
 def _state(store: Store, record: Record | None, cell: str) -> dict[str, Any]:
-    if record is not None and record["status"] == "done":
+    if record is not None and record.result is not None:
         return {"state": "done", "reason": None}
     if store.is_locked(cell):
         return {"state": "running", "reason": None}
     if record is not None:
-        return {"state": "failed", "reason": record["reason"]}
+        return {"state": "failed", "reason": record.reason}
     return {"state": "to do", "reason": None}
 
 
@@ -43,3 +49,50 @@ def counts(cells: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     for cell in cells:
         by_suite.setdefault(cell["suite"], Counter())[cell["state"]] += 1
     return {suite: {state: count[state] for state in STATES} for suite, count in by_suite.items()}
+
+
+def with_changes(cells: Iterable[dict[str, Any]], store: Store, folders: Sequence[Path] = ()) -> list[dict[str, Any]]:
+    """The same cells, each with ``changed``: a finished cell with changes is stale.
+
+    Args:
+        cells: from `cell_states`.
+        store: where their records are.
+        folders: with method files, besides the built-in methods and ``./methods``.
+
+    Returns:
+        In ``changed`` the pieces of source code that the result depends on and that are not what they were, by name,
+        each ``edited`` or ``not found``.
+    """
+    records, present = store.latest(), Present(folders)
+    sources = {cell: record.sources for cell, record in records.items() if record.result is not None}
+    return [cell | {"changed": present.changes(sources.get(cell["id"], {}))} for cell in cells]
+
+
+def stale_lines(cells: Iterable[dict[str, Any]]) -> list[str]:
+    """One line for each edit of the source code, or set of edits, that makes the same results stale.
+
+    Args:
+        cells: from `with_changes`.
+    """
+    stale = [cell for cell in cells if cell["changed"]]
+    by_piece: dict[tuple[str, str], list[int]] = {}
+    for place, cell in enumerate(stale):
+        for change in cell["changed"].items():
+            by_piece.setdefault(change, []).append(place)
+    edits: dict[tuple[int, ...], dict[str, list[str]]] = {}
+    for (piece, kind), places in by_piece.items():
+        edits.setdefault(tuple(places), {}).setdefault(kind, []).append(piece)
+    lines = []
+    for among, kinds in edits.items():
+        methods = sorted({stale[place]["method"] for place in among})
+        why = "; ".join(f"{kind}: {_shortened(pieces)}" for kind, pieces in sorted(kinds.items()))
+        plural = "s" if len(among) > 1 else ""
+        lines.append(f"stale: {len(among)} cell{plural} of {_shortened(methods)} ({why})")
+    if any("not found" in cell["changed"].values() for cell in stale):
+        lines.append("If method files are in other folders than ./methods, name these with --methods-dir.")
+    return lines
+
+
+def _shortened(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,4 +1,4 @@
-"""Where the stages of a cell are stored: finished, and on their way there."""
+"""Checkpoints: the files of finished stages and of stages in training."""
 
 import functools
 import io
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ltbench.engine.train import State
+from ltbench.engine.stage import State
 from ltbench.results.store import Store, write_whole
 
 
@@ -20,22 +20,24 @@ class StageFile:
         self.saved_at = time.monotonic()
 
     def load(self) -> State | None:
-        """What was saved last; a file that cannot be read is told and ignored."""
+        """The last saved state, or None; a file that cannot be read causes a warning and is ignored."""
         if not self.path.exists():
             return None
         try:
             state: State = torch.load(self.path, map_location=self.device, weights_only=True)
         except Exception as error:  # torch.load raises a different error for each kind of damage
-            warnings.warn(f"{self.path} cannot be read ({type(error).__name__}); trained anew", stacklevel=2)
+            warnings.warn(
+                f"{self.path} cannot be read ({type(error).__name__}); the stage is trained again", stacklevel=2
+            )
             return None
         return state
 
     def due(self) -> bool:
-        """Whether ``every_s`` have passed since it was saved."""
+        """Whether ``every_s`` seconds have passed since the last save."""
         return time.monotonic() - self.saved_at >= self.every_s
 
     def save(self, state: State) -> None:
-        """Replace what was saved, so that the file is whole at any moment."""
+        """Replace the saved state, so that the file is complete at any moment."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_whole(self.path, buffer.getvalue())
@@ -43,7 +45,7 @@ class StageFile:
 
 
 class StageFiles:
-    """Where a stage lies in the store: finished, and on its way there."""
+    """The files of a stage in the store: the finished one, and the checkpoint."""
 
     def __init__(self, store: Store, stage: str, device: torch.device, checkpoint_every_s: float) -> None:
         self.finished = StageFile(store.stage_path(stage), device, checkpoint_every_s)

@@ -1,4 +1,4 @@
-"""Versions, device, memory and revision: what a number was obtained with."""
+"""The environment of a run: versions, device, memory, revision."""
 
 import functools
 import platform
@@ -7,13 +7,14 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from ltbench.results.record import Environment
+
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Most memory held so far: on the GPU by this cell, on a CPU by the whole process."""
+    """Peak memory in bytes: of this cell on a GPU, of the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -21,19 +22,20 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 @functools.cache
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions, device and revision: what a number was obtained with."""
-    packages = ("ltbench", "torch", "timm", "numpy")
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {
-        "python": platform.python_version(),
-        **{package: version(package) for package in packages},
-        "platform": platform.platform(),
-        "device": str(device),
-        "device_name": name,
-        "threads": torch.get_num_threads(),
-        "revision": _revision(),
-    }
+def environment(device: torch.device) -> Environment:
+    """Versions, device and revision, as records store them."""
+    return Environment(
+        python=platform.python_version(),
+        ltbench=version("ltbench"),
+        torch=version("torch"),
+        timm=version("timm"),
+        numpy=version("numpy"),
+        platform=platform.platform(),
+        device=str(device),
+        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        threads=torch.get_num_threads(),
+        revision=_revision(),
+    )
 
 
 def _processor() -> str:

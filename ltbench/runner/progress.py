@@ -1,4 +1,4 @@
-"""What a run says while it is at work: bars in a terminal, plain lines elsewhere."""
+"""Progress of a run on stderr: bars in a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -8,11 +8,11 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from ltbench.show.tables import duration
+from ltbench.units import duration
 
 
 class Reporter(Protocol):
-    """Hears what a run does. Work is counted in images passed through the network."""
+    """Receives the events of a run. Work is the number of images passed through the network."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -20,23 +20,23 @@ class Reporter(Protocol):
     ) -> None: ...
 
     def say(self, line: str) -> None:
-        """One line for the user."""
+        """Print one line."""
 
     def begin(self, cells: int, work: float) -> None:
-        """So many cells, so much work."""
+        """A run begins, with this many cells and this much work."""
 
     def cell(self, name: str) -> None:
         """A cell begins."""
 
     def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:
-        """An epoch of a running cell is over."""
+        """An epoch of a running cell has ended; ``done`` of ``epochs`` of this stage are complete."""
 
     def finished(self, name: str, outcome: str, work: float) -> None:
-        """A cell is over, and so much work with it."""
+        """A cell has ended; ``work`` is all of its work."""
 
 
 class Silent:
-    """Says nothing."""
+    """Prints nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -53,7 +53,7 @@ class Silent:
 
 
 class Lines(Silent):
-    """One line a cell on stderr, with the time left."""
+    """One line per cell on stderr, with the remaining time."""
 
     def begin(self, cells: int, work: float) -> None:  # noqa: D102
         self.cells, self.work, self.done, self.work_done = cells, work, 0, 0.0
@@ -70,7 +70,7 @@ class Lines(Silent):
 
 
 class Bars(Silent):
-    """A bar for the suite and one for each running cell, on stderr."""
+    """One bar for the suite and one for each running cell, on stderr."""
 
     def __init__(self) -> None:
         self.progress = Progress(
@@ -112,5 +112,5 @@ class Bars(Silent):
 
 
 def reporter() -> Reporter:
-    """Bars where stderr is a terminal, lines elsewhere."""
+    """The reporter for this stderr: bars in a terminal, lines elsewhere."""
     return Bars() if sys.stderr.isatty() else Lines()

@@ -1,4 +1,4 @@
-"""Several runs in one process: the cells that are left, the threads that take them, and how many threads pay."""
+"""Several runs in one process: the remaining cells, the threads that train them, and how many threads are worth it."""
 
 import ctypes
 import functools
@@ -11,24 +11,19 @@ from filelock import FileLock
 
 from ltbench.plan.expand import Planned
 from ltbench.results.store import Store
+from ltbench.runner.options import MOST_RUNS
 
-MOST_RUNS = 16
 WORTH = 1.05
-"""Twice as many runs are kept where all of them together become faster by this factor."""
-
-
-def longest_first(cells: Sequence[Planned]) -> list[Planned]:
-    """The cells in the order that leaves the shortest wait at the end.
-
-    A cell's work counts its whole chain, so a stage that several cells share begins with the longest of them.
-    """
-    return sorted(cells, key=lambda planned: -planned.work)
+"""Doubling the number of runs is kept if all of them together become faster by at least this factor."""
 
 
 def next_runs(speeds: Mapping[int, float]) -> int:
-    """How many runs to have at once, after these speeds of all runs together (images/s) at each number tried.
+    """The next number of runs to try at once.
 
-    Doubles while that pays, then stays at the last number that did.
+    The number is doubled until doubling no longer makes all runs together faster.
+
+    Args:
+        speeds: images/s of all runs together, for each number of runs tried so far.
     """
     *earlier, last = sorted(speeds)
     if earlier and speeds[last] < WORTH * speeds[earlier[-1]]:
@@ -38,11 +33,11 @@ def next_runs(speeds: Mapping[int, float]) -> int:
 
 @dataclass
 class Claim:
-    """A cell in the hands of one thread.
+    """A cell that one thread is training.
 
     Attributes:
-        locks: held; they tell everybody else of the cell and of the stages that it needs and that nobody has trained.
-        together: the most cells that this process had in hand at any moment of this one's training.
+        locks: held for the cell and for its missing stages, so that no other thread or process trains them.
+        together: the largest number of cells that this process trained at once meanwhile.
     """
 
     planned: Planned
@@ -51,11 +46,11 @@ class Claim:
 
 
 class Todo:
-    """The cells that are left, for all threads of a process.
+    """The remaining cells, for all threads of a process.
 
     Args:
-        cells: in the order in which they are to be taken.
-        store: tells what other processes have in hand.
+        cells: in the order in which they are trained.
+        store: holds the locks that all processes share.
     """
 
     def __init__(self, cells: Sequence[Planned], store: Store) -> None:
@@ -64,13 +59,13 @@ class Todo:
         self.guard = threading.Lock()
 
     def take(self, wanted: Callable[[], bool] = lambda: True) -> Claim | None:
-        """The next cell that nobody has in hand and whose stages nobody trains; waits for one.
+        """Claim the next cell that no one else is training, nor any of its stages; waits for one.
 
         Args:
-            wanted: asked before each attempt; where it says no, nothing is taken.
+            wanted: called before each attempt; where it returns False, nothing is claimed.
 
         Returns:
-            The claim, or None when nothing is left or wanted.
+            The claim, or None when no cell remains or none is wanted.
         """
         while wanted():
             with self.guard:
@@ -83,18 +78,18 @@ class Todo:
                         for claim in self.mine:
                             claim.together = max(claim.together, len(self.mine))
                         return self.mine[-1]
-            time.sleep(0.1)  # all that is left is in other hands
+            time.sleep(0.1)  # others are training all remaining cells
         return None
 
     def give_back(self, claim: Claim) -> None:
-        """A cell that was taken is over."""
+        """Release a claim, once its cell has a record."""
         with self.guard:
             self.mine.remove(claim)
         for lock in claim.locks:
             lock.release()
 
     def _locks(self, planned: Planned) -> list[FileLock]:
-        """The locks of a cell and of its missing stages, held; none of them where somebody else has one."""
+        """The locks of a cell and of its missing stages, held; none where another thread or process holds one."""
         missing = [stage.id for stage in planned.stages if not self.store.stage_path(stage.id).exists()]
         held: list[FileLock] = []
         for name in (planned.cell.id, *(f"claim-{stage}" for stage in missing)):
@@ -108,7 +103,7 @@ class Todo:
 
 
 class _Run(threading.Thread):
-    """A thread that keeps what it died of, and that can be told to end."""
+    """A thread that keeps the exception that ended it, and that can be interrupted."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         super().__init__(daemon=True)
@@ -127,11 +122,12 @@ class _Run(threading.Thread):
 
 
 class Speed:
-    """Images that all runs together train on in a second, at a number of runs that stays the same for a while.
+    """Measures the images per second of all runs together, while the number of runs stays the same.
 
     Args:
-        clock: seconds, from any beginning.
-        seconds, epochs: what a measurement lasts at least, and how many epochs it sees of every run at least.
+        clock: returns the time in seconds.
+        seconds: shortest duration of a measurement.
+        epochs: smallest number of epochs of every run before a measurement starts.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, seconds: float = 10.0, epochs: int = 3) -> None:
@@ -140,21 +136,21 @@ class Speed:
         self.begin()
 
     def begin(self) -> None:
-        """Measure anew."""
+        """Start a new measurement."""
         with self.guard:
             self.since: float | None = None
             self.images = 0.0
             self.seen: dict[str, int] = {}
 
     def epoch(self, cell: str, images: float) -> None:
-        """A run has trained one epoch."""
+        """Count an epoch of a run."""
         with self.guard:
             self.seen[cell] = self.seen.get(cell, 0) + 1
             if self.since is not None:
                 self.images += images
 
     def measured(self, runs: int) -> float | None:
-        """Images a second, once every one of so many runs has got going and has then been watched long enough."""
+        """Images per second, once so many runs have started and the measurement has lasted long enough; else None."""
         with self.guard:
             going = sum(count >= self.epochs for count in self.seen.values())
             if going < runs:
@@ -167,12 +163,12 @@ class Speed:
 
 
 class Together:
-    """Threads that work side by side, a fixed number of them or as many as pay.
+    """Threads that train side by side: a fixed number, or as many as make all of them together faster.
 
     Args:
-        work: what each does until it is done, given a function that says whether it is still wanted.
-        runs: how many; None: as many as pay, by ``speed``.
-        speed: hears of every epoch.
+        work: the work of each thread, given a function that returns whether the thread should go on.
+        runs: number of threads; None: found by ``speed``.
+        speed: counts every epoch.
     """
 
     def __init__(self, work: Callable[[Callable[[], bool]], None], runs: int | None, speed: Speed) -> None:
@@ -182,10 +178,10 @@ class Together:
         self.threads: list[_Run] = []
 
     def run(self) -> None:
-        """Returns when all is done.
+        """Run the threads to their end.
 
         Raises:
-            BaseException: what one of the threads died of, or KeyboardInterrupt; all the others have then been ended.
+            BaseException: the exception that ended a thread, or KeyboardInterrupt; the other threads are ended first.
         """
         try:
             while self._go_on():
@@ -201,7 +197,7 @@ class Together:
         return number < self.wanted
 
     def _go_on(self) -> bool:
-        """Start the threads that are wanted; whether any is still at work."""
+        """Start missing threads; returns whether any thread is still working."""
         for thread in self.threads:
             if thread.error is not None:
                 raise thread.error

@@ -1,1 +1,1 @@
-"""What people look at: tables, one record, figures, the page."""
+"""Output for readers: tables, one record, studies, figures, the page."""

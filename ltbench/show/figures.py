@@ -1,6 +1,6 @@
-"""Plots of results as matplotlib figures, for the report, for papers and for MLflow; nothing here opens a window.
+"""Plots of results as matplotlib figures, for the report, for papers and for MLflow; no window is opened.
 
-The functions take the rows of one table of ``frames.leaderboard`` or the frames of ``ltbench.results.diagnostics``.
+The functions take one table's rows of ``leaderboard``, or frames of ``ltbench.results.diagnostics``.
 """
 
 import itertools
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @styled
 def accuracy(board: pd.DataFrame) -> Figure:
-    """Balanced accuracy with its 95 % interval, the best first; a hollow point has one seed."""
+    """Balanced accuracy with its 95 % interval, the best first; hollow points have one seed."""
     ranked = by_accuracy(board)
     figure = Figure((HALF, 0.9 + ROW * len(ranked)), layout="constrained")
     axes = figure.subplots()
@@ -90,14 +90,14 @@ def shot_bars(board: pd.DataFrame) -> Figure:
 
 @styled
 def head_tail(board: pd.DataFrame) -> Figure:
-    """What a method gains on few-shot classes against what it gives up on many-shot ones."""
+    """Accuracy on few-shot classes against accuracy on many-shot classes."""
     done = board[(board.seeds > 0) & board.many.notna() & board.few.notna()]
     return _scatter(done, "many", "few", "accuracy on many-shot classes in %", "accuracy on few-shot classes in %")
 
 
 @styled
 def cost(board: pd.DataFrame) -> Figure:
-    """Balanced accuracy against the time one seed trains; the line joins what nothing cheaper beats."""
+    """Balanced accuracy against the training time of one seed; a line joins the methods that no cheaper one beats."""
     done = board[board.seeds > 0]
     figure = _scatter(done, "train_seconds", "balanced_accuracy", "seconds of training, one seed", "bal. accuracy in %")
     front = done.sort_values(["train_seconds", "balanced_accuracy"], ascending=[True, False], kind="stable")
@@ -132,12 +132,12 @@ def _scatter(board: pd.DataFrame, x: str, y: str, x_label: str, y_label: str) ->
 
 
 SIZES = 25
-"""Points on a line of accuracy against class size; where there are more classes, neighbours are averaged."""
+"""Points on a line of accuracy against class size; of more classes, neighbours are averaged."""
 
 
 @styled
 def per_class(classes: pd.DataFrame, board: pd.DataFrame) -> Figure:
-    """Accuracy of every class against its number of training images, a line a method.
+    """Accuracy of every class against its number of training images, one line per method.
 
     Args:
         classes: from ``diagnostics.per_class``.
@@ -161,7 +161,7 @@ def per_class(classes: pd.DataFrame, board: pd.DataFrame) -> Figure:
     axes.invert_xaxis()
     axes.set_ylim(-2, 102)
     axes.grid(axis="y")
-    axes.set_xlabel("training images of the class: head at the left, tail at the right")
+    axes.set_xlabel("training images of the class (head at the left, tail at the right)")
     axes.set_ylabel("accuracy of the class in %")
     name_ends(axes, ends, colours)
     return figure
@@ -169,7 +169,7 @@ def per_class(classes: pd.DataFrame, board: pd.DataFrame) -> Figure:
 
 @styled
 def curves(epochs: pd.DataFrame, board: pd.DataFrame) -> Figure:
-    """Training loss and test accuracy over a method's own epochs.
+    """Training loss and balanced accuracy over a method's own epochs.
 
     Args:
         epochs: from ``diagnostics.curves``.
@@ -190,7 +190,7 @@ def curves(epochs: pd.DataFrame, board: pd.DataFrame) -> Figure:
         left.set_yscale("log")
         left.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         left.yaxis.set_minor_formatter(NullFormatter())
-    for axes, label in ((left, "training loss (of each method its own)"), (right, "balanced accuracy on test in %")):
+    for axes, label in ((left, "training loss (each method's own)"), (right, "balanced accuracy in %")):
         axes.grid(axis="y")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("epoch of the method's own stages")
@@ -203,7 +203,7 @@ def curves(epochs: pd.DataFrame, board: pd.DataFrame) -> Figure:
 
 @styled
 def reliability(bins: pd.DataFrame, board: pd.DataFrame) -> Figure:
-    """Accuracy against confidence in 15 bins, a panel a method, with the ECE of the leaderboard.
+    """Accuracy against confidence in 15 bins, one panel per method, with the ECE of the leaderboard.
 
     Args:
         bins: from ``diagnostics.reliability``.
@@ -242,7 +242,7 @@ def reliability(bins: pd.DataFrame, board: pd.DataFrame) -> Figure:
 
 @styled
 def best_on_test_bias(bias: pd.DataFrame) -> Figure:
-    """How much choosing the epoch on the test set adds: bars are means over seeds, points the seeds.
+    """The accuracy that choosing the epoch on the test set adds: bars are means over seeds, points are seeds.
 
     Args:
         bias: from ``diagnostics.best_on_test_bias``.
@@ -260,16 +260,16 @@ def best_on_test_bias(bias: pd.DataFrame) -> Figure:
     axes.set_xlim(left=0)
     axes.grid(axis="x")
     name_rows(axes, means.method)
-    axes.set_xlabel("best epoch on test less last epoch, points of balanced accuracy")
+    axes.set_xlabel("best epoch on test minus last epoch, points of balanced accuracy")
     return figure
 
 
 @styled
 def critical_difference(ranks: "Ranks") -> Figure:
-    """Average ranks over tables; a bar joins methods that are not distinguishable (Demsar, JMLR 2006, figure 1).
+    """Average ranks over tables; a bar joins methods that do not differ significantly (Demsar, JMLR 2006, figure 1).
 
     Args:
-        ranks: of two tables or more and two methods or more.
+        ranks: of at least two tables and two methods.
     """
     order = ranks.frame.average_rank.sort_values(kind="stable")
     n = len(order)
@@ -317,7 +317,7 @@ def critical_difference(ranks: "Ranks") -> Figure:
 
 @styled
 def expected_best(studies: "Sequence[Study]") -> Figure:
-    """Expected best validation accuracy of so many trials (Dodge et al., EMNLP 2019), a line a method.
+    """Expected best validation accuracy after a number of trials (Dodge et al., EMNLP 2019), one line per method.
 
     Args:
         studies: of one table, each with a complete trial.
@@ -343,10 +343,10 @@ def expected_best(studies: "Sequence[Study]") -> Figure:
 
 @styled
 def importances(shares: Mapping[str, Mapping[str, float]]) -> Figure:
-    """How much each hyper-parameter decides about good validation values, a panel a method.
+    """Importance of each hyper-parameter for the validation value, one panel per method.
 
     Args:
-        shares: for each method what `Study.importances` gives, not empty.
+        shares: ``Study.importances`` of each method, not empty.
     """
     columns = 3
     by_size = sorted(shares.items(), key=lambda item: -len(item[1]))

@@ -1,60 +1,68 @@
-"""One record for a reader."""
+"""One record as text in the terminal."""
 
 import json
 
 from rich.console import Console
 from rich.table import Table
 
-from ltbench.plan.cell import entry
-from ltbench.results.store import Record
-from ltbench.show.tables import duration
-
-MIB = 2**20
+from ltbench.results.record import Measured, Record, Result
+from ltbench.units import duration, mebibytes
 
 
 def print_record(record: Record) -> None:
-    """Print what a cell was, what came out, what it cost, where it ran, and the command that repeats it."""
+    """Print a cell's settings, result, cost and environment, and the command that repeats it."""
     console = Console(highlight=False)
     facts = Table.grid(padding=(0, 2))
-
-    def fact(name: str, value: object) -> None:
-        facts.add_row(name, str(value))
-
-    fact("cell", record["id"])
-    fact("data set", f"{record['dataset']}, imbalance {record['imbalance']}, pixels {record['fingerprint']}")
-    fact("cut", f"subset seed {record['subset_seed']}, {record['holdout']} images a class held out")
-    fact("method", entry(record["method"], record["hyperparameters"], record.get("trials", 0)))
-    if record.get("trials", 0):
-        fact("chosen values", record["hyperparameters"])
-    chain = [f"{name} (source {source}) {json.dumps(values)}" for name, source, values in record["settings"]["chain"]]
-    fact("trained", ", then ".join(chain))
-    recipe = ", ".join(f"{key}={value}" for key, value in record["settings"]["recipe"].items())
-    fact("recipe", f"{record['recipe']}: {recipe}")
-    fact("seed", record["seed"])
-    fact("status", record["status"] + (f": {record['reason']}" if record["reason"] else ""))
-    if record["status"] == "done":
-        cost = record["cost"]
-        alone = cost["peak_memory_bytes"] is not None
-        peak = f"peak {cost['peak_memory_bytes'] / MIB:.0f} MiB" if alone else f"{cost['runs_together']} runs together"
-        fact("images a class", " ".join(str(n) for n in record["class_counts"]))
-        fact("groups", ", ".join(f"{n} classes {name}" for name, n in record["groups"].items()))
-        fact(
-            "cost",
-            f"trained {duration(cost['train_seconds'])} ({cost['reused_seconds']:.1f} s of it reused), evaluated "
-            f"{duration(cost['evaluation_seconds'])}, {cost['images_per_second']:.0f} images/s, "
-            f"{peak}, {record['parameters']} parameters",
-        )
-        tiers = (f"{t['stage']}: {t['tier']}{' (' + t['reason'] + ')' if t['reason'] else ''}" for t in record["tiers"])
-        fact("steps ran", ", ".join(tiers))
-        fact("images in", record.get("images_in", "device"))  # earlier records knew no other place
-        fact("environment", ", ".join(f"{key} {value}" for key, value in record["environment"].items()))
-    fact("created", record["created"])
-    fact("repeat with", record["command"])
+    for name, value in _facts(record).items():
+        facts.add_row(name, value)
     console.print(facts)
-    if record["status"] != "done":
+    if record.result is None:
         return
-    table = Table("protocol", "epoch", *(name for name in record["protocols"]["last"] if name != "epoch"))
-    for protocol, values in record["protocols"].items():
-        numbers = ("–" if v is None else f"{v:.2f}" for k, v in values.items() if k != "epoch")
-        table.add_row(protocol, str(values["epoch"]), *numbers)
+    protocols = record.result.protocols
+    table = Table("protocol", *protocols)
+    table.add_row("epoch", *(str(chosen.epoch) for chosen in protocols.values()))
+    for metric in Measured.model_fields:
+        values = [getattr(chosen, metric) for chosen in protocols.values()]
+        table.add_row(metric, *("–" if value is None else f"{value:.2f}" for value in values))
     console.print(table)
+
+
+def _facts(record: Record) -> dict[str, str]:
+    """Everything but the metrics, by name."""
+    trained = [
+        f"{link.method} (source {link.source}) {json.dumps(dict(link.hyperparameters))}" for link in record.chain
+    ]
+    facts = {
+        "cell": record.id,
+        "data set": f"{record.dataset}, imbalance {record.imbalance}, pixels {record.fingerprint}",
+        "split": f"subset seed {record.subset_seed}, {record.holdout} images per class held out",
+        "method": record.entry,
+    }
+    if record.trials:
+        facts["tuned values"] = str(record.hyperparameters)
+    facts |= {
+        "trained": ", then ".join(trained),
+        "recipe": f"{record.recipe}: {', '.join(f'{name}={value}' for name, value in record.recipe_values.items())}",
+        "seed": str(record.seed),
+        "status": record.status + (f": {record.reason}" if record.reason else ""),
+    }
+    if record.result:
+        facts |= _result(record.result)
+    return facts | {"created": record.created, "repeat with": record.command}
+
+
+def _result(result: Result) -> dict[str, str]:
+    cost = result.cost
+    shared = f"{cost.runs_together} runs together on the device"
+    peak = shared if cost.peak_memory_bytes is None else f"peak memory {mebibytes(cost.peak_memory_bytes)}"
+    tiers = [f"{tier.stage}: {tier.tier}{f' ({tier.reason})' if tier.reason else ''}" for tier in result.tiers]
+    return {
+        "training images": f"{' '.join(map(str, result.class_counts))} (of each class)",
+        "classes": ", ".join(f"{n} {name}" for name, n in result.groups.items()),
+        "cost": f"training {duration(cost.train_seconds)} ({cost.reused_seconds:.1f} s of it reused from other cells), "
+        f"evaluation {duration(cost.evaluation_seconds)}, {cost.images_per_second:.0f} images/s, {peak}, "
+        f"{result.parameters} parameters",
+        "execution": ", ".join(tiers),
+        "images in": result.images_in,
+        "environment": ", ".join(f"{name} {value}" for name, value in result.environment if value is not None),
+    }

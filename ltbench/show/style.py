@@ -1,7 +1,7 @@
-"""How all plots are drawn: style, colours, and names that do not hide what they name.
+"""The look of all plots: style, colours, and the placement of names.
 
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart; blue is the best and what is tied with
-it, orange ``ce``.
+Colours are from the palette of Okabe and Ito, which colour-blind readers can distinguish; blue is the best method and
+those not significantly different from it, orange is ``ce``.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ BEST, BASE = "#0072b2", "#d55e00"
 SERIES = (BEST, "#009e73", "#cc79a7", "#56b4e9")
 OTHERS: dict[str, Any] = {"color": GREY, "lw": 0.6, "alpha": 0.55}
 WIDTH, HALF = 9.2, 6.1
-"""Inches of a wide figure and of one of two side by side."""
+"""Width in inches of a wide figure, and of one of two side by side."""
 ROW = 0.185
-"""Inches of a method's row."""
+"""Height in inches of a method's row."""
 LONGEST = 40
-"""Characters of a method's name that are shown."""
+"""Characters of a method's name that are shown at most."""
 STYLE: Any = {
     "font.size": 8.5,
     "text.color": INK,
@@ -58,7 +58,7 @@ P = ParamSpec("P")
 
 @contextlib.contextmanager
 def style(**more: Any) -> Iterator[None]:
-    """Draw and save in this module's style, whatever the user's own is."""
+    """Draw and save in this module's style, independent of the user's own."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE | more)
@@ -77,17 +77,17 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def short(name: str, longest: int = LONGEST) -> str:
-    """A method's name, cut in the middle where it is too long to be shown."""
+    """A method's name, with an ellipsis in the middle if it is too long."""
     return name if len(name) <= longest else f"{name[: longest // 2]}…{name[1 - longest // 2 :]}"
 
 
 def colour(row: Any) -> str:
-    """Of a row of the leaderboard."""
+    """The colour of a row of the leaderboard."""
     return BEST if row.best or row.tied else BASE if row.method == BASELINE else GREY
 
 
 def highlighted(board: pd.DataFrame) -> dict[str, str]:
-    """The methods that stand out where lines would hide one another: the first few and ``ce``, with their colours."""
+    """The methods that are drawn in colour where lines overlap, with their colours: the best few and ``ce``."""
     done = board[board.seeds > 0].sort_values("balanced_accuracy", ascending=False, kind="stable")
     first = done.method[done.method != BASELINE].head(len(SERIES))
     return dict(zip(first, SERIES, strict=False)) | ({BASELINE: BASE} if BASELINE in set(done.method) else {})
@@ -104,7 +104,7 @@ def by_accuracy(board: pd.DataFrame) -> pd.DataFrame:
 
 
 def name_rows(axes: Axes, methods: Iterable[str]) -> None:
-    """A row a method, from above."""
+    """Label one row per method, from top to bottom."""
     names = [short(method) for method in methods]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -113,7 +113,7 @@ def name_rows(axes: Axes, methods: Iterable[str]) -> None:
 
 
 def log_axis(axes: Axes) -> None:
-    """A logarithmic horizontal axis with plain numbers, some of them even within one decade."""
+    """Make the horizontal axis logarithmic, with plain numbers and several ticks even within one decade."""
     axes.set_xscale("log")
     low, high = axes.dataLim.intervalx
     subs = (1, 2, 5) if high > 10 * low else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
@@ -126,7 +126,7 @@ Box = tuple[float, float, float, float]
 
 
 def name_points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], names: Sequence[str]) -> None:
-    """Write names beside points without hiding a point or another name; one that finds no room is left out."""
+    """Write names beside points without covering a point or another name; a name without room is skipped."""
     size, points = 6.8, 72 / axes.figure.dpi
     places = points * axes.transData.transform(np.column_stack([x, y]))
     left, bottom, right, top = points * np.asarray(axes.bbox.extents)
@@ -161,7 +161,7 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def name_ends(axes: Axes, ends: dict[str, float], colours: dict[str, str]) -> None:
-    """Write names at the right of lines that end at these heights, moved apart where they would overlap."""
+    """Write names to the right of lines that end at these heights, moved apart where they would overlap."""
     low, high = axes.get_ylim()
     gap = (high - low) * 11 / (axes.bbox.height * 72 / axes.figure.dpi)
     names = sorted(ends, key=lambda name: ends[name])

@@ -1,7 +1,7 @@
-"""The leaderboard as people read it: in a terminal, as Markdown, CSV, JSON or LaTeX."""
+"""The leaderboard as text: for a terminal, as Markdown, LaTeX, CSV or JSON."""
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -9,44 +9,33 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from ltbench.results.across_tables import Ranks
-from ltbench.results.leaderboard import TABLE, Protocol
-from ltbench.results.statistics import LEVEL
+from ltbench.results.across_tables import FACTORS, Ranks
+from ltbench.results.leaderboard import TABLE
+from ltbench.results.record import Protocol
+from ltbench.show.columns import Column, columns_of, dropping_order, rows_of
 
 Format = Literal["table", "markdown", "csv", "json", "latex"]
-HEAD = ["", "method", "bal. accuracy", "vs ce", "many", "medium", "few", "bal. error", "macro F1", "ECE", "NLL"]
-HEAD += ["train", "cost", "seeds", "rel. acc.", "paper"]
-LEAST_NEEDED = [
-    "bal. error",
-    "NLL",
-    "macro F1",
-    "cost",
-    "rel. acc.",
-    "ECE",
-    "train",
-    "seeds",
-    "vs ce",
-    "medium",
-    "many",
-]
-"""What a terminal that is too narrow leaves out, in this order."""
-SHIFTS = [("forward", n) for n in (50, 25, 10, 5, 2)] + [("backward", n) for n in (2, 5, 10, 25, 50)]
-NOTE = (
-    "bal. accuracy: mean recall over classes in %, ± 95 % interval over seeds († one seed: over test "
-    "images only, which knows nothing of the noise between seeds). "
-    "train: of one seed, alone; cost: declared passes relative to plain training. "
-    "★ best, ≈ not distinguishable from it (5 % over all pairs)."
-)
-VS_CE = (
-    "vs ce: difference in points (of a tuned method to ce tuned by as many trials), ± 95 % interval, all of a table at "
-    "once; * where it leaves out 0."
-)
+SHIFTS = [("forward", n) for n in reversed(FACTORS)] + [("backward", n) for n in FACTORS]
+MARKS = "★ best, ≈ not significantly different from the best (5 % over all pairs)."
 TESTS = {
     "seeds": "Compared over paired seeds (≈ Tukey, vs ce Dunnett; seeds as blocks, moderated variances).",
     "images": "One seed: compared over the same test images (McNemar by class, Bonferroni).",
-    "hits": "One seed, without logits: compared as if each method had test images of its own (z, Bonferroni).",
+    "hits": "One seed, without logits: compared as if each method had its own test images (z test, Bonferroni).",
 }
-RELATIVE = "rel. acc.: % of the better of ce and the method itself, trained on the balanced set (imbalance 1)."
+TUNED = (
+    "(tuned N): hyper-parameters, learning rate and weight decay were chosen in N trials on validation images, not on "
+    "test images; then the method was trained again. Its vs ce is the difference to ce (tuned N)."
+)
+SPREAD = (
+    "Spread of balanced accuracy over subset seeds: standard deviations in points. sd over seeds: of training seeds on "
+    "one subset, with 95 % interval; sd over subsets: of the effect of the subset on all training seeds alike (p value "
+    "of no effect); sd of both: of runs that draw both seeds."
+)
+SHIFTED = (
+    "Accuracy in % on a long-tailed test set with the given n_max / n_min. fwd: classes frequent in training are "
+    "frequent in the test set; bwd: they are rare. Means over seeds of recalls weighted by class shares, which is the "
+    "expectation over all such test sets."
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +43,7 @@ class Grid:
     """A table as text.
 
     Attributes:
-        left: how many columns are flush left.
+        left: number of columns that are flush left.
         styles: of the rows, in a terminal.
     """
 
@@ -64,81 +53,38 @@ class Grid:
     left: int = 1
     styles: list[str | None] | None = None
 
-    def without(self, left_out: Collection[str]) -> "Grid":
+    def without(self, headings: Collection[str]) -> "Grid":
         """The same with fewer columns."""
-        shown = [i for i, name in enumerate(self.head) if name not in left_out]
+        shown = [i for i, name in enumerate(self.head) if name not in headings]
         rows = [[row[i] for i in shown] for row in self.rows]
         return replace(self, head=[self.head[i] for i in shown], rows=rows)
 
 
 def title(row: pd.Series) -> str:
-    """What stands above a table."""
+    """The title of a row's table."""
     parts = [str(row.dataset), f"imbalance {row.imbalance}", f"recipe {row.recipe}"]
     if row.get("subset_seed"):
         parts.append(f"subset seed {row.subset_seed}")
     if row.holdout:
-        parts.append(f"{row.holdout} a class held out")
+        parts.append(f"{row.holdout} images per class held out")
     return " · ".join(parts)
 
 
-def cells_of(row: pd.Series) -> list[str]:
-    """One line of a table, as text."""
-    mark = "★" if row.best else "≈" if row.tied else ""
-    if not row.seeds:
-        return [mark, row.method, "failed", *[""] * 10, f"0 of {row.failed}", "", ""]
-    accuracy = f"{row.balanced_accuracy:.1f}"
-    if pd.notna(row.interval):
-        accuracy += f" ± {row.interval:.1f}" + ("†" if row.interval_from == "images" else "")
-    versus = ""
-    if pd.notna(row.difference_to_ce):
-        mark_ce = "*" if row.p_to_ce < 1 - LEVEL else ""
-        versus = f"{row.difference_to_ce:+.1f} ± {row.difference_to_ce_interval:.1f}{mark_ce}"
-    values = [row.many, row.medium, row.few, row.balanced_error, row.macro_f1, row.ece]
-    seeds = f"{row.seeds} of {row.seeds + row.failed}" if row.failed else str(row.seeds)
-    return [
-        mark,
-        row.method,
-        accuracy,
-        versus,
-        *("–" if pd.isna(value) else f"{value:.1f}" for value in values),
-        f"{row.nll:.2f}",
-        duration(row.train_seconds) + ("‡" if row.runs_together > 1 else ""),
-        f"{row.relative_cost:.2g}",
-        seeds,
-        f"{row.relative_accuracy:.1f}" if pd.notna(row.relative_accuracy) else "",
-        f"{row.paper:.1f}" if pd.notna(row.paper) else "",
-    ]
-
-
-def duration(seconds: float) -> str:
-    """``1.4 s``, ``2 min 05 s``, ``3 h 20 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def footnotes(board: pd.DataFrame, protocol: Protocol) -> list[str]:
-    """What a reader must know of the tables."""
-    notes = [" ".join([NOTE, *(text for over, text in TESTS.items() if (board.compared_over == over).any())])]
-    notes += [VS_CE] if board.difference_to_ce.notna().any() else []
+    """Everything that a reader must know about the tables: definitions, tests, protocol, failures."""
+    defined = [f"{column.heading}: {column.about}." for column in columns_of(board) if column.footnote]
+    notes = [" ".join(defined)]
+    notes += [" ".join([MARKS, *(text for over, text in TESTS.items() if (board.compared_over == over).any())])]
     notes += [f"many / medium / few: {shots_note(shots)}." for shots in dict.fromkeys(board.shots)]
-    notes += [RELATIVE] if board.relative_accuracy.notna().any() else []
-    if (board.runs_together > 1).any():
-        notes.append("‡ beside other runs on the same device, so longer than alone.")
     if protocol == "best-on-test":
-        notes.append("OPTIMISTIC: the epoch was chosen on the test set, as many papers do. Not a ranking.")
+        notes.append("OPTIMISTIC: the epoch was chosen on the test set, as in many papers. Not a ranking.")
     if protocol == "val":
         notes.append("The epoch was chosen on the validation split.")
     papers = board[board.paper.notna()]
     if len(papers):
-        sources = "; ".join(dict.fromkeys(f"{row.method}: {row.paper_source}" for row in papers.itertuples()))
-        notes.append(f"paper: published accuracy under the same recipe, as a rule of the best test epoch ({sources}).")
-    if (board.trials > 0).any():
-        notes.append(
-            "(tuned N): hyper-parameters, learning rate and weight decay chosen by N trials on validation images, not "
-            "on the test set, then trained anew."
-        )
+        sources = dict.fromkeys(f"{row.method}: {row.paper_source}" for row in papers.itertuples())
+        notes.append(f"Published accuracies are from {'; '.join(sources)}.")
+    notes += [TUNED] if (board.trials > 0).any() else []
     lost = board[board.failed > 0]
     return notes + [
         f"FAILED: {row.method} ({row.dataset} / {row.imbalance}): {row.reason}" for row in lost.itertuples()
@@ -146,7 +92,7 @@ def footnotes(board: pd.DataFrame, protocol: Protocol) -> list[str]:
 
 
 def shots_note(shots: str) -> str:
-    """What many, medium and few mean in a table."""
+    """The definition of many, medium and few."""
     if shots == "terciles":
         return "terciles of the classes by size"
     if shots == "auto":
@@ -167,24 +113,23 @@ def render(
 
     Args:
         board: from ``ltbench.leaderboard``.
-        form: how; CSV and JSON have all columns of the board, and nothing else.
-        protocol: which one it shows; said where it is not ``last``.
-        width: of the terminal in columns; None: as wide as it needs.
-        ranks: from ``average_ranks``, by what they are over; shown where that is several tables.
+        form: output format; CSV and JSON have all columns of the board, and nothing else.
+        protocol: of the board.
+        width: of the terminal in columns; None: unlimited.
+        ranks: from ``ranks_by_setting``; shown under settings with several tables.
         spread: from ``subset_spread``.
     """
     if form in ("csv", "json"):
         return _data(board.assign(protocol=protocol), form)
     notes = footnotes(board, protocol)
     notes += [ranks_note(name, found) for name, found in (ranks or {}).items() if found.tables > 1 and len(found.frame)]
-    grids = [_board_grid(part) for _, part in board.groupby(TABLE, sort=False, dropna=False)]
+    columns = columns_of(board)
+    grids = [_board_grid(part, columns) for _, part in board.groupby(TABLE, sort=False, dropna=False)]
     if spread is not None and len(spread):
         keys = [name for name in TABLE if name != "subset_seed"]
         grids += [_spread_grid(part) for _, part in spread.groupby(keys, sort=False)]
-        notes.append(SPREAD_NOTE)
-    absent = {"vs ce": "difference_to_ce", "rel. acc.": "relative_accuracy", "paper": "paper"}
-    empty = [column for column, name in absent.items() if board[name].isna().all()]
-    return RENDERERS[form]([grid.without(empty) for grid in grids], notes, width)
+        notes.append(SPREAD)
+    return _text(grids, notes, form, width)
 
 
 def render_shifted(shifted: pd.DataFrame, board: pd.DataFrame, form: Format, width: int | None = None) -> str:
@@ -193,50 +138,51 @@ def render_shifted(shifted: pd.DataFrame, board: pd.DataFrame, form: Format, wid
     Args:
         shifted: from ``shifted_priors``.
         board: of the same cells.
-        form: how.
-        width: of the terminal in columns; None: as wide as it needs.
+        form: output format.
+        width: of the terminal in columns; None: unlimited.
     """
     if form in ("csv", "json"):
         return _data(shifted, form)
     accuracy = shifted.set_index([*TABLE, "method", "direction", "factor"]).accuracy
     head = [f"{'fwd' if way == 'forward' else 'bwd'} {n}" for way, n in SHIFTS]
+    head.insert(len(FACTORS), "uniform")
     grids = []
     for key, part in board[board.seeds > 0].groupby(TABLE, sort=False, dropna=False):
         rows = []
         for method, uniform in zip(part.method, part.balanced_accuracy, strict=True):
             numbers = [accuracy[(*key, method, *shift)] for shift in SHIFTS]
-            numbers.insert(5, uniform)
+            numbers.insert(len(FACTORS), uniform)
             rows.append([method, *(f"{number:.1f}" for number in numbers)])
-        grids.append(Grid(title(part.iloc[0]), ["method", *head[:5], "uniform", *head[5:]], rows))
-    return RENDERERS[form](grids, [SHIFTED_NOTE], width)
-
-
-SPREAD_NOTE = (
-    "Spread of balanced accuracy in points, standard deviations: over training seeds on one subset, with 95 % "
-    "interval; of what the subset does to all training seeds alike (p: that it does nothing); of a run that draws both."
-)
-SHIFTED_NOTE = (
-    "Accuracy in % on a test set with a long tail like that of training (fwd) or turned round (bwd), n_max / n_min as "
-    "given; means over seeds of recalls weighted by class shares, which is the expectation over all such test sets."
-)
+        grids.append(Grid(title(part.iloc[0]), ["method", *head], rows))
+    return _text(grids, [SHIFTED], form, width)
 
 
 def ranks_note(name: str, ranks: Ranks) -> str:
-    """Average ranks in a paragraph."""
+    """Average ranks as a paragraph; ``name`` is that of their setting."""
     order = ", ".join(f"{method} {rank:.1f}" for method, rank in ranks.frame.average_rank.items())
     text = f"Average rank over {ranks.tables} tables ({name}): {order}."
     if len(ranks.frame) > 1:
         text += (
-            f" Friedman p = {ranks.friedman_p:.2g}; ranks less than {ranks.critical_difference:.1f} apart cannot be "
-            "told apart (Nemenyi, 5 % over all pairs)."
+            f" Friedman p = {ranks.friedman_p:.2g}; ranks less than {ranks.critical_difference:.1f} apart do not "
+            "differ significantly (Nemenyi, 5 % over all pairs)."
         )
-    return text + (f" Not in all tables, left out: {', '.join(ranks.left_out)}." if ranks.left_out else "")
+    return text + excluded_note(ranks)
 
 
-def _board_grid(part: pd.DataFrame) -> Grid:
-    rows = [row for _, row in part.iterrows()]
-    styles = ["bold" if row.best else "dim" if not row.seeds else None for row in rows]
-    return Grid(title(part.iloc[0]), HEAD, [cells_of(row) for row in rows], left=2, styles=styles)
+def excluded_note(ranks: Ranks) -> str:
+    """A sentence that names the methods without a rank; empty where there are none."""
+    return f" Excluded, because not in all tables: {', '.join(ranks.excluded)}." if ranks.excluded else ""
+
+
+def _board_grid(part: pd.DataFrame, columns: Sequence[Column]) -> Grid:
+    rows = rows_of(part)
+    texts = [
+        ["★" if row["best"] else "≈" if row["tied"] else "", row["method"], *(column.text(row) for column in columns)]
+        for row in rows
+    ]
+    styles = ["bold" if row["best"] else "dim" if not row["seeds"] else None for row in rows]
+    head = ["", "method", *(column.heading for column in columns)]
+    return Grid(title(part.iloc[0]), head, texts, left=2, styles=styles)
 
 
 def _spread_grid(part: pd.DataFrame) -> Grid:
@@ -252,18 +198,28 @@ def _spread_grid(part: pd.DataFrame) -> Grid:
     return Grid(f"{title(part.iloc[0])} · spread over subset seeds", head, rows)
 
 
+def _text(grids: list[Grid], notes: list[str], form: Format, width: int | None) -> str:
+    if form == "table":
+        return _terminal(grids, notes, width)
+    return _markdown(grids, notes) if form == "markdown" else _latex(grids, notes)
+
+
 def _terminal(grids: list[Grid], notes: list[str], width: int | None) -> str:
     console = Console(width=width or 200, force_terminal=width is not None, markup=False)
     unlimited = console.options.update(width=10_000)
-    left_out: list[str] = []
+    hidden: list[str] = []
     tables = [_terminal_table(grid) for grid in grids]
-    for column in (name for name in LEAST_NEEDED if any(name in grid.head for grid in grids)):
+    for heading in dropping_order():
         if max(console.measure(table, options=unlimited).maximum for table in tables) <= console.width:
             break
-        left_out.append(column)
-        tables = [_terminal_table(grid.without(left_out)) for grid in grids]
-    if left_out:
-        notes = [*notes, f"Too narrow for {', '.join(left_out)}: ltbench leaderboard --format csv has all."]
+        if any(heading in grid.head for grid in grids):
+            hidden.append(heading)
+            tables = [_terminal_table(grid.without(hidden)) for grid in grids]
+    if hidden:
+        notes = [
+            *notes,
+            f"Hidden in this narrow terminal: {', '.join(hidden)}. See all with: ltbench leaderboard --format csv",
+        ]
     with console.capture() as captured:
         for grid, table in zip(grids, tables, strict=True):
             console.print(grid.title, style="bold", highlight=False)
@@ -282,7 +238,7 @@ def _terminal_table(grid: Grid) -> Table:
     return table
 
 
-def _markdown(grids: list[Grid], notes: list[str], width: int | None) -> str:
+def _markdown(grids: list[Grid], notes: list[str]) -> str:
     lines = []
     for grid in grids:
         lines += [f"**{grid.title}**", "", f"| {' | '.join(grid.head)} |"]
@@ -296,9 +252,9 @@ def _escaped(text: str) -> str:
     return text.replace("|", "/").replace("*", r"\*")
 
 
-def _latex(grids: list[Grid], notes: list[str], width: int | None) -> str:
+def _latex(grids: list[Grid], notes: list[str]) -> str:
     escapes = {"_": r"\_", "%": r"\%", "&": r"\&", "±": r"$\pm$", "★": r"$\star$", "≈": r"$\approx$", "†": r"$\dagger$"}
-    escapes |= {"–": "--", "#": r"\#", "·": r"$\cdot$", "<": "$<$", ">": "$>$"}
+    escapes |= {"‡": r"$\ddagger$", "–": "--", "#": r"\#", "·": r"$\cdot$", "<": "$<$", ">": "$>$"}
 
     def line(texts: list[str]) -> str:
         return " & ".join("".join(escapes.get(c, c) for c in text) for text in texts) + r" \\"
@@ -312,18 +268,7 @@ def _latex(grids: list[Grid], notes: list[str], width: int | None) -> str:
     return "\n".join([*lines, *(f"% {note}" for note in notes)])
 
 
-RENDERERS: dict[str, Callable[[list[Grid], list[str], int | None], str]] = {
-    "table": _terminal,
-    "markdown": _markdown,
-    "latex": _latex,
-}
-
-
 def _data(frame: pd.DataFrame, form: Format) -> str:
-    return frame.to_csv(index=False).rstrip("\n") if form == "csv" else json.dumps(records(frame), indent=1)
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A frame as JSON values, null where there is nothing."""
-    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
-    return rows
+    if form == "csv":
+        return frame.to_csv(index=False).rstrip("\n")
+    return json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=1)

@@ -1,5 +1,5 @@
-"""MLflow as the leaderboard: a projection of the store that can be thrown away and made again at any time.
+"""MLflow as a view of the store: everything in it can be deleted and made again at any time.
 
-``projection`` says what MLflow should hold, ``sync`` makes it so, ``follower`` does it while a suite
-runs, ``ui`` serves it.
+``leaderboard_runs`` and ``tuning_runs`` say what MLflow should hold, ``sync`` writes it, ``follower`` does so while a
+suite runs, ``ui`` serves it.
 """

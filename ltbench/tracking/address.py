@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 OURS = "ltbench"
-"""The tag of an experiment that we made."""
+"""The tag of the experiments that ltbench creates."""
 PATIENCE_S = 5
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-SETTINGS = {
+ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(PATIENCE_S),
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # a sync that failed is repeated as a whole
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",  # a sync that failed is repeated as one
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }
-"""What MLflow is told by its environment: to send nothing anywhere, not to wait long, to be quiet."""
+"""Environment variables for MLflow: send no telemetry, do not wait long, print little."""
 
 
 def folder(store: Store) -> Path:
-    """Of our own database and artifacts."""
+    """The folder of our own database and artifacts."""
     return store.root.resolve() / "mlflow"
 
 
@@ -41,7 +41,7 @@ def address(store: Store) -> str:
     """The tracking URI.
 
     Raises:
-        InputError: when the results folder has a name that no address of a database can hold.
+        InputError: when the address of a database cannot hold the name of the results folder.
     """
     if given := os.environ.get(VARIABLE):
         return given
@@ -51,19 +51,19 @@ def address(store: Store) -> str:
 
 
 def is_own(store: Store) -> bool:
-    """Whether the database is the one in the results folder, which is nobody else's."""
+    """Whether MLflow uses the database in the results folder, which no one else uses."""
     return not os.environ.get(VARIABLE)
 
 
 def connect(store: Store) -> "MlflowClient":
-    """A client of a tracking store that has answered. Our own database is made where there is none.
+    """A client of a tracking store that answers. Our own database is created if there is none.
 
     Raises:
         InputError: when the address does not answer within about ten seconds.
     """
     uri = address(store)
     _check_reachable(uri)
-    os.environ.update(SETTINGS)
+    os.environ.update(ENVIRONMENT)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     from mlflow import MlflowClient
 
@@ -74,15 +74,15 @@ def connect(store: Store) -> "MlflowClient":
         client.search_experiments(max_results=1)
     except Exception as error:  # each kind of tracking store has errors of its own
         if is_own(store):
-            mend = f"remove {folder(store)}, then ltbench sync makes it anew"
+            fix = f"remove {folder(store)}, then run ltbench sync to create it again"
         else:
-            mend = f"start an MLflow server there, or set or unset {VARIABLE}"
-        raise InputError(f"no MLflow answers at {shown(uri)} ({one_line(error)}); {mend}", uri) from error
+            fix = f"start an MLflow server there, or set or unset {VARIABLE}"
+        raise InputError(f"no MLflow answers at {shown(uri)} ({one_line(error)}); {fix}", uri) from error
     return client
 
 
 def shown(uri: str) -> str:
-    """An address without the password it may hold."""
+    """An address without its password, if it has one."""
     parts = urlsplit(uri)
     return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
 
@@ -101,7 +101,7 @@ def _check_reachable(uri: str) -> None:
 
 
 def _prepare(ours: Path) -> None:
-    """Make our database, unless there is one that can be used: whole, and not moved away from its artifacts."""
+    """Create our database, unless a usable one exists: not damaged, and not moved away from its artifacts."""
     from mlflow import MlflowClient
 
     database = ours / "mlflow.db"

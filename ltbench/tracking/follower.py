@@ -1,7 +1,7 @@
-"""MLflow is kept up to date while a suite runs or is tuned, by another process that training does not wait for.
+"""Updates MLflow while a suite runs or is tuned, in another process that training does not wait for.
 
-It lives as long as its standard input is open: however the run ends, the system closes it, and then the follower brings
-MLflow up to date once more and ends.
+The process lives as long as its standard input is open. The system closes the input however the run ends; then the
+follower updates MLflow once more and ends.
 """
 
 import contextlib
@@ -20,18 +20,19 @@ from ltbench.results.store import Store
 
 PAUSE_S = 5.0
 SHARE = 0.05
-"""The most of one core that following takes, start and end not counted."""
+"""The largest share of one core that following uses, start and end excluded."""
 PATIENCE_S = 60.0
 
 
 @contextlib.contextmanager
 def followed(results: Path, wanted: bool) -> Iterator[None]:
-    """What is done meanwhile is followed, if that is wanted; afterwards one line says so if MLflow is not up to date.
+    """Keep MLflow up to date during the context, and print one line at its end if that failed.
 
-    An exception waits for nothing: the follower ends by itself.
+    An exception does not wait for the follower, which ends on its own.
 
     Args:
-        results: the folder that is followed.
+        results: the results folder.
+        wanted: whether to do so at all.
     """
     if not wanted:
         yield
@@ -47,11 +48,11 @@ def followed(results: Path, wanted: bool) -> Iterator[None]:
         )
         yield
         if reason := _finish(follower, said):
-            print(f"ltbench: MLflow is not up to date: {reason}; ltbench sync completes it", file=sys.stderr)
+            print(f"ltbench: MLflow is not up to date: {reason}; run ltbench sync to complete it", file=sys.stderr)
 
 
 def _finish(follower: "subprocess.Popen[bytes]", said: IO[bytes]) -> str | None:
-    """Wait until MLflow is up to date; otherwise the reason why it is not."""
+    """Wait until MLflow is up to date; returns the reason if that failed."""
     assert follower.stdin is not None
     follower.stdin.close()
     try:
@@ -71,7 +72,7 @@ def follow(store: Store) -> None:
     """Keep MLflow up to date until standard input is closed; artifacts are written last.
 
     Raises:
-        InputError: when MLflow does not answer at the end. Before that it is asked again.
+        InputError: when MLflow does not answer at the end. Before that, it is asked again.
     """
     with contextlib.suppress(OSError):
         os.nice(10)
@@ -95,5 +96,5 @@ def follow(store: Store) -> None:
 
 
 def _closed(pause_s: float) -> bool:
-    """Wait so long, or until standard input is closed."""
+    """Wait ``pause_s`` seconds; True as soon as standard input is closed."""
     return bool(select.select([sys.stdin], [], [], pause_s)[0])

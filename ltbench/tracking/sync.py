@@ -1,14 +1,14 @@
-"""Makes MLflow say what the store says: what is missing is added, what differs is changed, what is stale is deleted.
+"""Updates MLflow from the store: adds missing runs, changes runs that differ, and deletes runs that no longer exist.
 
-Runs are found again by a tag, so a sync after a sync does nothing, and one that was cut off is completed by the next.
-Only runs of this results folder are touched: others may use the same server.
+A tag identifies each run, so a second sync does nothing, and the next sync completes one that was interrupted. Only
+runs of this results folder are touched: others may use the same server.
 """
 
 import json
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -16,7 +16,8 @@ from uuid import uuid4
 from ltbench.errors import InputError, one_line
 from ltbench.results.store import Store, write_whole
 from ltbench.tracking.address import OURS, address, artifacts, connect, folder, is_own, shown
-from ltbench.tracking.runs import Experiment, Run, experiments
+from ltbench.tracking.leaderboard_runs import suite_experiments
+from ltbench.tracking.runs import Experiment, Run
 from ltbench.tracking.views import PREFIX, page
 
 if TYPE_CHECKING:
@@ -27,18 +28,27 @@ ID, DIGEST, FILES, RESULTS, WRITTEN = (f"ltbench.{name}" for name in ("id", "dig
 PARENT = "mlflow.parentRunId"
 EMPTY: Mapping[str, str] = {}
 METRICS_AT_ONCE = 1000
-"""The most that MLflow takes in one request."""
+"""The most that MLflow accepts in one request."""
+
+
+def experiments(store: Store) -> Iterator[Experiment]:
+    """The experiments that MLflow should hold: those of the leaderboard, then those of tuning."""
+    yield from suite_experiments(store)
+    if (store.root / "tuning").exists():
+        from ltbench.tracking.tuning_runs import tuning_experiments
+
+        yield from tuning_experiments(store)
 
 
 def sync(store: Store, files: bool = True) -> Counter[str]:
-    """Bring MLflow up to date.
+    """Update MLflow from a store.
 
     Args:
-        store: the truth.
-        files: whether the artifacts of summary runs are wanted too; they may change with every record.
+        store: the results.
+        files: whether to write the artifacts of summary runs too; they may change with every record.
 
     Returns:
-        How many runs are ``new``, ``changed``, ``deleted`` and were the ``same``.
+        The number of runs that were ``new``, ``changed``, ``deleted``, or the ``same`` as before.
 
     Raises:
         InputError: when MLflow does not answer, or stops answering.
@@ -51,7 +61,7 @@ def sync(store: Store, files: bool = True) -> Counter[str]:
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"MLflow at {shown(address(store))} stopped answering ({one_line(error)}); ltbench sync goes on"
+                f"MLflow at {shown(address(store))} stopped answering ({one_line(error)}); run ltbench sync to continue"
             ) from error
 
 
@@ -83,7 +93,7 @@ def _sync(store: Store, client: "MlflowClient", files: bool) -> Counter[str]:
 
 
 def _identity(store: Store) -> str:
-    """What tells the runs of this results folder from those of others on the same server."""
+    """An identifier that separates the runs of this results folder from others on the same server."""
     path = store.root / "tracking-id"
     if not path.exists():
         write_whole(path, uuid4().hex.encode())
@@ -91,7 +101,7 @@ def _identity(store: Store) -> str:
 
 
 def _place(client: "MlflowClient", experiment: Experiment, location: str | None) -> str:
-    """The id of an experiment, made or brought up to date."""
+    """Create or update an experiment; returns its id."""
     wanted = {
         OURS: "results",
         "mlflow.note.content": experiment.note,
@@ -111,13 +121,13 @@ def _place(client: "MlflowClient", experiment: Experiment, location: str | None)
 
 
 class _Sync:
-    """Of the runs of one experiment."""
+    """Updates the runs of one experiment."""
 
     def __init__(self, client: "MlflowClient", place: str, results: str, files: bool, done: Counter[str]) -> None:
         self.client, self.place, self.results, self.files, self.done = client, place, results, files, done
 
     def all(self, wanted: Iterable[Run]) -> None:
-        """Make them these and no others; a parent comes before its children."""
+        """Make the runs equal to ``wanted``, in which a parent comes before its children."""
         there = self._there()
         ids: dict[str, str] = {}
         for run in wanted:
@@ -134,7 +144,7 @@ class _Sync:
                 [self.place], f"tags.`{RESULTS}` = '{self.results}'", max_results=1000, page_token=token
             )
             for run in found:
-                if run.info.status == "RUNNING" or run.data.tags[ID] in there:  # cut off, or made twice
+                if run.info.status == "RUNNING" or run.data.tags[ID] in there:  # interrupted, or created twice
                     self._delete(run)
                 else:
                     there[run.data.tags[ID]] = run
@@ -193,7 +203,7 @@ class _Sync:
         return str(run_id)
 
     def _change(self, run: Run, there: "mlflow.entities.Run") -> dict[str, str]:
-        """Change the metrics; returns the tags to be changed then."""
+        """Change the metrics; returns the tags that still have to be changed."""
         from mlflow.entities import Metric
 
         before = there.data
@@ -228,7 +238,7 @@ class _Sync:
 
 
 def _changeable(run: Run, there: "mlflow.entities.Run") -> bool:
-    """Whether a run can become another: MLflow takes neither parameters nor metrics back, and keeps every value."""
+    """Whether a run can be changed into another: MLflow can remove neither parameters nor metrics of a run."""
     return (
         not run.curves
         and there.data.params == run.params

@@ -1,4 +1,4 @@
-"""Tuning studies to what MLflow should hold: one run a study and one a trial, away from the leaderboard."""
+"""The runs of tuning: one run a study and one a trial, in experiments of their own."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from ltbench.results.store import Store
 from ltbench.tracking.runs import SOURCE, Experiment, Point, Run
 from ltbench.tracking.views import View
-from ltbench.tuning.study import Study, as_record, studies
+from ltbench.tuning.journal import studies
+from ltbench.tuning.study import Study, as_record
 
 METRIC = "val/balanced_accuracy"
 PLACE = ("dataset", "imbalance", "recipe")
@@ -18,7 +19,7 @@ NOTE = (
 
 
 def tuning_experiments(store: Store) -> Iterator[Experiment]:
-    """An experiment for the studies of each suite; trials that are under way come when they are over."""
+    """An experiment for the studies of each suite; a trial is added when it has ended."""
     by_suite: dict[str, list[Study]] = {}
     for study in studies(store.root):
         by_suite.setdefault(study.suite, []).append(study)
@@ -46,20 +47,20 @@ def _study(study: Study) -> Run:
     expected = tuple(Point("val/expected_best", value, n) for n, value in enumerate(record["expected_best"], 1))
     times = [time for number in range(len(study.trials)) for time in _times(study, number)]
     return Run(
-        "study",
-        study.name,
-        study.method,
-        _params(study),
-        {
+        kind="study",
+        key=study.name,
+        name=study.method,
+        params=_params(study),
+        tags={
             **SOURCE,
             "protocol": "val",
             "optuna": str(study.facts["optuna"]),
             "chosen": json.dumps(study.best["params"]) if study.best else "",
         },
-        metrics,
-        expected,
-        {"study.json": lambda: json.dumps(record, indent=1).encode()},
-        record,
+        metrics=metrics,
+        curves=expected,
+        files={"study.json": lambda: json.dumps(record, indent=1).encode()},
+        made_of=record,
         times=(min(times, default=0), max(times, default=0)),
     )
 
@@ -72,12 +73,12 @@ def _trials(study: Study) -> Iterator[Run]:
         if trial["value"] is not None:
             metrics[METRIC] = float(trial["value"])
         yield Run(
-            "trial",
-            f"{study.name}:{trial['number']}",
-            f"{study.method} · {study.imbalance} · trial {trial['number']}",
-            _params(study) | {name: str(value) for name, value in trial["params"].items()},
-            {**SOURCE, "protocol": "val", "state": trial["state"], "reason": trial["reason"] or ""},
-            metrics,
+            kind="trial",
+            key=f"{study.name}:{trial['number']}",
+            name=f"{study.method} · {study.imbalance} · trial {trial['number']}",
+            params=_params(study) | {name: str(value) for name, value in trial["params"].items()},
+            tags={**SOURCE, "protocol": "val", "state": trial["state"], "reason": trial["reason"] or ""},
+            metrics=metrics,
             times=_times(study, trial["number"]),
             status={"complete": "FINISHED", "pruned": "KILLED"}.get(trial["state"], "FAILED"),
             parent=f"study:{study.name}",
@@ -85,7 +86,7 @@ def _trials(study: Study) -> Iterator[Run]:
 
 
 def _times(study: Study, number: int) -> tuple[int, int]:
-    """When a trial was asked for and when it was over, in ms since 1970."""
+    """Start and end of a trial, in ms since 1970."""
     trial = study.source.get_trials(deepcopy=False)[number]
     begun = trial.datetime_start
     start = round(1000 * begun.timestamp()) if begun else 0

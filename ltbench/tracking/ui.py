@@ -1,4 +1,4 @@
-"""MLflow's own pages, served to this machine alone."""
+"""MLflow's own pages, served to this machine only."""
 
 import os
 import socket
@@ -11,16 +11,16 @@ from contextlib import contextmanager, suppress
 
 from ltbench.errors import InputError
 from ltbench.results.store import Store
-from ltbench.tracking.address import SETTINGS, address
+from ltbench.tracking.address import ENVIRONMENT, address
 
 HOST = "127.0.0.1"
 START_S = 180.0
 
 
 def show_ui(store: Store, port: int, say: Callable[[str], None]) -> None:
-    """Bring MLflow up to date, say where its leaderboards are, and serve them until interrupted.
+    """Update MLflow, print the addresses of its leaderboards, and serve them until interrupted.
 
-    Where ``MLFLOW_TRACKING_URI`` names a server, its pages are told and nothing is served.
+    Where ``MLFLOW_TRACKING_URI`` names a server, the addresses on that server are printed and nothing is served.
 
     Raises:
         InputError: when MLflow does not answer, or the port is taken.
@@ -37,7 +37,7 @@ def show_ui(store: Store, port: int, say: Callable[[str], None]) -> None:
         return
     with serving(store, port) as process:
         say(_lines(pages(store, f"http://{HOST}:{port}")))
-        say("Ctrl-C ends it.")
+        say("Press Ctrl-C to stop the server.")
         with suppress(KeyboardInterrupt):
             process.wait()
 
@@ -61,7 +61,9 @@ def serving(store: Store, port: int) -> Iterator[subprocess.Popen[bytes]]:
     _check_free(port)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address(store), "--host", HOST]
     command += ["--port", str(port), "--workers", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | SETTINGS)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | ENVIRONMENT
+    )
     try:
         _wait(process, port)
         yield process
@@ -76,7 +78,7 @@ def _check_free(port: int) -> None:
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise InputError(f"port {port} cannot be used ({error.strerror}); give another one with --port") from error
+            raise InputError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from error
 
 
 def _wait(process: "subprocess.Popen[bytes]", port: int) -> None:

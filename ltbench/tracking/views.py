@@ -1,8 +1,8 @@
-"""Views of an experiment that MLflow's page opens with: which runs, in which order, which columns.
+"""Saved views of an experiment on MLflow's page: which runs, in which order, with which columns.
 
-MLflow keeps a view in a tag of the experiment, ``mlflow.sharedViewState.<key>``, and an address that ends with
-``?viewStateShareKey=<key>`` opens it. Older versions take the tag for the state itself, newer ones for an envelope with
-a name and the state as text. What is written here is both.
+MLflow stores a view in a tag of the experiment, ``mlflow.sharedViewState.<key>``; an address that ends with
+``?viewStateShareKey=<key>`` opens it. Older versions read the tag as the state itself, newer ones as an envelope with a
+name and the state as text. The tags written here are valid as both.
 """
 
 import json
@@ -18,7 +18,7 @@ class View:
 
     Attributes:
         found_by: MLflow's filter expression.
-        metric: what is sorted by.
+        metric: sorts the runs.
         columns: ``metrics.NAME``, ``params.NAME`` or ``tags.NAME``.
         grouped_by: parameters; a group shows the means of its runs.
     """
@@ -30,7 +30,7 @@ class View:
     grouped_by: tuple[str, ...] = ()
 
     def tag(self) -> str:
-        """The value of the tag that keeps it."""
+        """The value of the tag that stores the view."""
         columns = {_column(name): 40 + 7 * len(name.partition(".")[2]) for name in self.columns}
         groups = [{"mode": "param", "groupByData": name} for name in self.grouped_by]
         state: dict[str, Any] = {

@@ -1,44 +1,50 @@
 """Hyper-parameters chosen on validation images: one Optuna study per method x data set x imbalance x recipe.
 
-Every method gets the same number of trials. A trial is a cell like any other, trained on what is left of the training
-images when a balanced validation set is put aside; the processes that train it have no test split. Besides the method's
-own ranges, all methods search the learning rate and the weight decay on the same grid, and their first trials visit the
-same points of it, so that methods which begin alike share those stages.
+Every method gets the same number of trials. A trial is a cell like any other, trained on the images that remain when a
+balanced validation set is put aside; the processes that train it have no test split. Besides the method's own ranges,
+all methods search the learning rate and the weight decay on the same grid, and their first trials visit the same points
+of this grid, so that methods that begin alike share those stages.
 
-A trial that was asked for stands in the journal of its study. Whoever comes next trains what the store lacks of it: a
-kill costs nothing, and several processes work on the same studies without knowing of each other.
+A trial is written to the journal of its study before it is trained. Any process then trains the cells of the trials
+that the store lacks: a kill loses nothing, and several processes can work on the same studies.
 """
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ltbench.data import ImageSet
 from ltbench.errors import InputError
-from ltbench.plan.expand import Plan, Planned, Request, Variant, make_plan
-from ltbench.results.store import Record, Store
+from ltbench.plan.expand import Library, Plan, Planned, make_plan
+from ltbench.plan.request import Request, Variant
+from ltbench.results.record import Record
+from ltbench.results.store import Store
+from ltbench.runner.options import RunOptions
 from ltbench.runner.progress import Reporter
-from ltbench.runner.workers import Settings, execute
-from ltbench.tuning.study import KNOBS, Journal, Study, ask, space_as_text, space_of, tell, values_of, whole
+from ltbench.runner.workers import trainer
+from ltbench.runner.workload import missing
+from ltbench.tuning.journal import Journal, ask, tell, whole
+from ltbench.tuning.space import KNOBS, space_as_text, space_of, values_of
+from ltbench.tuning.study import Study
 
 FIRST_SEED = 1000
-"""Training seed of trials; final runs count from 0, so theirs are fresh."""
+"""Training seed of trials; the seeds of final runs count from 0, so they are different."""
 ATTEMPTS = 2
-"""So often is a training tried whose process died."""
+"""How often a training is tried if its process dies."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every method gets.
+    """The same budget for every method.
 
     Attributes:
-        trials: of each study.
-        seeds: trainings of a trial, each with a training seed of its own. A trial whose mean is below the median of the
-            others gets no further one. A training is never cut short, since many methods gain late.
-        sampler_seed: of Optuna's sampler.
+        trials: number of trials of each study.
+        seeds: trainings of a trial, each with its own training seed. A trial whose mean is below the median of the
+            others gets no further training. A training is never cut short, since many methods gain late.
+        sampler_seed: seed of Optuna's sampler.
     """
 
     trials: int = 20
@@ -50,17 +56,19 @@ def tune(
     searches: "list[tuple[Request, list[Search]]]",
     results: Path,
     budget: Budget,
-    settings: Settings | None = None,
+    options: RunOptions,
+    library: Library,
     reporter: Reporter | None = None,
 ) -> list[Study]:
     """Give every method of a request the same number of trials, on each of its data sets and imbalances.
 
     Args:
         searches: from ``prepare``.
-        results: the results folder; all goes into ``tuning`` below it.
-        budget: what every method gets.
-        settings: how trials are executed.
-        reporter: hears of each training.
+        results: the results folder; tuning writes into its subfolder ``tuning``.
+        budget: the same for every method.
+        options: how trials are trained.
+        library: the methods and images that ``prepare`` has loaded.
+        reporter: follows the progress.
 
     Returns:
         The studies.
@@ -69,38 +77,46 @@ def tune(
         InputError: for a study that was begun with other facts.
     """
     folder = results / "tuning"
-    Store(folder).prepare()
-    found = []
+    store, found = Store(folder), []
     for request, mine in searches:
-        _tune(request, mine, folder, budget, settings or Settings(), reporter)
+        resolved = options.resolved([search.planned for search in mine] * budget.trials)
+        with trainer(store, resolved, library, reporter) as train:
+            abreast = math.ceil(2 * (resolved.workers or 1) / len(mine))
+            _tune(request, mine, store, budget, library, abreast, train)
         found += [Journal(folder, search.name).read() for search in mine]
     return found
 
 
 def finished(searches: "list[tuple[Request, list[Search]]]", results: Path, budget: Budget) -> bool:
-    """Whether ``tune`` has nothing to train; raises InputError for a journal that cannot be read."""
+    """Whether ``tune`` has nothing to train.
+
+    Raises:
+        InputError: for a journal that cannot be read.
+    """
     journals = [Journal(results / "tuning", search.name) for _, mine in searches for search in mine]
     return all(journal.begun and journal.read().ended >= budget.trials for journal in journals)
 
 
-def winners(request: Request, results: Path) -> tuple[Variant, ...]:
-    """The best values that were found for each method of a request, on each of its data sets and imbalances.
+def winners(request: Request, results: Path, library: Library) -> tuple[Variant, ...]:
+    """The best values found for each method of a request, on each of its data sets and imbalances.
 
     Raises:
-        InputError: where a method was not tuned, is still being tuned, changed since, or had another number of trials
-            than the others.
+        InputError: where a method was not tuned, is still being tuned, has changed since, or had another number of
+            trials than the others.
     """
     found: list[tuple[Study, Variant]] = []
-    for search in (search for _, searches in prepare(request, Budget()) for search in searches):
+    for search in (search for _, searches in prepare(request, Budget(), library) for search in searches):
         journal = Journal(results / "tuning", search.name)
         again = f"ltbench tune --suite {request.suite} --methods {search.planned.cell.method}"
         if not journal.begun:
-            raise InputError(f"study '{search.name}' does not exist in {results}; make it with {again}", search.name)
+            raise InputError(f"study '{search.name}' does not exist in {results}; create it with {again}", search.name)
         study = journal.read()
-        if any(study.facts[key] != search.facts[key] for key in ("fingerprint", "sources", "space", "settings")):
-            raise InputError(f"study '{search.name}' is of another state of the method, images or recipe; {again}")
+        if any(study.facts[key] != search.facts[key] for key in ("fingerprint", "sources", "space", "recipe_values")):
+            raise InputError(
+                f"study '{search.name}' is of another version of the method, images or recipe; run {again}"
+            )
         if study.best is None or study.ended < len(study.trials):
-            raise InputError(f"study '{search.name}' is not finished; go on with {again}", search.name)
+            raise InputError(f"study '{search.name}' is not finished; continue with {again}", search.name)
         best = study.source.get_trials(deepcopy=False)[study.best["number"]]
         own, shared = values_of(best.params, study.facts["knobs"])
         found.append((study, replace(search.variant(own, shared), trials=study.ended)))
@@ -108,18 +124,18 @@ def winners(request: Request, results: Path) -> tuple[Variant, ...]:
         least, most = (end(found, key=lambda one: one[0].ended)[0] for end in (min, max))
         raise InputError(
             f"budgets differ: '{least.name}' had {least.ended} trials, '{most.name}' {most.ended}; "
-            f"ltbench tune --suite {request.suite} --trials {most.ended} evens them"
+            f"ltbench tune --suite {request.suite} --trials {most.ended} makes them equal"
         )
     return tuple(variant for _, variant in found)
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """A method at one place of a suite: what is searched, and which study it is.
+    """The search for one method at one place of a suite.
 
     Attributes:
-        planned: its cell with the values that nothing has chosen.
-        facts: what decides the study's numbers, as JSON values.
+        planned: its cell with the default values.
+        facts: everything that decides the study's numbers, as JSON values.
         space: Optuna's distributions.
     """
 
@@ -129,7 +145,7 @@ class Search:
 
     @property
     def name(self) -> str:
-        """Of the study, and of its file."""
+        """Name of the study and of its file."""
         cell = self.planned.cell
         parts = (cell.label, str(cell.imbalance), cell.describe()["recipe"], cell.method)
         return "--".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
@@ -142,48 +158,55 @@ class Search:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """Of all that is searched: the recipe's and the method's own values."""
+        """Default of every parameter that is searched."""
         values = self.planned.methods[-1].hyperparameters
         return {name: values.get(name, 0) for name in self.space}
 
     def variant(self, own: Mapping[str, Any], shared: Mapping[str, Any], trial: int | None = None) -> Variant:
         """Its method with these hyper-parameters, under a recipe with these changes."""
         dataset, imbalance, method = self.key
-        return Variant(dataset, imbalance, method, {**self.facts["fixed"], **own}, shared, trial=trial)
+        return Variant(
+            dataset=dataset,
+            imbalance=imbalance,
+            method=method,
+            hyperparameters={**self.facts["fixed"], **own},
+            recipe=shared,
+            trial=trial,
+        )
 
 
-def prepare(request: Request, budget: Budget) -> list[tuple[Request, list[Search]]]:
-    """For each data set of a request, the request that its trials are trained under, and what is searched there.
+def prepare(request: Request, budget: Budget, library: Library) -> list[tuple[Request, list[Search]]]:
+    """For each data set of a request: the request of its trials, and the searches there.
 
     Args:
         request: as for a run; its seeds are not used.
         budget: what every method gets.
 
     Raises:
-        InputError: for anything that is wrong in the request.
+        InputError: when anything in the request is wrong.
     """
     seeds = tuple(range(FIRST_SEED, FIRST_SEED + budget.seeds))
     request = replace(request, seeds=seeds, without_test=True)
-    whole_suite = make_plan(request)
-    if whole_suite.broken:
-        raise InputError("; ".join(whole_suite.broken.values()))
-    if variant := next((name for name in whole_suite.suite.methods if "(" in name), None):
-        raise InputError(f"method entry '{variant}' has values of its own; tune plain names, fix values with --set")
+    suite_plan = make_plan(request, library)
+    if suite_plan.broken:
+        raise InputError("; ".join(suite_plan.broken.values()))
+    if variant := next((name for name in suite_plan.suite.methods if "(" in name), None):
+        raise InputError(f"method entry '{variant}' has its own values; tune plain names, and fix values with --set")
     found = []
-    for dataset in whole_suite.suite.datasets:
-        images = next(planned.images for planned in whole_suite.cells if planned.cell.dataset == dataset)
-        holdout = whole_suite.suite.holdout or validation_images(images)
-        changes = {**request.changes, "holdout": holdout, "subset_seed": whole_suite.suite.subset_seeds[0]}
+    for dataset in suite_plan.suite.datasets:
+        images = next(planned.images for planned in suite_plan.cells if planned.cell.dataset == dataset)
+        holdout = suite_plan.suite.holdout or validation_images(images)
+        changes = {**request.changes, "holdout": holdout, "subset_seed": suite_plan.suite.subset_seeds[0]}
         mine = replace(request, datasets=(dataset,), changes=changes, subset_seeds=None)
-        cells = [planned for planned in make_plan(mine).cells if planned.cell.seed == FIRST_SEED]
-        found.append((mine, [_search(planned, whole_suite.suite.name, budget) for planned in cells]))
+        cells = [planned for planned in make_plan(mine, library).cells if planned.cell.seed == FIRST_SEED]
+        found.append((mine, [_search(planned, suite_plan.suite.name, budget) for planned in cells]))
     return found
 
 
 def validation_images(images: ImageSet) -> int:
-    """Images a class to set aside: a twentieth of the smallest class, at least 20, at most a quarter of it.
+    """Images per class to set aside: 5 % of the smallest class, at least 20 and at most a quarter of that class.
 
-    0 where the data set has a validation split of its own.
+    0 where the data set has its own validation split.
 
     Raises:
         InputError: when a class has fewer than 4 images.
@@ -216,7 +239,7 @@ def _search(planned: Planned, suite: str, budget: Budget) -> Search:
         "holdout": cell.holdout,
         "seeds": budget.seeds,
         "sampler_seed": budget.sampler_seed,
-        "settings": cell.recipe.identity(),
+        "recipe_values": cell.recipe.identity(),
         "sources": {link.method: link.source for link in cell.chain},
         "space": space_as_text(space),
         "fixed": dict(cell.changed),
@@ -228,20 +251,19 @@ def _search(planned: Planned, suite: str, budget: Budget) -> Search:
 def _tune(
     request: Request,
     searches: list[Search],
-    folder: Path,
+    store: Store,
     budget: Budget,
-    settings: Settings,
-    reporter: Reporter | None,
+    library: Library,
+    abreast: int,
+    train: Callable[[Plan], None],
 ) -> None:
-    """Bring the studies of one data set to their end."""
-    store = Store(folder)
-    abreast = math.ceil(2 * (settings.resolved(len(searches) * budget.trials).workers or 1) / len(searches))
+    """Complete the studies of one data set; each has at most ``abreast`` trials under way at once."""
     plan: Plan | None = None
     while True:
         waiting: list[Variant] = []
         records = store.latest()
         for search in searches:
-            with Journal(folder, search.name).opened(search.facts, budget.sampler_seed) as study:
+            with Journal(store.root, search.name).opened(search.facts, budget.sampler_seed) as study:
                 if plan is not None:
                     for number, cells in _trials(plan, search).items():
                         tell(study, number, *_outcome(cells, records, store), seeds=budget.seeds)
@@ -251,8 +273,8 @@ def _tune(
                 waiting.append(search.variant(*values_of(trial.params, search.facts["knobs"]), trial.number))
         if not waiting:
             return
-        plan = make_plan(replace(request, variants=tuple(waiting)))
-        execute(_next_trainings(plan, searches, records), store, settings, reporter)
+        plan = make_plan(replace(request, variants=tuple(waiting)), library)
+        train(_next_trainings(plan, searches, records))
 
 
 def _trials(plan: Plan, search: Search) -> dict[int, list[Planned]]:
@@ -266,26 +288,24 @@ def _trials(plan: Plan, search: Search) -> dict[int, list[Planned]]:
 
 
 def _next_trainings(plan: Plan, searches: list[Search], records: Mapping[str, Record]) -> Plan:
-    """Of every trial, the next training."""
-
-    def undone(planned: Planned) -> bool:
-        return records.get(planned.cell.id, {}).get("status") != "done"
-
+    """The plan with the next training of every trial only."""
+    undone = {planned.cell.id for planned in missing(plan, records)}
     trials = [cells for search in searches for cells in _trials(plan, search).values()]
-    return replace(plan, cells=tuple(next(filter(undone, cells), cells[-1]) for cells in trials))
+    cells = (next((planned for planned in cells if planned.cell.id in undone), cells[-1]) for cells in trials)
+    return replace(plan, cells=tuple(cells))
 
 
 def _outcome(cells: list[Planned], records: Mapping[str, Record], store: Store) -> tuple[list[float], float, str]:
-    """Of a trial's trainings so far: the values, the seconds, and why one failed, if one did."""
+    """The values and the seconds of a trial's trainings so far, and why one failed, if one did."""
     values: list[float] = []
     seconds = 0.0
     for planned in cells:
         record = records.get(planned.cell.id)
         if record is None:
             break
-        if record["status"] != "done":
-            again = record.get("died") and len(store.attempts(record["id"])) < ATTEMPTS
-            return [] if again else values, seconds, "" if again else str(record["reason"])
-        values.append(record["protocols"]["last"]["balanced_accuracy"])
-        seconds += record["cost"]["train_seconds"]
+        if record.result is None:
+            again = record.died and len(store.attempts(record.id)) < ATTEMPTS
+            return [] if again else values, seconds, "" if again else str(record.reason)
+        values.append(record.result.last.balanced_accuracy)
+        seconds += record.result.cost.train_seconds
     return values, seconds, ""

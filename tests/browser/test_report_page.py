@@ -91,7 +91,7 @@ def test_one_table_is_chosen(report: Page) -> None:
 
 
 def test_a_name_opens_its_seeds_and_commands(report: Page, store: Store) -> None:
-    commands = {record["command"] for record in store.latest().values() if record["imbalance"] == "100"}
+    commands = {record.command for record in store.latest().values() if record.imbalance == "100"}
     body = report.locator("#digits-100-board tbody", has_text="crt")
     button = body.get_by_role("button", name="crt")
     assert body.locator("code:visible").count() == 0

@@ -61,7 +61,7 @@ def test_what_new_writes_is_short_and_clean(ltbench: Cli, name: str) -> None:
         ("class", "cannot be the name"),
         ("_x", "cannot be the name"),
         ("a/b", "cannot be the name"),
-        ("ce", "there is a method 'ce' already"),
+        ("ce", "method 'ce' exists already"),
         ("there", "there.py exists already"),
     ],
 )
@@ -113,8 +113,8 @@ def test_what_fails_is_told_and_the_status_is_1(ltbench: Cli) -> None:
     ("target", "said"),
     [
         ("ldma_drw", "did you mean 'ldam_drw'"),
-        ("nowhere.py", "nowhere.py: there is no such file"),
-        ("no/where", "no/where: there is no such file"),
+        ("nowhere.py", "file nowhere.py does not exist"),
+        ("no/where", "file no/where does not exist"),
         ("notes.txt", "notes.txt is not a Python file"),
     ],
 )

@@ -128,7 +128,7 @@ def test_a_place_without_the_archive_names_what_is_wanted(tmp_path: Path) -> Non
 
 
 def test_a_place_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no such file or folder"):
+    with pytest.raises(InputError, match="no such file or folder; correct the path"):
         load("cifar10", where={"cifar10": str(tmp_path / "nowhere")})
 
 
@@ -140,7 +140,7 @@ def test_a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(datasets, "CIFAR100", offline)
     with pytest.raises(
-        InputError, match=r"cannot be downloaded \(no route to host\); put cifar-100-python\.tar\.gz into"
+        InputError, match=r"cannot be downloaded \(OSError: no route to host\); put cifar-100-python\.tar\.gz into"
     ):
         load("cifar100")
 

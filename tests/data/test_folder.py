@@ -108,7 +108,7 @@ def test_a_truncated_jpeg_is_named(picture_folder: Make) -> None:
 def test_a_class_without_images_is_named(picture_folder: Make) -> None:
     root = picture_folder({"a": 3, "b": 3})
     (root / "empty").mkdir()
-    with pytest.raises(InputError, match="empty holds no image"):
+    with pytest.raises(InputError, match="empty contains no image"):
         read(root)
 
 

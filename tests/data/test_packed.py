@@ -58,15 +58,15 @@ def test_the_header_says_what_made_it(picture_folder: Make) -> None:
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda content: content[:-1], "bytes in place of"),
-        (lambda content: content + b"x", "bytes in place of"),
+        (lambda content: content[:-1], "bytes instead of"),
+        (lambda content: content + b"x", "bytes instead of"),
         (lambda content: b"", "another format"),
         (lambda content: b"\x93NUMPY" + content[6:], "another format"),
         (lambda content: content.replace(b'"key": "', b'"key": "0', 1), "other images"),
         (lambda content: content.replace(b'"shape"', b'"shade"', 1), "'shape'"),
     ],
 )
-def test_a_damaged_file_is_told_and_built_again(
+def test_a_damaged_file_is_reported_and_built_again(
     picture_folder: Make,
     capsys: pytest.CaptureFixture[str],
     damage: Callable[[bytes], bytes],
@@ -79,7 +79,7 @@ def test_a_damaged_file_is_told_and_built_again(
     file_of(first).write_bytes(damage(whole))
     assert read(root).fingerprint == first.fingerprint
     (line,) = capsys.readouterr().err.splitlines()
-    assert "is damaged" in line and reason in line and "built again" in line
+    assert "is damaged" in line and reason in line and "building it again" in line
     assert file_of(first).read_bytes() == whole
 
 
@@ -88,12 +88,12 @@ def test_a_cache_that_cannot_be_written_is_named(picture_folder: Make) -> None:
         folder.read(picture_folder({"a": 6, "b": 5}), "pictures", None, Path("/proc/nowhere"))
 
 
-def test_slow_decoding_is_told(
+def test_slow_decoding_is_reported(
     picture_folder: Make, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read(picture_folder({"a": 6, "b": 5}))
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(packed, "TELL_EVERY_S", 0)
+    monkeypatch.setattr(packed, "REPORT_EVERY_S", 0)
     read(picture_folder({"a": 6, "b": 5}, at="more"))
     assert "11 of 11 images decoded" in capsys.readouterr().err
 

@@ -14,23 +14,17 @@ from torchvision.transforms import functional as vision
 from ltbench import Batch, Clock, Method, Network, Stage, class_balanced, instance_balanced
 from ltbench.data import Imbalance, cut, load
 from ltbench.engine import epoch_plan
-from ltbench.engine.augment.padded import Normaliser, Resident
+from ltbench.engine.augment.padded import PaddedCrop
+from ltbench.engine.batches import Normaliser, Resident
+from ltbench.engine.evaluate import TrainingFailed
 from ltbench.engine.process import numerics
+from ltbench.engine.stage import RunningStage, State, network, restore
 from ltbench.engine.step import Eager, Epochs, Static
-from ltbench.engine.train import (
-    State,
-    Task,
-    TrainingFailed,
-    epochs_of,
-    optimiser_of,
-    restore,
-    step_of,
-    train_stage,
-)
+from ltbench.engine.task import Task
+from ltbench.engine.train import train_stage
 from ltbench.method.registry import discover
 from ltbench.method.samplers import Pool
 from ltbench.plan.recipe import RECIPES
-from ltbench.runner.one_cell import network
 
 CPU = torch.device("cpu")
 RECIPE = RECIPES["digits"].changed({"epochs": 4, "evaluate_every": 2})
@@ -68,8 +62,12 @@ def data() -> Any:
 
 def train(method: Method, data: Any, recipe: Any = RECIPE, seed: int = 0, memory: Memory | None = None) -> State:
     task = Task.of(data, recipe, seed, CPU)
-    net = network(method, task, 0).to(memory_format=torch.channels_last)
-    return train_stage(net, method, method.stages()[0], 0, task, memory or Memory())
+    return train_stage(RunningStage(method, method.stages()[0], 0, task), memory or Memory())
+
+
+def train_on_gpu(method: Method, data: Any, recipe: Any, tier: Any = "eager") -> State:
+    task = Task.of(data, recipe, 0, torch.device("cuda"), tier=tier)
+    return train_stage(RunningStage(method, method.stages()[0], 0, task), Memory())
 
 
 def same(a: Any, b: Any) -> bool:
@@ -84,7 +82,7 @@ def same(a: Any, b: Any) -> bool:
 def draw(epoch: int = 0, seed: int = 0, flip: bool = True) -> Tensor:
     pool = Pool.of(np.repeat([0, 1, 2], [50, 10, 2]), 3)
     streams = {"a": instance_balanced, "b": class_balanced}
-    return epoch_plan.draw(pool, streams, 62, 0.0, crop_padding=4, flip=flip, where=(seed, 0, epoch))
+    return epoch_plan.draw(pool, streams, 62, 0.0, (PaddedCrop(4, flip),), where=(seed, 0, epoch))
 
 
 def test_the_plan_depends_on_its_key_alone() -> None:
@@ -98,18 +96,19 @@ def test_the_plan_depends_on_its_key_alone() -> None:
 
 def test_the_plan_has_every_crop_and_both_sides() -> None:
     drawn = torch.cat([draw(epoch=e) for e in range(20)], dim=2)
-    mirrored, index, top, left = drawn.unbind()
+    index, mirrored, top, left = drawn.unbind()
     assert set(mirrored.flatten().tolist()) == {0, 1}
     assert set(top.flatten().tolist()) == set(left.flatten().tolist()) == set(range(9))
-    assert sorted(draw()[1, 0].tolist()) == list(range(62))
-    assert not draw(flip=False)[0].any()
+    assert sorted(index[0, :62].tolist()) == list(range(62))
+    assert not draw(flip=False)[1].any()
     assert not torch.equal(draw()[2:, 0], draw()[2:, 1])  # each stream has its own crops
 
 
 def test_the_stream_of_one_method_does_not_depend_on_its_others() -> None:
     pool = Pool.of(np.repeat([0, 1], 20), 2)
-    alone = epoch_plan.draw(pool, {"main": instance_balanced}, 40, 0.0, 1, True, (0, 0, 0))
-    beside = epoch_plan.draw(pool, {"x": class_balanced, "main": instance_balanced}, 40, 0.0, 1, True, (0, 0, 0))
+    crop = (PaddedCrop(1, flip=True),)
+    alone = epoch_plan.draw(pool, {"main": instance_balanced}, 40, 0.0, crop, (0, 0, 0))
+    beside = epoch_plan.draw(pool, {"x": class_balanced, "main": instance_balanced}, 40, 0.0, crop, (0, 0, 0))
     assert torch.equal(alone[:, 0], beside[:, 1])
 
 
@@ -121,13 +120,13 @@ def test_batches_equal_the_usual_chain_of_pil_transforms(channels: int) -> None:
     generator = np.random.default_rng(0)
     images = generator.integers(256, size=(20, 32, 32, channels), dtype=np.uint8)
     mean, std = (0.4914, 0.4822, 0.4465)[:channels], (0.2023, 0.1994, 0.2010)[:channels]
-    resident = Resident(images, np.arange(20), CPU, crop_padding=4, flip=True)
-    columns = torch.from_numpy(generator.integers([[2], [20], [9], [9]], size=(4, 64)))
+    resident = Resident(torch.from_numpy(images), torch.arange(20), PaddedCrop(4, flip=True), ())
+    columns = torch.from_numpy(generator.integers([[20], [2], [9], [9]], size=(4, 64)))
     pixels, labels = resident.batch(columns)
     found = Normaliser(mean, std, CPU)(pixels)
     assert found.is_contiguous(memory_format=torch.channels_last)
     finish = transforms.Compose([transforms.ToTensor(), transforms.Normalize(mean, std)])
-    for i, (mirrored, index, top, left) in enumerate(columns.T.tolist()):
+    for i, (index, mirrored, top, left) in enumerate(columns.T.tolist()):
         picture = Image.fromarray(images[index].squeeze())
         picture = vision.hflip(picture) if mirrored else picture
         cropped = vision.crop(vision.pad(picture, 4), top, left, 32, 32)
@@ -267,9 +266,11 @@ def test_one_sgd_step_against_plain_pytorch(data: Any) -> None:
     net.train()
     for epoch, rate in enumerate((0.05, 0.1)):
         optimiser.param_groups[0]["lr"] = rate
-        drawn = epoch_plan.draw(task.pool, method.streams, len(data.train), epoch / 2, 1, False, (0, 0, epoch))
+        drawn = epoch_plan.draw(
+            task.pool, method.streams, len(data.train), epoch / 2, task.training.augmentations, (0, 0, epoch)
+        )
         for columns in torch.split(drawn, 32, dim=2):
-            pixels, labels = task.resident.batch(columns.flatten(1))
+            pixels, labels = task.training.batch(columns.flatten(1))
             loss = nn.functional.cross_entropy(net(task.normalise(pixels)), labels)
             optimiser.zero_grad()
             loss.backward()
@@ -304,21 +305,15 @@ def test_restore_copies_bit_for_bit(data: Any) -> None:
 
 def losses_and_state(runner: str, data: Any, epochs: int = 3) -> tuple[list[float], dict[str, Tensor]]:
     """A few epochs of one method with the learning rate and the clock changing in between."""
-    registry = discover()
-    method = registry["ldam_drw"].method()
-    task = Task.of(data, RECIPE, 0, CPU)
-    net = network(method, task, 0).to(memory_format=torch.channels_last).train()
-    method.setup(torch.tensor(data.counts, dtype=torch.float64))
-    optimiser, clock = optimiser_of(net, Stage(), RECIPE, CPU), Clock(torch.zeros(()))
-    step = step_of(net, method, Stage(), task, optimiser, clock)
-    run: Epochs = Eager(step, 32) if runner == "eager" else Static(step, (4, 1, len(data.train)), 32, CPU)
+    running = RunningStage(discover()["ldam_drw"].method(), Stage(), 0, Task.of(data, RECIPE, 0, CPU))
+    shape = running.begin(0).shape
+    run: Epochs = Eager(running.step, 32) if runner == "eager" else Static(running.step, shape, 32, CPU)
     losses = []
     for epoch in range(epochs):
-        clock.progress.fill_(epoch / epochs)
-        optimiser.param_groups[0]["lr"].fill_(0.1 / (1 + epoch))
-        drawn = epoch_plan.draw(task.pool, method.streams, len(data.train), epoch / epochs, 1, False, (0, 0, epoch))
-        losses += run(drawn)
-    return losses, net.state_dict()
+        plan = running.begin(epoch)
+        running.set_to(epoch / epochs, 0.1 / (1 + epoch))
+        losses += run(plan)
+    return losses, running.net.state_dict()
 
 
 def test_static_steps_are_the_eager_ones_bit_for_bit(data: Any) -> None:
@@ -331,12 +326,13 @@ def test_a_method_may_decline_capture_and_a_failed_capture_falls_back(data: Any)
     class Host(Method):
         eager_only = "draws on the host"
 
-    task = Task.of(data, RECIPE, 0, CPU)
-    drawn = torch.zeros((4, 1, 64), dtype=torch.int64)
-    _, tier, reason = epochs_of(lambda columns: columns.sum(), "graph", Host(), task, drawn, [])
+    task = Task.of(data, RECIPE, 0, CPU, tier="graph")
+    declining = RunningStage(Host(), Stage(), 0, task)
+    _, tier, reason = declining.runner(declining.begin(0))
     assert (tier, reason) == ("eager", "draws on the host")
     if not torch.cuda.is_available():
-        _, tier, reason = epochs_of(lambda columns: columns.sum(), "graph", Method(), task, drawn, [])
+        failing = RunningStage(Method(), Stage(), 0, task)
+        _, tier, reason = failing.runner(failing.begin(0))
         assert tier == "eager"
         assert reason.startswith("capture failed: ")
     assert train(Method(), data)["tier"] == "eager"
@@ -347,13 +343,7 @@ def test_a_method_may_decline_capture_and_a_failed_capture_falls_back(data: Any)
 def test_every_method_captured_on_a_gpu_trains_as_the_eager_one(data: Any, name: str) -> None:
     recipe = RECIPE.changed({"precision": "fp32-strict"})
     method = discover()[name].method()
-
-    def on_gpu(tier: Any) -> State:
-        task = Task.of(data, recipe, 0, torch.device("cuda"), tier)
-        net = network(method, task, 0).to("cuda").to(memory_format=torch.channels_last)
-        return train_stage(net, method, method.stages()[0], 0, task, Memory())
-
-    eager, graph = on_gpu("eager"), on_gpu("graph")
+    eager, graph = train_on_gpu(method, data, recipe, "eager"), train_on_gpu(method, data, recipe, "graph")
     wanted = ("eager", method.eager_only) if method.eager_only else ("graph", "")
     assert (graph["tier"], graph["tier_reason"]) == wanted
     assert graph["losses"] == pytest.approx(eager["losses"], rel=1e-3)
@@ -361,29 +351,19 @@ def test_every_method_captured_on_a_gpu_trains_as_the_eager_one(data: Any, name:
 
 def twenty_steps(name: str, tier: Any, data: Any) -> tuple[list[float], dict[str, Tensor]]:
     """Losses and weights on a GPU; the learning rate changes after the first ten steps, between two replays."""
-    device = torch.device("cuda")
-    recipe = RECIPE.changed({"precision": "fp32-strict", "batch_size": 32})
+    recipe = RECIPE.changed({"precision": "fp32-strict", "batch_size": 32, "epochs": 2})
     method = discover()[name].method()
-    task = Task.of(data, recipe, 0, device, tier)
-    net = network(method, task, 0).to(device).to(memory_format=torch.channels_last).train()
-    if tier == "compiled":
-        net.backbone.compile()
-    method.setup(torch.tensor(data.counts, dtype=torch.float64, device=device))
-    stage = method.stages()[-1]
-    optimiser, clock = optimiser_of(net, stage, recipe, device), Clock(torch.zeros((), device=device))
-    step = step_of(net, method, stage, task, optimiser, clock)
-    state = [*net.state_dict().values(), *(s["momentum_buffer"] for s in optimiser.state.values())]
+    task = Task.of(data, recipe, 0, torch.device("cuda"), tier=tier)
+    stage = replace(method.stages()[-1], epochs=1.0)
+    running = RunningStage(method, stage, 0, task)
     losses: list[float] = []
-    run: Epochs | None = None
     with numerics(strict=True):
         for epoch, rate in enumerate((0.1, 0.001)):
-            optimiser.param_groups[0]["lr"].fill_(rate)
-            drawn = epoch_plan.draw(task.pool, method.streams, 320, epoch / 2, 1, False, (0, 0, epoch)).to(device)
-            if run is None:
-                run, ran, reason = epochs_of(step, tier, method, task, drawn, state)
-                assert ran == tier, reason
-            losses += run(drawn)
-    return losses, {key: value.cpu() for key, value in net.state_dict().items()}
+            plan = running.begin(epoch)[:, :, :320]
+            running.set_to(0.0, rate)
+            losses += running.train(plan)
+            assert running.state["tier"] == tier, running.state["tier_reason"]
+    return losses, {key: value.cpu() for key, value in running.net.state_dict().items()}
 
 
 @pytest.mark.gpu
@@ -405,12 +385,7 @@ def test_a_capture_that_fails_leaves_no_trace_of_its_warm_up(data: Any) -> None:
             loss = super().loss(net, batch, clock)
             return loss + 0 * loss.item()  # waits for the device, which a capture forbids
 
-    def on_gpu(tier: Any) -> State:
-        task = Task.of(data, RECIPE, 0, torch.device("cuda"), tier)
-        net = network(Host(), task, 0).to("cuda").to(memory_format=torch.channels_last)
-        return train_stage(net, Host(), Stage(), 0, task, Memory())
-
-    eager, fallen = on_gpu("eager"), on_gpu("graph")
+    eager, fallen = train_on_gpu(Host(), data, RECIPE, "eager"), train_on_gpu(Host(), data, RECIPE, "graph")
     assert fallen["tier"] == "eager"
     assert fallen["tier_reason"].startswith("capture failed: ")
     assert same(eager["network"], fallen["network"])
@@ -419,12 +394,6 @@ def test_a_capture_that_fails_leaves_no_trace_of_its_warm_up(data: Any) -> None:
 @pytest.mark.gpu
 def test_a_gpu_repeats_itself_and_agrees_with_the_cpu(data: Any) -> None:
     recipe = RECIPE.changed({"precision": "fp32-strict"})
-
-    def on_gpu() -> State:
-        task = Task.of(data, recipe, 0, torch.device("cuda"))
-        net = network(Method(), task, 0).to("cuda").to(memory_format=torch.channels_last)
-        return train_stage(net, Method(), Stage(), 0, task, Memory())
-
-    one, other = on_gpu(), on_gpu()
+    one, other = train_on_gpu(Method(), data, recipe), train_on_gpu(Method(), data, recipe)
     assert same(one, other)
     assert one["losses"] == pytest.approx(train(Method(), data, recipe)["losses"], rel=1e-2)

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from ltbench import Method
+from ltbench import Method, Stage
 from ltbench.data import Imbalance, LongTailed, cut, folder, load
 from ltbench.engine import epoch_plan
-from ltbench.engine.image_source import Place, place_of, store_of
-from ltbench.engine.train import State, Task, train_stage
+from ltbench.engine.augment import augmentations
+from ltbench.engine.image_source import Place, place_of, source_of
+from ltbench.engine.stage import RunningStage, State
+from ltbench.engine.task import Task
+from ltbench.engine.train import train_stage
 from ltbench.errors import InputError
 from ltbench.plan.recipe import RECIPES, Recipe
-from ltbench.runner.one_cell import network
 from tests.engine.test_engine import CPU, Memory, same
 
 GB = 10**9
@@ -33,10 +35,9 @@ def data(picture_folder: Callable[..., Path], tmp_path: Path) -> LongTailed:
 
 
 def train(data: LongTailed, recipe: Recipe, place: Place, device: torch.device = CPU, tier: Any = "eager") -> State:
-    task = Task.of(data, recipe, 0, device, tier, place)
+    task = Task.of(data, recipe, 0, device, tier=tier, images_in=place)
     assert task.images_in == place
-    net = network(Method(), task, 0).to(device).to(memory_format=torch.channels_last)
-    return train_stage(net, Method(), Method().stages()[0], 0, task, Memory())
+    return train_stage(RunningStage(Method(), Stage(), 0, task), Memory())
 
 
 # the size rule
@@ -74,13 +75,9 @@ def test_small_sets_go_to_the_device_and_only_folders_to_a_file() -> None:
 def test_batches_are_the_same_from_everywhere(data: LongTailed, recipe: Recipe) -> None:
     def batches(place: Place) -> list[torch.Tensor]:
         task = Task.of(data, recipe, 0, CPU, images_in=place)
-        size = task.resized
-        drawn = epoch_plan.draw(
-            task.pool, Method.streams, len(data.train), 0.0, recipe.crop_padding, True, (0,), size, recipe.jitter
-        )
-        assert len(drawn) == task.resident.rows
-        task.resident.begin(drawn, 32)
-        return [part.clone() for columns in drawn.split(32, dim=2) for part in task.resident.batch(columns.flatten(1))]
+        drawn = epoch_plan.draw(task.pool, Method.streams, len(data.train), 0.0, task.training.augmentations, (0,))
+        task.training.begin(drawn, 32)
+        return [part.clone() for columns in drawn.split(32, dim=2) for part in task.training.batch(columns.flatten(1))]
 
     wanted = batches("device")
     assert wanted[0].shape == (32, 12, 12, 3) if recipe.resized_crop else (32, 16, 16, 3)
@@ -88,37 +85,38 @@ def test_batches_are_the_same_from_everywhere(data: LongTailed, recipe: Recipe) 
         assert all(torch.equal(*pair) for pair in zip(batches(place), wanted, strict=True))
 
 
-def test_a_plan_without_the_new_rows_is_the_old_one(data: LongTailed) -> None:
+def test_a_further_augmentation_does_not_change_the_draws_of_those_before_it(data: LongTailed) -> None:
     task = Task.of(data, PADDED, 0, CPU)
-    old = epoch_plan.draw(task.pool, Method.streams, 20, 0.0, 2, True, (0,))
-    assert old.shape == (4, 1, 20)
-    assert torch.equal(epoch_plan.draw(task.pool, Method.streams, 20, 0.0, 2, True, (0,), jitter=0.4)[:4], old)
+    crop, jitter = augmentations(PADDED.changed({"jitter": 0.4}), 16, 16)
+    alone = epoch_plan.draw(task.pool, Method.streams, 20, 0.0, (crop,), (0,))
+    assert alone.shape == (4, 1, 20)
+    assert torch.equal(epoch_plan.draw(task.pool, Method.streams, 20, 0.0, (crop, jitter), (0,))[:4], alone)
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_an_epoch_that_was_broken_off_leaves_nothing_behind(data: LongTailed, place: Place) -> None:
-    store = store_of(data.train, place, CPU)
+    source = source_of(data.train, place, CPU)
     pixels = torch.from_numpy(data.train.pixels())
     for wanted in (torch.arange(40), torch.randperm(40)):
-        store.announce(wanted.split(8))
+        source.announce(wanted.split(8))
         for index in wanted.split(8)[:3]:  # and no more
-            assert torch.equal(store.take(index), pixels[index])
+            assert torch.equal(source.take(index), pixels[index])
 
 
 def test_runs_of_one_process_share_one_copy(data: LongTailed) -> None:
-    one, other = (store_of(data.test, "device", CPU) for _ in range(2))
+    one, other = (source_of(data.test, "device", CPU) for _ in range(2))
     assert one.pixels is other.pixels  # type: ignore[attr-defined]
-    assert store_of(replace(data.test), "device", CPU).pixels is not one.pixels  # type: ignore[attr-defined]
+    assert source_of(replace(data.test), "device", CPU).pixels is not one.pixels  # type: ignore[attr-defined]
 
 
 def test_a_file_that_became_shorter_is_named(data: LongTailed) -> None:
-    store = store_of(data.train, "file", CPU)
+    source = source_of(data.train, "file", CPU)
     path = Path(data.train.images.filename)  # type: ignore[attr-defined]
     whole = path.read_bytes()
     path.write_bytes(whole[:5000])
-    store.announce([torch.arange(len(data.train))])
+    source.announce([torch.arange(len(data.train))])
     with pytest.raises(InputError, match=r"image cache .* was cut short"):
-        store.take(torch.arange(len(data.train)))
+        source.take(torch.arange(len(data.train)))
     path.write_bytes(whole)
 
 
@@ -136,7 +134,7 @@ def test_training_gives_the_same_numbers_from_everywhere(data: LongTailed, recip
 
 def test_images_off_the_device_are_not_captured(data: LongTailed) -> None:
     found = train(data, RESIZED, "host", tier="graph")
-    assert (found["tier"], found["tier_reason"]) == ("eager", "images do not lie on the device")
+    assert (found["tier"], found["tier_reason"]) == ("eager", "images are not on the device")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -3,15 +3,15 @@ import pytest
 import torch
 from torchvision.transforms import functional as vision
 
-from ltbench.engine.augment.jitter import draw, jitter
+from ltbench.engine.augment.jitter import Jitter
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_colours_are_those_of_torchvision(channels: int) -> None:
     generator = np.random.default_rng(0)
     pixels = torch.from_numpy(generator.integers(256, size=(24, 20, 16, channels), dtype=np.uint8))
-    factors = draw(24, 0.4, generator)
-    found = jitter(pixels, torch.from_numpy(factors))
+    factors = Jitter(0.4).draw(24, generator)
+    found = Jitter(0.4).apply(pixels, torch.from_numpy(factors))
     for image, (brightness, contrast, saturation), ours in zip(
         pixels, factors.view(np.float64).T.tolist(), found, strict=True
     ):
@@ -23,7 +23,7 @@ def test_colours_are_those_of_torchvision(channels: int) -> None:
 
 
 def test_factors_lie_evenly_in_their_range() -> None:
-    factors = draw(10_000, 0.4, np.random.default_rng(0)).view(np.float64)
+    factors = Jitter(0.4).draw(10_000, np.random.default_rng(0)).view(np.float64)
     assert factors.shape == (3, 10_000)
     assert 0.6 <= factors.min() < 0.601
     assert 1.399 < factors.max() <= 1.4

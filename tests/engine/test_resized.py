@@ -14,7 +14,7 @@ from ltbench.engine.augment import resized
 
 
 def crops(draws: int, height: int, width: int) -> Tensor:
-    return torch.from_numpy(resized.draw(draws, height, width, np.random.default_rng(0)))
+    return torch.from_numpy(resized.draw_crops(draws, height, width, np.random.default_rng(0)))
 
 
 def pictures(n: int, height: int, width: int, channels: int = 3) -> Tensor:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ltbench.errors import InputError
-from ltbench.method.registry import BUILTIN, discover
+from ltbench.method.registry import discover
+from ltbench.method.source import BUILTIN
 
 MINE = """
 from ltbench import Method
@@ -76,7 +77,7 @@ def test_the_same_file_twice_is_one_method() -> None:
 def test_editing_a_file_changes_its_source_and_no_other() -> None:
     file = write("methods/mine.py")
     before = {name: entry.source for name, entry in discover().items()}
-    file.write_text(file.read_text() + "\n# changed\n")
+    file.write_text(file.read_text() + "\n    cost = 2.0\n")
     after = {name: entry.source for name, entry in discover().items()}
     assert [name for name in before if before[name] != after[name]] == ["mine"]
 

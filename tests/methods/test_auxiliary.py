@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ltbench import Batch, Network, class_balanced, instance_balanced
 from ltbench.engine import epoch_plan
-from ltbench.engine.train import stage_epochs
+from ltbench.engine.augment.padded import PaddedCrop
 from ltbench.errors import InputError
 from ltbench.method.functional import quarter_turned
 from ltbench.method.samplers import Again, Pool, balances
@@ -139,7 +139,8 @@ def test_which_images_make_the_statistics_of_batch_norm(name: str, batch_norm: s
 @pytest.mark.parametrize(("name", "streams"), [("aux_random", 2), ("aux_rotation", 2), ("aux_combined", 3)])
 def test_with_equal_compute_as_many_images_are_seen_as_by_cross_entropy(name: str, streams: int) -> None:
     recipe = RECIPES["digits"].changed({"epochs": 30})
-    epochs = {c: stage_epochs(method_of(name, COUNTS[0], compute=c).stages()[0], recipe) for c in ("added", "equal")}
+    stages = {c: method_of(name, COUNTS[0], compute=c).stages()[0] for c in ("added", "equal")}
+    epochs = {c: recipe.stage_epochs(stage.epochs) for c, stage in stages.items()}
     assert epochs == {"added": 30, "equal": 30 // streams}
 
 
@@ -163,7 +164,7 @@ def test_every_image_is_turned_by_its_place_mod_4() -> None:
 
 
 def test_images_that_are_not_square_cannot_be_turned() -> None:
-    with pytest.raises(InputError, match=r"6x4 pixels cannot be turned by quarters; .*recipe\.image_size"):
+    with pytest.raises(InputError, match=r"6x4 pixels cannot be rotated by 90 degrees; .*recipe\.image_size"):
         quarter_turned(torch.zeros(4, 1, 6, 4))
 
 
@@ -177,10 +178,10 @@ def test_only_the_stream_of_the_rotation_task_is_turned() -> None:
 def test_a_second_view_has_the_same_images_under_another_augmentation() -> None:
     pool = Pool.of(np.repeat([0, 1, 2], [50, 10, 2]), 3)
     streams = {"first": instance_balanced, "second": Again("first"), "third": Again("second")}
-    drawn = epoch_plan.draw(pool, streams, 62, 0.0, crop_padding=4, flip=True, where=(0, 0, 0))
-    assert torch.equal(drawn[1, 0], drawn[1, 1])
-    assert torch.equal(drawn[1, 0], drawn[1, 2])
+    drawn = epoch_plan.draw(pool, streams, 62, 0.0, [PaddedCrop(4, flip=True)], where=(0, 0, 0))
+    assert torch.equal(drawn[0, 0], drawn[0, 1])
+    assert torch.equal(drawn[0, 0], drawn[0, 2])
     for one, other in ((0, 1), (1, 2)):
         assert (drawn[2:, one] != drawn[2:, other]).float().mean() > 0.5
-        assert (drawn[0, one] != drawn[0, other]).any()
+        assert (drawn[1, one] != drawn[1, other]).any()
     assert not balances(Again("first"))

@@ -42,7 +42,8 @@ def test_a_balanced_sampler_under_a_loss_that_corrects(sampler: str) -> None:
 )
 def test_a_posthoc_adjustment_after_training_that_corrected(after: str) -> None:
     body = f"after = '{after}'; corrects = 'log prior off the logits'"
-    stages = "\n    def stages(self): return (Stage('post-hoc', epochs=0, finish='adjust'),)"
+    stages = "\n    def stages(self): return (Stage('post-hoc', epochs=0, finish=self.adjust),)"
+    stages += "\n    def adjust(self, net, features): pass"
     assert "log prior off the logits (mine)" in refusal(written("mine", body + stages), "mine")
     assert "mine" in written("mine", f"{body}; double_correction = True{stages}")
     assert "mine" in written("mine", body.replace(after, "ce") + stages)

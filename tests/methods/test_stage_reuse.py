@@ -8,6 +8,8 @@ import pytest
 
 import ltbench
 import ltbench.runner.one_cell as execution
+from ltbench.engine.stage import RunningStage, State
+from ltbench.results.record import Record
 from ltbench.results.store import Store
 
 AFTER = {
@@ -22,19 +24,20 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     found: Counter[str] = Counter()
     whole = execution.train_stage
 
-    def counting(net: Any, method: Any, *rest: Any) -> Any:
-        found[method.name] += 1
-        return whole(net, method, *rest)
+    def counting(running: RunningStage, *rest: Any) -> State:
+        found[running.method.name] += 1
+        return whole(running, *rest)
 
     monkeypatch.setattr(execution, "train_stage", counting)
     return found
 
 
-def run(results: str, *methods: str) -> dict[str, dict[str, Any]]:
+def run(results: str, *methods: str) -> dict[str, Record]:
     """The records of these methods, one epoch each."""
-    cells = ltbench.run(methods=methods, imbalance=[100], seeds=1, changes={"recipe.epochs": 1}, results=results)
+    changes = {"recipe.epochs": 1}
+    cells = ltbench.run(methods=methods, imbalance=[100], seeds=1, workers=1, changes=changes, results=results)
     assert set(cells.status) == {"done"}
-    return {record["method"]: record for record in Store(results).latest().values()}
+    return {record.method: record for record in Store(results).latest().values()}
 
 
 @pytest.mark.parametrize("first", AFTER)
@@ -43,10 +46,10 @@ def test_a_shared_first_stage_is_trained_once_and_changes_no_bit(first: str, tra
     assert trained == Counter([first, *AFTER[first]])
     for method in AFTER[first]:
         alone = run(method, method)[method]
-        assert alone["id"] == together[method]["id"]
-        assert alone["cost"]["reused_seconds"] == 0
+        assert alone.id == together[method].id
+        assert alone.finished.cost.reused_seconds == 0
         for part in ("evaluations", "losses", "hits", "protocols"):
-            assert alone[part] == together[method][part]
-        logits = [Store(results).arrays(alone["id"])["logits"] for results in (method, "together")]
+            assert getattr(alone.finished, part) == getattr(together[method].finished, part)
+        logits = [Store(results).arrays(alone.id)["logits"] for results in (method, "together")]
         assert np.array_equal(*logits)
     assert trained[first] == 1 + len(AFTER[first])

@@ -1,6 +1,6 @@
 import pytest
 
-from ltbench.engine.train import learning_rate, stage_epochs
+from ltbench.engine.stage import learning_rate
 from ltbench.errors import InputError
 from ltbench.method.contract import Stage
 from ltbench.plan.recipe import RECIPES, Recipe
@@ -40,11 +40,11 @@ def test_milestones_that_are_given_are_kept() -> None:
 def test_a_stage_may_have_its_own_length_rate_and_schedule() -> None:
     stage = Stage(epochs=0.15, lr=0.2, schedule="cosine")
     recipe = Recipe().changed({"warmup_epochs": 0})
-    assert stage_epochs(stage, recipe) == 30
+    assert recipe.stage_epochs(stage.epochs) == 30
     rates = [learning_rate(recipe, stage, e, 30) for e in range(30)]
     assert rates[0] == pytest.approx(0.2)
     assert rates[15] == pytest.approx(0.1)
-    assert stage_epochs(Stage(epochs=0.001), recipe) == 1
+    assert recipe.stage_epochs(0.001) == 1
 
 
 def test_the_label_says_what_differs() -> None:

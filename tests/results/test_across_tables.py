@@ -1,4 +1,3 @@
-import json
 from typing import Any
 
 import numpy as np
@@ -9,39 +8,17 @@ from scipy import stats
 from ltbench.results.across_tables import average_ranks, shifted_priors, subset_spread
 from ltbench.results.leaderboard import leaderboard, load_results
 from ltbench.results.store import Store
+from tests.made import chosen, record_of
 
 SIZES = [400, 50, 5]
 
 
 def add(store: Store, method: str, hits: list[int], **given: Any) -> None:
     """A finished cell of three classes with 100 test images each."""
-    accuracy = sum(hits) / 3
-    measured = dict.fromkeys(("many", "medium", "few", "macro_f1", "ece", "brier", "accuracy"), accuracy)
-    measured |= {"epoch": 3, "balanced_accuracy": accuracy, "balanced_error": 100 - accuracy, "nll": 1.0}
-    costs = ("train_seconds", "images_per_second", "peak_memory_bytes", "relative_cost")
-    place = {"dataset": "three", "imbalance": "80", "subset_seed": 0, "recipe": "r", "seed": 0} | given
-    name = json.dumps([method, *place.values()])
-    store.add(
-        {
-            "id": "".join(c if c.isalnum() else "-" for c in name),
-            "row": json.dumps([method, *(v for k, v in place.items() if k != "seed")]),
-            "status": "done",
-            "reason": None,
-            "fingerprint": "f",
-            "holdout": 0,
-            "method": method,
-            "hyperparameters": {},
-            "shots": "auto",
-            "groups": {"many": 1, "medium": 1, "few": 1},
-            "class_counts": SIZES,
-            "test_counts": [100] * 3,
-            "hits": hits,
-            "published": None,
-            "protocols": {"last": measured, "val": measured},
-            "cost": dict.fromkeys(costs, 1.0) | {"runs_together": 1},
-        }
-        | place
-    )
+    accuracy = chosen(sum(hits) / 3)
+    given = {"imbalance": "80", "dataset": "three", "recipe": "r"} | given
+    counts = {"class_counts": SIZES, "test_counts": [100] * 3, "hits": hits}
+    store.add(record_of(method, protocols={"last": accuracy, "val": accuracy}, **counts, **given))
 
 
 @pytest.fixture
@@ -81,7 +58,7 @@ def test_groups_of_ranks_that_cannot_be_told_apart() -> None:
     assert found.friedman_p < 1e-6
 
 
-def test_a_method_that_a_table_lacks_is_left_out_and_named(store: Store) -> None:
+def test_a_method_that_a_table_lacks_is_excluded_and_named(store: Store) -> None:
     for imbalance in ("100", "10"):
         for method, hits in (("a", 50), ("b", 40), ("c", 30)):
             if (method, imbalance) != ("b", "10"):
@@ -89,7 +66,7 @@ def test_a_method_that_a_table_lacks_is_left_out_and_named(store: Store) -> None
     add(store, "a", [50] * 3, imbalance="1")  # a balanced training set ranks nothing
     add(store, "a", [50] * 3, imbalance="5")  # nor does a method alone
     found = average_ranks(load_results())
-    assert found.left_out == ("b",)
+    assert found.excluded == ("b",)
     assert found.tables == 2
     assert found.frame.average_rank.to_dict() == {"a": 1, "c": 2}
 
@@ -168,7 +145,7 @@ def test_shifted_priors_favour_who_is_good_at_the_frequent_classes(store: Store)
 # the leaderboard's own comparisons
 
 
-def test_metrics_of_earlier_records_come_from_their_hits(store: Store) -> None:
+def test_metrics_of_hits(store: Store) -> None:
     add(store, "ce", [90, 60, 0])
     cells = load_results()
     assert cells.worst_class.to_list() == [0]
@@ -210,9 +187,7 @@ def test_single_runs_are_compared_over_the_same_images(store: Store) -> None:
     for row in load_results().itertuples():
         hits = {"ce": [80, 60, 40], "a": [85, 65, 50]}[row.method]
         right = np.concatenate([np.arange(100) < n for n in hits])  # a gets right whatever ce does
-        predicted = np.where(right, labels, (labels + 1) % 3)
-        arrays = {"logits": np.eye(3, dtype=np.float16)[predicted], "labels": labels}
-        store.write_arrays(row.id, arrays if row.method == "a" else arrays | {"predicted": predicted})
+        store.write_arrays(row.id, {"labels": labels, "predicted": np.where(right, labels, (labels + 1) % 3)})
     paired = leaderboard(load_results()).set_index("method")
     assert set(paired.compared_over) == {"images"}
     assert unpaired.difference_to_ce["a"] == paired.difference_to_ce["a"] == pytest.approx(20 / 3)

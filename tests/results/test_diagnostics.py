@@ -3,12 +3,13 @@ import pandas as pd
 import pytest
 import torch
 
-from ltbench.method.contract import Figure
+from ltbench.method.published import Published
 from ltbench.metrics import per_image, scores
 from ltbench.results import diagnostics
 from ltbench.results.leaderboard import leaderboard, load_results
+from ltbench.results.record import Evaluation, StageLosses
 from ltbench.results.store import Store
-from tests.made import COUNTS, EACH, made_failure, made_record
+from tests.made import COUNTS, EACH, chosen, evaluated, made_failure, made_record, measured, record_of
 
 
 @pytest.fixture
@@ -21,23 +22,22 @@ def of(store: Store) -> tuple[pd.DataFrame, dict]:
 
 
 def test_per_class_is_the_mean_recall_over_seeds(store: Store) -> None:
-    hits = [made_record(store, "ce", seed=seed)["hits"] for seed in range(3)]
+    hits = [made_record(store, "ce", seed=seed).finished.hits for seed in range(3)]
     frame = diagnostics.per_class(*of(store))
     assert frame.images.tolist() == COUNTS
     assert np.allclose(frame.accuracy, 100 * np.mean(hits, axis=0) / EACH)
 
 
-def test_a_class_without_test_images_is_left_out(store: Store) -> None:
+def test_a_class_without_test_images_is_excluded(store: Store) -> None:
     made_record(store, "ce", test_counts=[EACH, EACH, 0, EACH, EACH], hits=[1, 2, 0, 3, 4])
     assert diagnostics.per_class(*of(store))["class"].tolist() == [0, 1, 3, 4]
 
 
 def test_curves_lay_the_stages_one_after_another(store: Store) -> None:
-    stages = [{"stage": "first", "loss": [3.0, 2.0]}, {"stage": "second", "loss": [1.0]}, {"stage": "end", "loss": []}]
-    tested = [("first", 2, 50.0), ("second", 1, 60.0)]
-    evaluations = [{"stage": s, "epoch": e, "test": {"balanced_accuracy": a}} for s, e, a in tested]
+    stages = {"first": (3.0, 2.0), "second": (1.0,), "end": ()}
+    evaluations = [evaluated("first", 2, 50.0), evaluated("second", 1, 60.0)]
     for seed, more in enumerate((0.0, 1.0)):
-        losses = [s | {"loss": [loss + more for loss in s["loss"]]} for s in stages]
+        losses = [StageLosses(stage=name, loss=[loss + more for loss in given]) for name, given in stages.items()]
         made_record(store, "ce", seed=seed, losses=losses, evaluations=evaluations)
     frame = diagnostics.curves(*of(store))
     assert frame.epoch.tolist() == [1, 2, 3]
@@ -45,22 +45,57 @@ def test_curves_lay_the_stages_one_after_another(store: Store) -> None:
     assert frame.balanced_accuracy.fillna(-1).tolist() == [-1, 50, 60]
 
 
-def test_a_post_hoc_step_is_at_epoch_0(store: Store) -> None:
-    evaluations = [{"stage": "post-hoc", "epoch": 0, "test": {"balanced_accuracy": 70.0}}]
-    made_record(store, "tau_norm", losses=[{"stage": "post-hoc", "loss": []}], evaluations=evaluations)
+def test_a_post_hoc_step_alone_is_at_epoch_0(store: Store) -> None:
+    losses = [StageLosses(stage="post-hoc", loss=())]
+    made_record(store, "tau_norm", losses=losses, evaluations=[evaluated("post-hoc", 0, 70.0)])
     frame = diagnostics.curves(*of(store))
     assert frame[["epoch", "balanced_accuracy"]].to_numpy().tolist() == [[0, 70]]
 
 
+def test_a_post_hoc_step_counts_in_place_of_the_epoch_before(store: Store) -> None:
+    losses = [StageLosses(stage="train", loss=(2.0, 1.0)), StageLosses(stage="post-hoc", loss=())]
+    made_record(store, "ce", losses=losses, evaluations=[evaluated("train", 2, 60.0), evaluated("post-hoc", 0, 70.0)])
+    frame = diagnostics.curves(*of(store))
+    assert frame[["epoch", "loss"]].to_numpy().tolist() == [[1, 2], [2, 1]]
+    assert frame.balanced_accuracy.fillna(-1).tolist() == [-1, 70]
+
+
+def test_history_goes_on_over_the_stages_and_skips_missing_values() -> None:
+    stages = {"one": (3.0, 2.0), "two": (1.0,), "post": ()}
+    losses = [StageLosses(stage=name, loss=loss) for name, loss in stages.items()]
+    both = Evaluation(stage="two", epoch=1, test=measured(5.0, few=None), val=measured(4.0))
+    evaluations = [evaluated("one", 2, 1.0), both, evaluated("post", 0, 2.0)]
+    found = diagnostics.history(record_of("ce", losses=losses, evaluations=evaluations).finished)
+    assert [point for point in found if point[0].split("/")[1] in ("loss", "few", "balanced_accuracy")] == [
+        ("train/loss", 3.0, 1),
+        ("train/loss", 2.0, 2),
+        ("test/balanced_accuracy", 1.0, 2),
+        ("test/few", 1.0, 2),
+        ("train/loss", 1.0, 3),
+        ("val/balanced_accuracy", 4.0, 3),
+        ("val/few", 1.0, 3),
+        ("test/balanced_accuracy", 5.0, 3),
+        ("test/balanced_accuracy", 2.0, 3),
+        ("test/few", 1.0, 3),
+    ]
+
+
+def test_without_a_test_split_curves_are_of_the_validation_split(store: Store) -> None:
+    evaluations = [Evaluation(stage="train", epoch=1, val=measured(40.0))]
+    given = {"measured_on": "val", "protocols": {"last": chosen(40.0), "val": chosen(40.0)}}
+    losses = [StageLosses(stage="train", loss=(1.0,))]
+    made_record(store, "ce", losses=losses, evaluations=evaluations, **given)
+    assert diagnostics.curves(*of(store)).balanced_accuracy.tolist() == [40]
+    assert diagnostics.best_on_test_bias(*of(store)).empty
+
+
 def test_the_bias_is_best_on_test_less_last_among_the_evaluations_of_the_last_stage(store: Store) -> None:
-    values = {"last": {"epoch": 4, "balanced_accuracy": 60.0}, "best-on-test": {"epoch": 2, "balanced_accuracy": 63.5}}
-    whole = made_record(store, "ce")["protocols"]["last"]
-    stages = ("a", "b", "b", "b")
+    made_record(store, "ce")
     made_record(
         store,
         "crt",
-        protocols={name: whole | value for name, value in values.items()},
-        evaluations=[{"stage": s, "epoch": 1, "test": whole} for s in stages],
+        protocols={"last": chosen(60.0, epoch=4), "best-on-test": chosen(63.5, epoch=2)},
+        evaluations=[evaluated(stage, 1, 60.0) for stage in ("a", "b", "b", "b")],
     )
     bias = diagnostics.best_on_test_bias(*of(store)).set_index("method")
     assert bias.loc["crt", ["bias", "evaluations"]].tolist() == [3.5, 3]
@@ -80,33 +115,37 @@ def test_the_bins_of_a_reliability_diagram_give_the_ece() -> None:
 
 
 def test_reliability_pools_the_seeds_and_names_what_it_cannot_read(store: Store) -> None:
-    ids = [made_record(store, "ce", seed=seed)["id"] for seed in range(3)]
+    ids = [made_record(store, "ce", seed=seed).id for seed in range(3)]
     (store.root / "arrays" / f"{ids[0]}.npz").unlink()
     (store.root / "arrays" / f"{ids[1]}.npz").write_bytes(b"not an archive")
     frame, missing = diagnostics.reliability(load_results(store.root), store)
     assert missing == ids[:2]
-    alone = diagnostics.reliability_bins(*store.arrays(ids[2]).values())
+    arrays = store.arrays(ids[2])
+    alone = diagnostics.reliability_bins(arrays["logits"], arrays["labels"])
     known = alone.images > 0
     assert frame.images.tolist() == alone.images.tolist()
     assert np.allclose(frame.accuracy[known], (alone.correct / alone.images)[known])
     assert frame.accuracy[~known].isna().all()
 
 
-F1 = Figure("cifar10", "100", 70.0, "Cao19 table 2", "F1", "A")
+def in_paper(accuracy: float = 70.0, **changes) -> Published:
+    known = {"dataset": "cifar10", "imbalance": "100", "source": "Cao19 table 2", "family": "F1", "grade": "A"}
+    return Published(accuracy=accuracy, **known | changes)
 
 
-def papers(store: Store, *figures: Figure) -> pd.DataFrame:
+F1 = in_paper()
+
+
+def papers(store: Store, *figures: Published) -> pd.DataFrame:
     cells, records = of(store)
     return diagnostics.against_papers(leaderboard(cells), cells, records, {"ce": figures})
 
 
 def made_cifar(store: Store, accuracies: tuple[float, ...] = (70.5, 71.0, 69.9), **changes) -> None:
+    given = {"dataset": "cifar10", "recipe": "ldam", "recipe_values": {"backbone": "resnet32_cifar"}} | changes
     for seed, accuracy in enumerate(accuracies):
-        last = made_record(Store(store.root / "scratch"), "ce", seed=seed)["protocols"]["last"]
-        best = last | {"balanced_accuracy": accuracy + 1}
-        last |= {"balanced_accuracy": accuracy}
-        values = {"dataset": "cifar10", "recipe": "ldam", "settings": {"recipe": {"backbone": "resnet32_cifar"}}}
-        made_record(store, "ce", seed=seed, **(values | {"protocols": {"last": last, "best-on-test": best}} | changes))
+        protocols = {"last": chosen(accuracy), "best-on-test": chosen(accuracy + 1)}
+        made_record(store, "ce", seed=seed, protocols=protocols, **given)
 
 
 @pytest.mark.parametrize(("published", "verdict"), [(70.0, "within"), (65.0, "above"), (75.0, "below")])
@@ -114,7 +153,7 @@ def test_the_verdict_is_whether_the_papers_figure_lies_in_our_interval(
     store: Store, published: float, verdict: str
 ) -> None:
     made_cifar(store)
-    (row,) = papers(store, Figure("cifar10", "100", published, "x", "F1", "A")).to_dict("records")
+    (row,) = papers(store, in_paper(published)).to_dict("records")
     assert row["verdict"] == verdict
     assert row["difference"] == pytest.approx(np.mean((70.5, 71.0, 69.9)) - published)
     assert row["best_on_test"] == pytest.approx(np.mean((70.5, 71.0, 69.9)) + 1)
@@ -126,14 +165,14 @@ def test_the_verdict_is_whether_the_papers_figure_lies_in_our_interval(
         ({"dataset": "cifar10 (imagefolder)"}, F1, "images"),
         ({"holdout": 25}, F1, "images"),
         ({"recipe": "ldam[epochs=20]"}, F1, "recipe"),
-        ({}, Figure("cifar10", "100", 70.0, "x", "F2", "A"), "recipe"),
-        ({}, Figure("cifar10", "100", 70.0, "x", "F1", "A", "resnet34"), "backbone"),
+        ({}, in_paper(family="F2"), "recipe"),
+        ({}, in_paper(backbone="resnet34"), "backbone"),
         ({"hyperparameters": {"gamma": 2.0}}, F1, "hyper-parameters"),
         ({"trials": 10}, F1, "hyper-parameters"),
-        ({"recipe": "digits"}, Figure("cifar10", "100", 1.0, "x", "F5", "A", "resnet34"), "recipe, backbone"),
+        ({"recipe": "digits"}, in_paper(family="F5", backbone="resnet34"), "recipe, backbone"),
     ],
 )
-def test_what_differs_is_never_compared(store: Store, changes: dict, figure: Figure, other: str) -> None:
+def test_what_differs_is_never_compared(store: Store, changes: dict, figure: Published, other: str) -> None:
     made_cifar(store, **changes)
     (row,) = papers(store, figure).to_dict("records")
     assert row["verdict"] == f"not comparable: other {other}"
@@ -142,11 +181,11 @@ def test_what_differs_is_never_compared(store: Store, changes: dict, figure: Fig
 
 def test_figures_of_other_data_sets_and_imbalances_do_not_show(store: Store) -> None:
     made_cifar(store)
-    assert papers(store, Figure("cifar100", "100", 1, "x", "F1", "A"), Figure("cifar10", "10", 1, "x", "F1", "A")).empty
+    assert papers(store, in_paper(dataset="cifar100"), in_paper(imbalance="10")).empty
 
 
-def test_where_the_methods_file_is_gone_its_records_tell_the_figure(store: Store) -> None:
-    made_cifar(store, published=[70.36, "Cao19, table 2, grade A"])
+def test_where_the_methods_file_is_gone_its_records_have_the_published_accuracy(store: Store) -> None:
+    made_cifar(store, paper={"accuracy": 70.36, "source": "Cao19, table 2", "grade": "A"})
     (row,) = papers(store).to_dict("records")
     assert (row["paper"], row["paper_source"], row["paper_grade"]) == (70.36, "Cao19, table 2", "A")
     assert row["verdict"] == "within"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ltbench.results.store import Store
-from tests.cli.test_cli import numbers
+from tests.conftest import numbers
 
 DRIVER = """
 # Imports once, then runs the command in forked children, which it kills with SIGKILL after random delays.

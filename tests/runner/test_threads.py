@@ -17,10 +17,9 @@ import torch
 from ltbench.errors import InputError
 from ltbench.randomness import Draws, seeded
 from ltbench.results.store import Store
+from ltbench.runner.options import RunOptions
 from ltbench.runner.threads import Speed, Todo, Together, next_runs
-from ltbench.runner.workers import Settings
-from tests.cli.test_cli import MINE, numbers
-from tests.conftest import FAST, Answer
+from tests.conftest import FAST, MINE, Answer, numbers
 
 Cli = Callable[..., Answer]
 ASKED = "ce,class_balanced_sampling,focal,ldam_drw,crt,aux_random,dropping,dropping2,failing"
@@ -43,7 +42,7 @@ def own_methods() -> None:
 
 
 def finished(results: str) -> dict[str, dict[str, Any]]:
-    return {cell: numbers(record) for cell, record in Store(results).latest().items() if record["status"] == "done"}
+    return {cell: numbers(record) for cell, record in Store(results).latest().items() if record.status == "done"}
 
 
 def test_runs_together_give_the_records_of_one_at_a_time(ltbench: Cli, own_methods: None) -> None:
@@ -56,13 +55,13 @@ def test_runs_together_give_the_records_of_one_at_a_time(ltbench: Cli, own_metho
     attempts = Store("together").attempts()
     assert len(attempts) == 18
     assert finished("together") == finished("alone")
-    assert sum(r["cost"]["reused_seconds"] > 0 for r in attempts if r["method"] in ("ce", "crt")) == 2
+    assert sum(r.finished.cost.reused_seconds > 0 for r in attempts if r.method in ("ce", "crt")) == 2
     for record in attempts:
-        if record["status"] == "done":
-            assert (record["cost"]["runs_together"] > 1) == (record["cost"]["peak_memory_bytes"] is None)
-    assert max(r["cost"]["runs_together"] for r in attempts if r["status"] == "done") == 3
+        if record.status == "done":
+            assert (record.finished.cost.runs_together > 1) == (record.finished.cost.peak_memory_bytes is None)
+    assert max(r.finished.cost.runs_together for r in attempts if r.status == "done") == 3
     assert "‡" in ltbench("leaderboard", "--results", "together").out
-    assert "runs together" in ltbench("show", attempts[0]["id"], "--results", "together").out
+    assert "runs together" in ltbench("show", attempts[0].id, "--results", "together").out
 
 
 @pytest.mark.gpu
@@ -71,7 +70,7 @@ def test_graphs_replayed_together_on_a_gpu_give_the_records_of_one_at_a_time(ltb
     assert ltbench("run", *CELLS, *graphs, "--runs-per-device", "4", "--results", "together").status == 1
     assert ltbench("run", *CELLS, *graphs, "--results", "alone").status == 1
     found = finished("together")
-    assert {tier["tier"] for record in found.values() for tier in record["tiers"]} == {"graph"}
+    assert {tier.tier for record in found.values() for tier in record.finished.tiers} == {"graph"}
     assert found == finished("alone")
 
 
@@ -84,9 +83,9 @@ def test_ctrl_c_ends_all_runs_and_keeps_what_is_finished() -> None:
         while len(list(Path("results").glob("stages/*.partial.pt"))) < 3 and time.monotonic() < deadline:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "interrupted; what is finished is kept" in told
+    assert "interrupted; finished cells are kept" in said
     assert len(list(Path("results").glob("stages/*.partial.pt"))) == 3
 
 
@@ -239,7 +238,7 @@ def test_the_speed_is_measured_once_every_run_has_got_going() -> None:
 def test_settings_that_exclude_one_another_are_refused(ltbench: Cli) -> None:
     answer = ltbench("run", "--runs-per-device", "2", "--workers", "2")
     assert answer.status == 2
-    assert "leave --workers out" in answer.err.splitlines()[-1]
+    assert "remove --workers" in answer.err.splitlines()[-1]
     for wrong in ("0", "17", "many"):
         assert "allowed: 1 to 16, auto" in ltbench("run", "--runs-per-device", wrong).err
-    assert Settings("cpu", runs_per_device=2).resolved(100).workers == 1
+    assert RunOptions(device="cpu", runs_per_device=2).resolved([None] * 100).workers == 1

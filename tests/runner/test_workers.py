@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ltbench.results.store import Store
-from ltbench.runner.workers import Settings, _Remote
-from tests.cli.test_cli import MINE, numbers
-from tests.conftest import Answer
+from ltbench.runner.options import RunOptions
+from ltbench.runner.workers import _Remote
+from tests.conftest import MINE, Answer, numbers
 
 Cli = Callable[..., Answer]
 CELLS = ("--imbalance", "20", "--seeds", "2", "--set", "recipe.epochs=2", "--methods", "ce,crt,focal,mine,killer")
@@ -31,9 +31,9 @@ def test_two_workers_give_the_records_of_one_and_outlive_a_dead_one(ltbench: Cli
     assert one.status == 0
     attempts = Store("two").attempts()
     assert len(attempts) == 10
-    found = {r["id"]: numbers(r) for r in attempts if r["status"] == "done"}
+    found = {r.id: numbers(r) for r in attempts if r.status == "done"}
     assert found == {cell: numbers(record) for cell, record in Store("one").latest().items()}
-    reused = [r["cost"]["reused_seconds"] > 0 for r in attempts if r["method"] in ("ce", "crt")]
+    reused = [r.finished.cost.reused_seconds > 0 for r in attempts if r.method in ("ce", "crt")]
     assert sum(reused) == 2  # whichever of the two came first trained their common stage, for each seed
 
 
@@ -49,11 +49,11 @@ def test_one_single_threaded_worker_a_core_when_there_are_cells_enough(
     monkeypatch: pytest.MonkeyPatch, cells: int, workers: int, threads: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
-    found = Settings("cpu").resolved(cells)
+    found = RunOptions(device="cpu").resolved([None] * cells)
     assert (found.workers, found.threads) == (workers, threads)
 
 
 def test_given_numbers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
-    assert Settings("cpu", workers=2).resolved(100).threads == 2
-    assert Settings("cpu", threads=3).resolved(1).threads == 3
+    assert RunOptions(device="cpu", workers=2).resolved([None] * 100).threads == 2
+    assert RunOptions(device="cpu", threads=3).resolved([None]).threads == 3

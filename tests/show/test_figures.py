@@ -160,7 +160,7 @@ def test_the_bias_of_each_method(store: Store, cells: pd.DataFrame) -> None:
 
 def made_ranks(ranks: dict[str, float], tied: list[tuple[str, ...]], difference: float = 1.2) -> Ranks:
     frame = pd.DataFrame({"average_rank": ranks})
-    return Ranks(frame, tables=6, left_out=(), friedman_p=0.003, critical_difference=difference, tied=tied)
+    return Ranks(frame, tables=6, excluded=(), friedman_p=0.003, critical_difference=difference, tied=tied)
 
 
 def test_the_critical_difference_diagram() -> None:

@@ -12,14 +12,14 @@ import pytest
 from ltbench.results.across_tables import ranks_by_setting
 from ltbench.results.leaderboard import TABLE, leaderboard, load_results
 from ltbench.results.store import Store
-from ltbench.show.page import COLUMNS, write_report
-from tests.made import made_failure, made_record, made_store
+from ltbench.show.columns import COLUMNS
+from ltbench.show.page import write_report
+from tests.made import chosen, made_failure, made_record, made_store
 
 HOSTILE = ["<b>", '"><script>alert(1)</script>', "{{ 7 * 7 }}", "$a_b$", "a & b", "l'autre"]
-
-
-SHOWN = {"balanced_accuracy", "many", "medium", "few", "macro_f1", "ece", "nll", "brier", "train_seconds"}
-SHOWN |= {"relative_cost", "seeds", "worst_class", "harmonic_mean", "difference_to_ce", "p_to_ce", "p_to_best"}
+SHOWN = {"balanced_accuracy", "balanced_error", "many", "medium", "few", "macro_f1", "ece", "nll", "brier"}
+SHOWN |= {"train_seconds", "relative_cost", "seeds", "worst_class", "harmonic_mean"}
+SHOWN |= {"difference_to_ce", "p_to_ce", "p_to_best"}
 
 
 @dataclass
@@ -130,10 +130,12 @@ def test_one_seed_and_failures_are_shown_as_such(page: Page) -> None:
 
 def test_every_number_has_its_command_and_environment(store: Store, page: Page) -> None:
     for record in store.latest().values():
-        assert f"cell {record['id']}" in page.text
-        assert record["command"] in page.text
+        assert f"cell {record.id}" in page.text
+        assert record.command in page.text
     assert page.text.count("on a machine, revision abc") == 19
-    assert "19 cells: ltbench 0 , device_name a machine , threads 1 , revision abc" in page.text
+    (environment,) = re.findall(r"19 cells: .*? revision \w+", page.text)
+    assert "python 3 , ltbench 0 , torch 2" in environment
+    assert environment.endswith("device_name a machine , threads 1 , revision abc")
 
 
 def test_the_page_is_whole_by_itself(page: Page) -> None:
@@ -167,7 +169,7 @@ def test_ranks_over_tables_of_one_setting(store: Store, page: Page) -> None:
     assert "Ranks over tables, recipe digits" in page.text
     for method, rank in ranks.frame.average_rank.items():
         assert f"{method} {rank:.1f}" in page.text or f"{rank:.1f} {method}" in page.text
-    assert "Not in all tables, so left out: alone." in page.text
+    assert "Excluded, because not in all tables: alone." in page.text
 
 
 def test_names_are_text_whatever_they_are(tmp_path: Path) -> None:
@@ -206,12 +208,14 @@ def test_tables_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 def test_ours_stand_beside_the_papers(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
-    settings = {"recipe": {"backbone": "resnet32_cifar"}}
-    last = made_record(Store(tmp_path / "scratch"), "ce")["protocols"]["last"] | {"balanced_accuracy": 70.0}
-    protocols = {"last": last, "best-on-test": last | {"balanced_accuracy": 72.0}}
+    given = {
+        "recipe": "ldam",
+        "recipe_values": {"backbone": "resnet32_cifar"},
+        "protocols": {"last": chosen(70.0), "best-on-test": chosen(72.0)},
+    }
     for dataset in ("cifar10", "cifar10 (imagefolder)"):
         for method in ("ce", "ride"):
-            made_record(store, method, dataset=dataset, recipe="ldam", settings=settings, protocols=protocols)
+            made_record(store, method, dataset=dataset, **given)
     page = report_of(store)
     texts = [cell.text for cell in page.tables["cifar10-100-papers"]["ce"]]
     assert texts[2:5] == ["72.0", "70.4", "-0.4"]
@@ -242,7 +246,7 @@ def test_one_suite_alone_is_reported(ltbench, tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     kept = made_record(store, "ce")
     made_record(store, "focal")
-    store.add_plan("plan", {"suite": "quickstart", "cells": [{"id": kept["id"], "row": kept["row"], "method": "ce"}]})
+    store.add_plan("plan", {"suite": "quickstart", "cells": [{"id": kept.id, "row": kept.row, "method": "ce"}]})
     assert ltbench("report", "--results", str(store.root), "--suite", "quickstart").status == 0
     assert set(Page(Path("report.html").read_text()).tables["digits-100-board"]) == {"ce"}
 

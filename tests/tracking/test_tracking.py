@@ -19,13 +19,13 @@ import pytest
 import ltbench as package
 from ltbench.errors import InputError
 from ltbench.results.leaderboard import METRICS, leaderboard, load_results
-from ltbench.results.store import Record, Store
+from ltbench.results.record import Evaluation, Record, StageLosses
+from ltbench.results.store import Store
 from ltbench.tracking.address import connect
-from ltbench.tracking.runs import curves, experiments
-from ltbench.tracking.sync import sync
+from ltbench.tracking.sync import experiments, sync
 from ltbench.tracking.ui import serving
 from ltbench.tracking.views import PREFIX
-from ltbench.tuning.study import studies
+from ltbench.tuning.journal import studies
 from tests.conftest import FAST, Answer
 
 Cli = Callable[..., Answer]
@@ -52,7 +52,7 @@ def synced(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def results(synced: Path) -> Path:
-    """A copy of it in a folder of its own, which therefore is made anew at the first sync."""
+    """A copy of it in a folder of its own, so that the first sync creates it again."""
     shutil.copytree(synced, "results")
     return Path("results")
 
@@ -86,7 +86,7 @@ def records(results: Path) -> list[Record]:
 def drop(results: Path, chosen: Callable[[Record], bool]) -> None:
     for record in records(results):
         if chosen(record):
-            for path in (results / "records").glob(f"{record['id']}-*"):
+            for path in (results / "records").glob(f"{record.id}-*"):
                 path.unlink()
 
 
@@ -114,31 +114,31 @@ def test_a_seed_run_is_a_record(synced: Path) -> None:
     summaries = {run.info.run_id: run.data.params for run in runs(synced, "summary")}
     assert len(found) == 12
     for record in records(synced):
-        run = found[record["id"]]
-        assert {f"test/{k}": record["protocols"]["last"][k] for k in METRICS}.items() <= run.data.metrics.items()
-        assert run.data.params["seed"] == str(record["seed"])
+        run = found[record.id]
+        assert {f"test/{k}": getattr(record.finished.last, k) for k in METRICS}.items() <= run.data.metrics.items()
+        assert run.data.params["seed"] == str(record.seed)
         parent = summaries[run.data.tags["mlflow.parentRunId"]]
         assert parent.items() <= run.data.params.items()
         losses = [point.value for point in client.get_metric_history(run.info.run_id, "train/loss")]
-        assert losses == [loss for part in record["losses"] for loss in part["loss"]]
+        assert losses == [loss for part in record.finished.losses for loss in part.loss]
         history = client.get_metric_history(run.info.run_id, "test/balanced_accuracy")
-        assert [p.value for p in history] == [e["test"]["balanced_accuracy"] for e in record["evaluations"]]
+        assert [p.value for p in history] == [e.test.balanced_accuracy for e in record.finished.evaluations]
         (data,) = run.inputs.dataset_inputs
-        assert data.dataset.name == f"digits, {record['imbalance']}"
-        assert json.loads(data.dataset.profile)["classes"] == record["class_counts"]
+        assert data.dataset.name == f"digits, {record.imbalance}"
+        assert json.loads(data.dataset.profile)["classes"] == list(record.finished.class_counts)
 
 
 def test_artifacts(synced: Path) -> None:
     client = connect(Store(synced))
     record = records(synced)[0]
-    run = next(run for run in runs(synced, "seed") if run.data.tags["cell"] == record["id"])
+    run = next(run for run in runs(synced, "seed") if run.data.tags["cell"] == record.id)
     folder = Path(client.download_artifacts(run.info.run_id, ""))
     assert folder.is_relative_to(synced)
-    assert json.loads((folder / "record.json").read_text()) == record
+    assert Record.model_validate_json((folder / "record.json").read_text()) == record
     lines = (folder / "per_class.csv").read_text().splitlines()
-    assert lines[0] == f"class,train_images,test_images,seed_{record['seed']}"
+    assert lines[0] == f"class,train_images,test_images,seed_{record.seed}"
     for line, train, test, hits in zip(
-        lines[1:], record["class_counts"], record["test_counts"], record["hits"], strict=True
+        lines[1:], record.finished.class_counts, record.finished.test_counts, record.finished.hits, strict=True
     ):
         assert line.split(",")[1:] == [str(train), str(test), f"{100 * hits / test:.2f}"]
     summary = client.get_run(run.data.tags["mlflow.parentRunId"])
@@ -149,47 +149,23 @@ def test_artifacts(synced: Path) -> None:
     assert (folder / "per_class.csv").read_text().startswith("class,train_images,test_images,seed_0,seed_1,mean\n0,")
 
 
-def test_steps_go_on_over_the_stages() -> None:
-    last = {"balanced_accuracy": 2.0, "few": None}
-    record = {
-        "losses": [
-            {"stage": "one", "loss": [3.0, 2.0]},
-            {"stage": "two", "loss": [1.0]},
-            {"stage": "post", "loss": []},
-        ],
-        "evaluations": [
-            {"stage": "one", "epoch": 2, "test": {"balanced_accuracy": 1.0}},
-            {"stage": "two", "epoch": 1, "test": {"balanced_accuracy": 5.0}, "val": {"nll": 4.0}},
-            {"stage": "post", "epoch": 0, "test": last},
-        ],
-    }
-    assert list(curves(record)) == [
-        ("train/loss", 3.0, 1),
-        ("train/loss", 2.0, 2),
-        ("test/balanced_accuracy", 1.0, 2),
-        ("train/loss", 1.0, 3),
-        ("val/nll", 4.0, 3),
-        ("test/balanced_accuracy", 5.0, 3),
-        ("test/balanced_accuracy", 2.0, 3),
-    ]
-
-
 def test_the_last_value_counts_where_two_share_a_step(results: Path) -> None:
-    record = next(r for r in records(results) if r["method"] == "tau_norm")
+    record = next(r for r in records(results) if r.method == "tau_norm")
     drop(results, lambda _: True)
-    last = record["protocols"]["last"]
-    better = last | {"balanced_accuracy": last["balanced_accuracy"] + 1}
-    record |= {
-        "losses": [{"stage": "train", "loss": [1.0] * 1500}, {"stage": "post-hoc", "loss": []}],
-        "evaluations": [
-            {"stage": "train", "epoch": 1500, "test": better},
-            {"stage": "post-hoc", "epoch": 0, "test": last},
-        ],
+    last = record.finished.evaluations[-1].test
+    assert last is not None
+    better = last.model_copy(update={"balanced_accuracy": last.balanced_accuracy + 1})
+    changed = {
+        "losses": (StageLosses(stage="train", loss=(1.0,) * 1500), StageLosses(stage="post-hoc", loss=())),
+        "evaluations": (
+            Evaluation(stage="train", epoch=1500, test=better),
+            Evaluation(stage="post-hoc", epoch=0, test=last),
+        ),
     }
-    Store(results).add(record)
+    Store(results).add(record.model_copy(update={"result": record.finished.model_copy(update=changed)}))
     sync(Store(results))
     (run,) = runs(results, "seed")
-    assert run.data.metrics["test/balanced_accuracy"] == last["balanced_accuracy"]
+    assert run.data.metrics["test/balanced_accuracy"] == last.balanced_accuracy
     assert len(connect(Store(results)).get_metric_history(run.info.run_id, "train/loss")) == 1500
 
 
@@ -229,7 +205,7 @@ def test_record_by_record_it_comes_to_the_same(trained: Path, synced: Path) -> N
 def test_what_is_gone_from_the_store_goes_from_mlflow(results: Path, synced: Path) -> None:
     sync(Store(results))
     kept = {path: path.read_bytes() for path in (results / "records").iterdir()}
-    drop(results, lambda r: r["method"] == "crt" or (r["method"], r["seed"]) == ("ce", 1))
+    drop(results, lambda r: r.method == "crt" or (r.method, r.seed) == ("ce", 1))
     assert sync(Store(results))["deleted"] >= 6 + 2
     assert {run.data.params["method"] for run in runs(results, "summary")} == {"ce", "tau_norm"}
     assert {r.data.metrics["seeds"] for r in runs(results, "summary") if r.data.params["method"] == "ce"} == {1}
@@ -246,15 +222,13 @@ def test_results_without_a_plan_stand_under_their_recipe(results: Path) -> None:
     sync(Store(results))
     client = connect(Store(results))
     assert client.get_experiment_by_name("quickstart").lifecycle_stage == "deleted"
-    assert len(runs(results, "seed", f"recipe {records(results)[0]['recipe']}")) == 12
+    assert len(runs(results, "seed", f"recipe {records(results)[0].recipe}")) == 12
 
 
 def test_a_failed_cell_is_a_failed_run_with_its_reason(results: Path) -> None:
-    failed = next(r for r in records(results) if (r["method"], r["imbalance"]) == ("ce", "20"))
-    drop(results, lambda r: r["method"] == "ce" and r["imbalance"] == "20")
-    names = ("id", "row", "dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "method", "hyperparameters")
-    names += ("recipe", "seed", "shots", "settings", "suite", "command")
-    Store(results).add({name: failed[name] for name in names} | {"status": "failed", "reason": "loss is nan"})
+    failed = next(r for r in records(results) if (r.method, r.imbalance) == ("ce", "20"))
+    drop(results, lambda r: r.method == "ce" and r.imbalance == "20")
+    Store(results).add(failed.model_copy(update={"result": None, "reason": "loss is nan"}))
     sync(Store(results))
     (run,) = (run for run in runs(results, "seed") if run.info.status == "FAILED")
     assert run.data.tags["reason"] == "loss is nan"
@@ -285,7 +259,9 @@ def test_a_sync_that_was_cut_off_is_completed(
 
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, cut_at, cut)
-        with pytest.raises(InputError, match=r"stopped answering \(ConnectionError: gone\); ltbench sync goes on"):
+        with pytest.raises(
+            InputError, match=r"stopped answering \(ConnectionError: gone\); run ltbench sync to continue"
+        ):
             sync(Store(results))
     sync(Store(results))
     assert content(results) == content(synced)
@@ -293,7 +269,7 @@ def test_a_sync_that_was_cut_off_is_completed(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spoil", [b"no database at all, but long enough to be taken for one" * 9, b""])
-def test_a_spoilt_database_is_made_anew(results: Path, synced: Path, spoil: bytes) -> None:
+def test_a_spoilt_database_is_created_again(results: Path, synced: Path, spoil: bytes) -> None:
     (results / "mlflow" / "mlflow.db").write_bytes(spoil)
     subprocess.run([sys.executable, "-m", "ltbench", "sync"], env=environment(), check=True)
     assert content(results) == content(synced)
@@ -421,7 +397,7 @@ def test_wrong_input(ltbench: Cli, synced: Path, silent_server: int) -> None:
         assert "results folder results does not exist" in ltbench(command).err
     answer = ltbench("ui", "--results", str(synced), "--port", str(silent_server))
     assert answer.status == 2
-    assert answer.err.startswith(f"ltbench: port {silent_server} cannot be used (Address already in use); give another")
+    assert answer.err.startswith(f"ltbench: port {silent_server} cannot be used (Address already in use); choose another")
 
 
 @pytest.mark.slow
@@ -430,7 +406,7 @@ def test_only_our_own_runs_on_a_server_that_others_use(
 ) -> None:
     for place in ("one", "two"):
         shutil.copytree(trained, place)
-    drop(Path("one"), lambda r: r["seed"] == 1)
+    drop(Path("one"), lambda r: r.seed == 1)
     with serving(Store("server"), port):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
         assert sync(Store("one")) == {"new": 12}
@@ -482,7 +458,7 @@ def test_a_server_that_is_stopped_during_a_run_loses_nothing(port: int, monkeypa
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         subprocess.run([sys.executable, "-m", "ltbench", "sync"], env=environment(), check=True)
         found = {run.data.tags["cell"]: run.data.metrics["test/balanced_accuracy"] for run in runs("results", "seed")}
-    assert found == {r["id"]: r["protocols"]["last"]["balanced_accuracy"] for r in records(Path("results"))}
+    assert found == {r.id: r.finished.last.balanced_accuracy for r in records(Path("results"))}
 
 
 def children(process: int) -> list[int]:

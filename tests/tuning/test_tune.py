@@ -1,5 +1,6 @@
 """Tuning: the same budget for all, validation images only, and nothing lost by a kill."""
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable
@@ -10,12 +11,15 @@ import numpy as np
 import pytest
 
 from ltbench.errors import InputError
-from ltbench.plan.expand import Request, make_plan
+from ltbench.plan.expand import Library, make_plan
+from ltbench.plan.request import Request
+from ltbench.results.record import Record
 from ltbench.results.store import Store
-from ltbench.tuning.study import STARTUP, Journal, Study, ask, studies, tell
+from ltbench.runner.options import RunOptions
+from ltbench.tuning.journal import Journal, ask, studies, tell
+from ltbench.tuning.study import STARTUP, Study
 from ltbench.tuning.tune import Budget, prepare, tune, validation_images
-from tests.cli.test_cli import MINE, numbers
-from tests.conftest import Answer
+from tests.conftest import MINE, Answer
 from tests.runner.test_kill import DRIVER, drive
 
 Cli = Callable[..., Answer]
@@ -53,21 +57,21 @@ def test_every_method_gets_the_same_trials_and_the_same_knobs(ltbench: Cli) -> N
 def test_values_are_those_of_the_validation_images(ltbench: Cli) -> None:
     study = made(ltbench, "--methods", "ce", "--trials", "2")["ce"]
     records = Store("results/tuning").latest().values()
-    values = {record["protocols"]["last"]["balanced_accuracy"] for record in records}
+    values = {record.finished.last.balanced_accuracy for record in records}
     assert {trial["value"] for trial in study["trials"]} == values
     for record in records:
-        assert record["measured_on"] == "val"
-        assert "best-on-test" not in record["protocols"]
-        assert all(set(entry) == {"stage", "epoch", "val"} for entry in record["evaluations"])
-        assert record["test_counts"] == [20] * 10
-        assert record["holdout"] == 20
-        assert record["seed"] == 1000
+        assert record.finished.measured_on == "val"
+        assert "best-on-test" not in record.finished.protocols
+        assert all(entry.val and not entry.test for entry in record.finished.evaluations)
+        assert record.finished.test_counts == (20,) * 10
+        assert record.holdout == 20
+        assert record.seed == 1000
     assert not Path("results/records").exists()
 
 
 def test_a_stage_that_methods_share_is_trained_once_for_all_of_them(ltbench: Cli) -> None:
     made(ltbench, "--methods", "ce,tau_norm,logit_adjustment_posthoc", "--trials", "3")
-    trained = [r for r in Store("results/tuning").latest().values() if r["cost"]["reused_seconds"] == 0]
+    trained = [r for r in Store("results/tuning").latest().values() if r.finished.cost.reused_seconds == 0]
     assert len(trained) == 3
 
 
@@ -83,8 +87,8 @@ def test_more_trials_go_on_with_the_study(ltbench: Cli) -> None:
 def test_values_set_by_hand_are_not_searched(ltbench: Cli) -> None:
     study = made(ltbench, "--methods", "focal", "--trials", "2", "--set", "focal.gamma=2.5")["focal"]
     assert all(set(trial["params"]) == {"recipe.lr", "recipe.weight_decay"} for trial in study["trials"])
-    chains = [record["settings"]["chain"] for record in Store("results/tuning").latest().values()]
-    assert [chain[-1][2]["gamma"] for chain in chains] == [2.5, 2.5]
+    records = Store("results/tuning").latest().values()
+    assert [record.chain[-1].hyperparameters["gamma"] for record in records] == [2.5, 2.5]
 
 
 def test_validation_images_are_a_twentieth_of_the_smallest_class() -> None:
@@ -105,7 +109,7 @@ def test_validation_images_are_a_twentieth_of_the_smallest_class() -> None:
 
 
 def test_a_trial_is_pruned_between_whole_trainings_only() -> None:
-    [(_, [search])] = prepare(replace(REQUEST, methods=("ce",)), Budget(seeds=2))
+    [(_, [search])] = prepare(replace(REQUEST, methods=("ce",)), Budget(seeds=2), Library())
     with Journal(Path("results/tuning"), search.name).opened(search.facts, 0) as study:
         ask(study, search.space, search.defaults, STARTUP, 2)
         for number in range(STARTUP // 2):
@@ -126,8 +130,8 @@ def test_a_trial_is_pruned_between_whole_trainings_only() -> None:
 def test_a_trial_with_two_seeds_is_their_mean(ltbench: Cli) -> None:
     study = made(ltbench, "--methods", "ce", "--trials", "1", "--seeds", "2")["ce"]
     records = Store("results/tuning").latest().values()
-    assert sorted(record["seed"] for record in records) == [1000, 1001]
-    values = [record["protocols"]["last"]["balanced_accuracy"] for record in records]
+    assert sorted(record.seed for record in records) == [1000, 1001]
+    values = [record.finished.last.balanced_accuracy for record in records]
     assert study["trials"][0]["value"] == pytest.approx(np.mean(values))
 
 
@@ -139,7 +143,7 @@ ASKS = MINE.replace(
     """temperature = Range(2.0, 0.5, 4.0, log=True)
 
     def stages(self):
-        return (Stage(), Stage("peek", epochs=0, finish="peek"))
+        return (Stage(), Stage("peek", epochs=0, finish=self.peek))
 
     def peek(self, net, features):
         features("test")
@@ -211,7 +215,7 @@ print(statuses)
     assert -9 in answers[:-1]
     assert answers[-1] == 0
     assert counted() == dict.fromkeys(["ce", "focal", "tau_norm"], ["complete"] * 5)
-    cells = [record["id"] for record in Store("results/tuning").attempts()]
+    cells = [record.id for record in Store("results/tuning").attempts()]
     assert len(cells) == len(set(cells)) == 15
 
 
@@ -222,13 +226,19 @@ def test_two_processes_on_the_same_studies(tune_driver: Callable[[str], list[int
 
 
 def test_a_training_whose_process_died_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    def execute(plan, store, settings, reporter) -> None:  # every training dies
-        for planned in plan.cells:
-            store.add({"id": planned.cell.id, "status": "failed", "reason": "its process ended", "died": True})
+    @contextlib.contextmanager
+    def trainer(store, options, library, reporter):
+        def train(plan) -> None:  # every training dies
+            for planned in plan.cells:
+                reason = {"reason": "its process ended", "died": True}
+                store.add(Record.of(planned.cell, suite="quickstart", command="", **reason))
 
-    monkeypatch.setattr("ltbench.tuning.tune.execute", execute)
-    budget = Budget(trials=2)
-    (study,) = tune(prepare(replace(REQUEST, methods=("ce",)), budget), Path("results"), budget)
+        yield train
+
+    monkeypatch.setattr("ltbench.tuning.tune.trainer", trainer)
+    budget, library = Budget(trials=2), Library()
+    searches = prepare(replace(REQUEST, methods=("ce",)), budget, library)
+    (study,) = tune(searches, Path("results"), budget, RunOptions(), library)
     assert [trial["state"] for trial in study.trials] == ["failed", "failed"]
     assert len(Store("results/tuning").attempts()) == 4
 
@@ -244,15 +254,13 @@ def test_tuned_and_default_are_rows_of_one_table(ltbench: Cli) -> None:
     board = {row["method"]: row for row in json.loads(ltbench("leaderboard", "--json").out)}
     assert set(board) == {"ce", "ce (tuned 3)"}
     assert {(row["recipe"], row["seeds"]) for row in board.values()} == {("digits[epochs=1]", 2)}
-    records = [record for record in Store("results").latest().values() if record.get("trials")]
-    recipe = records[0]["settings"]["recipe"]
+    records = [record for record in Store("results").latest().values() if record.trials]
+    recipe = records[0].recipe_values
     assert {f"recipe.{knob}": recipe[knob] for knob in ("lr", "weight_decay")} == study["best"]["params"]
-    assert records[0]["holdout"] == 0
-    assert records[0]["measured_on"] == "test"
-    assert records[0]["command"].startswith(
-        "ltbench run --suite quickstart --datasets digits --imbalance 20 --methods ce"
-    )
-    assert "--tuned" in records[0]["command"]
+    assert records[0].holdout == 0
+    assert records[0].finished.measured_on == "test"
+    assert records[0].command.startswith("ltbench run --suite quickstart --datasets digits --imbalance 20 --methods ce")
+    assert "--tuned" in records[0].command
     again = ltbench("run", *SMALL, "--methods", "ce", "--seeds", "2", "--tuned")
     assert "4 done, 0 to do" in again.err
 
@@ -260,22 +268,24 @@ def test_tuned_and_default_are_rows_of_one_table(ltbench: Cli) -> None:
 def test_where_the_defaults_win_nothing_is_trained_twice(ltbench: Cli) -> None:
     made(ltbench, "--methods", "ce", "--trials", "1")
     assert ltbench("run", *SMALL, "--methods", "ce", "--seeds", "1", "--tuned").status == 0
-    default, tuned = sorted(Store("results").latest().values(), key=lambda record: record.get("trials", 0))
-    names = ("protocols", "losses", "hits")
-    assert {name: numbers(default)[name] for name in names} == {name: numbers(tuned)[name] for name in names}
-    assert tuned["cost"]["reused_seconds"] == tuned["cost"]["train_seconds"]
+    default, tuned = sorted(Store("results").latest().values(), key=lambda record: record.trials)
+    for name in ("protocols", "losses", "hits"):
+        assert getattr(default.finished, name) == getattr(tuned.finished, name)
+    assert tuned.finished.cost.reused_seconds == tuned.finished.cost.train_seconds
 
 
 def test_run_tuned_says_what_is_missing(ltbench: Cli) -> None:
     answer = ltbench("run", *SMALL, "--methods", "ce", "--tuned")
     assert answer.status == 2
-    assert "study 'digits--20--digits-epochs-1--ce' does not exist in results; make it with ltbench tune" in answer.err
+    assert (
+        "study 'digits--20--digits-epochs-1--ce' does not exist in results; create it with ltbench tune" in answer.err
+    )
     made(ltbench, "--methods", "ce", "--trials", "1")
     made(ltbench, "--methods", "focal", "--trials", "2")
     answer = ltbench("run", *SMALL, "--methods", "ce,focal", "--tuned")
     assert answer.status == 2
     assert "had 1 trials" in answer.err
-    assert "--trials 2 evens them" in answer.err
+    assert "--trials 2 makes them equal" in answer.err
     assert not Path("results/records").exists()
 
 
@@ -286,7 +296,7 @@ def test_run_tuned_after_an_edit(ltbench: Cli) -> None:
     Path("methods/mine.py").write_text(MINE + "\n# another one\n")
     answer = ltbench("run", *SMALL, "--methods", "mine", "--tuned")
     assert answer.status == 2
-    assert "is of another state of the method, images or recipe" in answer.err
+    assert "is of another version of the method, images or recipe" in answer.err
 
 
 # wrong input
@@ -308,8 +318,8 @@ def test_a_study_of_another_space(ltbench: Cli) -> None:
     Path("methods/mine.py").write_text(MINE.replace("0.5, 4.0", "0.5, 8.0"))
     answer = ltbench("tune", *SMALL, "--methods", "mine", "--trials", "2")
     assert answer.status == 2
-    assert "was begun with other sources and space" in answer.err
-    assert f"delete {journal} to begin it anew" in answer.err
+    assert "was created with other sources and space" in answer.err
+    assert f"delete {journal} to start again" in answer.err
     assert len(answer.err.strip().splitlines()) == 1
     assert journal.read_bytes() == before
 
@@ -318,7 +328,7 @@ def test_other_seeds_are_another_study(ltbench: Cli) -> None:
     made(ltbench, "--methods", "ce", "--trials", "1")
     answer = ltbench("tune", *SMALL, "--methods", "ce", "--trials", "1", "--seeds", "2")
     assert answer.status == 2
-    assert "was begun with other seeds (1, now 2)" in answer.err
+    assert "was created with other seeds (1, now 2)" in answer.err
 
 
 @pytest.mark.parametrize("cut", [1, 25])
@@ -349,22 +359,22 @@ def test_a_journal_that_is_none(ltbench: Cli) -> None:
     journal.write_bytes(lines[0] + b"no journal\n" + b"".join(lines[1:]))
     answer = ltbench("tune", *SMALL, "--methods", "ce", "--trials", "1")
     assert answer.status == 2
-    assert f"{journal} is no journal of a study" in answer.err
+    assert f"{journal} is not a journal of a study" in answer.err
 
 
 def test_a_variant_is_not_tuned(ltbench: Cli) -> None:
     answer = ltbench("tune", *SMALL, "--methods", "focal(gamma=2)", "--trials", "1")
     assert answer.status == 2
-    assert "method entry 'focal(gamma=2)' has values of its own" in answer.err
+    assert "method entry 'focal(gamma=2)' has its own values" in answer.err
 
 
 def test_facts_of_a_search_are_json() -> None:
-    for _, searches in prepare(replace(REQUEST, methods=("ce", "crt")), Budget()):
+    for _, searches in prepare(replace(REQUEST, methods=("ce", "crt")), Budget(), Library()):
         for search in searches:
             assert json.loads(json.dumps(search.facts)) == search.facts
             assert set(search.defaults) == set(search.space)
     with pytest.raises(InputError, match="unknown method"):
-        prepare(replace(REQUEST, methods=("nothing",)), Budget())
+        prepare(replace(REQUEST, methods=("nothing",)), Budget(), Library())
 
 
 # what is read from a study
@@ -383,7 +393,7 @@ def test_expected_best_is_the_mean_over_all_draws() -> None:
 
 
 def test_importances_find_what_decides() -> None:
-    [(_, [search])] = prepare(replace(REQUEST, methods=("ce",)), Budget())
+    [(_, [search])] = prepare(replace(REQUEST, methods=("ce",)), Budget(), Library())
     with Journal(Path("results/tuning"), search.name).opened(search.facts, 0) as study:
         ask(study, search.space, search.defaults, STARTUP, 2)
         for trial in study.get_trials():

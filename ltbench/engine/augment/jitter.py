@@ -1,7 +1,7 @@
-"""Colour jitter: brightness, then contrast, then saturation, by factors that the plan holds.
+"""Colour jitter: brightness, then contrast, then saturation are multiplied by random factors.
 
-Each step is torchvision's ``adjust_*`` on uint8 images, of a whole batch at once. Published code draws the order of
-the three for every image; here it is fixed, since all orders side by side in a captured step are three times the work.
+Each of the three is torchvision's ``adjust_*`` on uint8 images, for a batch at once. Published code draws their order
+for every image. Here the order is fixed: a captured step would have to compute every order, at three times the cost.
 """
 
 import numpy as np
@@ -9,26 +9,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-FACTORS = 3
 GREY = (0.2989, 0.587, 0.114)  # of red, green, blue
 
 
-def draw(draws: int, strength: float, random: np.random.Generator) -> NDArray[np.int64]:
-    """Factors [3, draws], uniform within 1 ± strength: the bits of float64, since a plan holds whole numbers."""
-    return random.uniform(1 - strength, 1 + strength, (FACTORS, draws)).view(np.int64)
+class Jitter:
+    """Colour jitter. Rows of the plan: the factors of brightness, contrast and saturation, as the bits of float64.
 
+    Args:
+        strength: factors are uniform in [1 - strength, 1 + strength].
+    """
 
-def jitter(pixels: Tensor, factors: Tensor) -> Tensor:
-    """Images [B, H, W, channels] uint8 with other colours, by factors [3, B] as ``draw`` gives them."""
-    brightness, contrast, saturation = (row.view(torch.float64)[:, None, None, None] for row in factors)
-    bright = _blend(pixels, torch.zeros_like(pixels), brightness)
-    mean = _grey(bright).float().mean(dim=(1, 2, 3), keepdim=True)
-    contrasted = _blend(bright, mean, contrast)
-    return contrasted if pixels.shape[3] == 1 else _blend(contrasted, _grey(contrasted), saturation)
+    rows = 3
+
+    def __init__(self, strength: float) -> None:
+        self.strength = strength
+
+    def draw(self, draws: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """See ``Augmentation``."""
+        return random.uniform(1 - self.strength, 1 + self.strength, (self.rows, draws)).view(np.int64)
+
+    def apply(self, pixels: Tensor, rows: Tensor) -> Tensor:
+        """See ``Augmentation``."""
+        brightness, contrast, saturation = (row.view(torch.float64)[:, None, None, None] for row in rows)
+        bright = _blend(pixels, torch.zeros_like(pixels), brightness)
+        mean = _grey(bright).float().mean(dim=(1, 2, 3), keepdim=True)
+        contrasted = _blend(bright, mean, contrast)
+        return contrasted if pixels.shape[3] == 1 else _blend(contrasted, _grey(contrasted), saturation)
 
 
 def _grey(pixels: Tensor) -> Tensor:
-    """[B, H, W, 1] uint8."""
+    """Grey levels [B, H, W, 1] uint8 of images [B, H, W, channels] uint8."""
     if pixels.shape[3] == 1:
         return pixels
     red, green, blue = torch.split(pixels, 1, dim=3)
@@ -36,6 +46,6 @@ def _grey(pixels: Tensor) -> Tensor:
 
 
 def _blend(pixels: Tensor, other: Tensor, factor: Tensor) -> Tensor:
-    """factor * pixels + (1 - factor) * other, cut off to whole grey levels."""
+    """factor * pixels + (1 - factor) * other, clipped to [0, 255] and truncated to integers, as uint8."""
     blended = factor.float() * pixels + (1 - factor).float() * other
     return blended.clamp_(0, 255).to(torch.uint8)

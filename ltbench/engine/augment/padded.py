@@ -1,6 +1,4 @@
-"""Images on the training device: one uint8 tensor, batches by one index into it."""
-
-from collections.abc import Sequence
+"""The usual crop of small images: black pixels on every side, a random window of the old size, a random mirror."""
 
 import numpy as np
 import torch
@@ -8,61 +6,57 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-
-class Normaliser:
-    """uint8 [B, H, W, channels] -> normalised float32 [B, channels, H, W] in channels-last layout.
-
-    Args:
-        mean, std: per channel, in [0, 1].
-        device: of the images.
-    """
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
-        self.shift = torch.tensor(mean, dtype=torch.float32, device=device) * 255
-        self.scale = 1 / (torch.tensor(std, dtype=torch.float32, device=device) * 255)
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """(pixel / 255 - mean) / std."""
-        return pixels.float().sub_(self.shift).mul_(self.scale).permute(0, 3, 1, 2)
+from ltbench.engine.augment.mirror import draw_mirrored, mirror
 
 
-class Resident:
-    """A training set on the device, padded once and with a mirrored copy, so that crop and flip are an index.
-
-    The crop is that of the usual recipe: black pixels are padded on every side and a window of the old size is taken.
+class PaddedCrop:
+    """The mirror, then a window of the padded image. Rows of the plan: mirrored, top, left.
 
     Args:
-        images: [N, H, W, channels] uint8.
-        labels: [N] int64.
-        device: where they will lie.
-        crop_padding: pixels padded on each side.
-        flip: whether the mirrored copy is needed.
+        padding: black pixels on each side; 0: no crop.
+        flip: whether images are mirrored.
     """
 
-    rows = 4
-    eager_only = ""
+    rows = 3
 
-    def __init__(
-        self,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int64],
-        device: torch.device,
-        crop_padding: int,
-        flip: bool,
-    ) -> None:
-        pixels = torch.tensor(images, device=device)
-        height, width = pixels.shape[1:3]
-        pad = crop_padding
-        copies = torch.stack([pixels, pixels.flip(2)]) if flip else pixels[None]
-        padded = F.pad(copies, (0, 0, pad, pad, pad, pad))
-        windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: [copies, N, tops, lefts, channels, H, W]
-        self.windows = windows.permute(0, 1, 2, 3, 5, 6, 4)
-        self.labels = torch.tensor(labels, device=device)
+    def __init__(self, padding: int, flip: bool) -> None:
+        self.padding, self.flip = padding, flip
 
-    def begin(self, drawn: Tensor, batch_size: int) -> None:
-        """Nothing to prepare for an epoch."""
+    def draw(self, draws: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """See ``Augmentation``."""
+        mirrored = draw_mirrored(draws, self.flip, random)
+        corners = np.zeros((2, draws), np.int64)
+        if self.padding:
+            corners = random.integers(2 * self.padding + 1, size=(2, draws))
+        return np.stack([mirrored, *corners])
 
-    def batch(self, plan: Tensor) -> tuple[Tensor, Tensor]:
-        """Images uint8 [B, H, W, channels] and labels [B] for the columns [rows, B] of a plan."""
-        mirrored, index, top, left = plan[: self.rows].unbind()
-        return self.windows[mirrored, index, top, left], self.labels[index]
+    def apply(self, pixels: Tensor, rows: Tensor) -> Tensor:
+        """See ``Augmentation``."""
+        mirrored, top, left = rows.unbind()
+        images = torch.arange(len(pixels), device=pixels.device)
+        return self._windows(mirror(pixels, mirrored))[images, top, left]
+
+    def resident(self, pixels: Tensor) -> Tensor:
+        """Every crop of all images, so that one index takes a batch: ``[mirrored, image, top, left]``.
+
+        This is much faster than ``apply``, where the padded images and a mirrored copy of each fit on the device.
+
+        Args:
+            pixels: [N, H, W, channels] uint8, on the device.
+
+        Returns:
+            A view [copies, N, tops, lefts, H, W, channels] of memory that is ``growth`` times as large as the images.
+        """
+        copies = torch.stack([pixels, pixels.flip(2)]) if self.flip else pixels[None]
+        return self._windows(copies)
+
+    def growth(self, height: int, width: int) -> float:
+        """Memory that ``resident`` needs, relative to the images of this size."""
+        pad = 2 * self.padding
+        return (1 + self.flip) * (height + pad) * (width + pad) / (height * width)
+
+    def _windows(self, pixels: Tensor) -> Tensor:
+        """[..., H, W, channels] -> a view [..., tops, lefts, H, W, channels] of the padded images."""
+        (height, width), pad = pixels.shape[-3:-1], self.padding
+        padded = F.pad(pixels, (0, 0, pad, pad, pad, pad))
+        return padded.unfold(-3, height, 1).unfold(-3, width, 1).movedim(-3, -1)

@@ -1,9 +1,9 @@
-"""Random-resized crops: drawn on the CPU into the plan, taken by one of two back ends.
+"""Random resized crops, with one implementation for each kind of device; evaluation takes the centre.
 
-On a CPU each image is cropped and resized by itself, as torchvision does it. On a GPU a whole batch is, by two products
-with matrices of the same antialiasing weights, whose shapes do not depend on the crops: such a step can be captured.
-The two agree but for rounding: PyTorch's weights on a CPU are whole numbers, so a few values in a hundred are one
-grey level apart, and a rare one two (on noise, the worst case).
+On a CPU, images are cropped and resized one by one, as torchvision does it. On a GPU, a batch is resized at once, by
+two products with matrices of the same antialiasing weights. The shapes of these matrices do not depend on the crops, so
+such a step can be captured. The results differ by rounding only: PyTorch's weights on a CPU are integers, so a few
+percent of the values differ by one grey level, and rarely by two (on noise, the worst case).
 """
 
 import math
@@ -14,16 +14,43 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-SCALE = (0.08, 1.0)  # area of a crop, as a share of the image's
+from ltbench.engine.augment.mirror import draw_mirrored, mirror
+
+SCALE = (0.08, 1.0)  # area of a crop, relative to the image
 RATIO = (3 / 4, 4 / 3)  # width / height
 TRIES = 10
 
 
-def draw(draws: int, height: int, width: int, random: np.random.Generator) -> NDArray[np.int64]:
+class ResizedCrop:
+    """A random resized crop, then the mirror. Rows of the plan: mirrored, top, left, height, width.
+
+    Args:
+        side: side of the result in pixels.
+        height, width: size of the images in pixels.
+        flip: whether crops are mirrored.
+    """
+
+    rows = 5
+
+    def __init__(self, side: int, height: int, width: int, flip: bool) -> None:
+        self.side, self.height, self.width, self.flip = side, height, width, flip
+
+    def draw(self, draws: int, random: np.random.Generator) -> NDArray[np.int64]:
+        """See ``Augmentation``."""
+        mirrored = draw_mirrored(draws, self.flip, random)
+        return np.stack([mirrored, *draw_crops(draws, self.height, self.width, random)])
+
+    def apply(self, pixels: Tensor, rows: Tensor) -> Tensor:
+        """See ``Augmentation``."""
+        take = one_by_one if pixels.device.type == "cpu" else at_once
+        return mirror(take(pixels, rows[1:], self.side), rows[0])
+
+
+def draw_crops(draws: int, height: int, width: int, random: np.random.Generator) -> NDArray[np.int64]:
     """Top, left, height and width [4, draws] of crops, with torchvision's distribution.
 
-    Area uniform, aspect ratio log-uniform, at most ten tries for a crop that lies within the image; then its largest
-    centred part with an allowed ratio.
+    The area is uniform, the aspect ratio log-uniform. If none of ten tries fits into the image, the crop is the largest
+    centred part of the image with an allowed aspect ratio.
     """
     area = height * width * random.uniform(*SCALE, (TRIES, draws))
     root = np.exp(random.uniform(math.log(RATIO[0]), math.log(RATIO[1]), (TRIES, draws)) / 2)
@@ -39,12 +66,12 @@ def draw(draws: int, height: int, width: int, random: np.random.Generator) -> ND
 
 
 def one_by_one(pixels: Tensor, crops: Tensor, side: int) -> Tensor:
-    """The crops, each resized by itself.
+    """Take the crops, image by image.
 
     Args:
         pixels: [B, H, W, channels] uint8 on the CPU.
         crops: top, left, height, width [4, B] int64.
-        side: S.
+        side: S, of the results.
 
     Returns:
         [B, S, S, channels] uint8.
@@ -58,7 +85,10 @@ def one_by_one(pixels: Tensor, crops: Tensor, side: int) -> Tensor:
 
 
 def at_once(pixels: Tensor, crops: Tensor, side: int) -> Tensor:
-    """The same of a whole batch, on any device: see ``one_by_one``. Rows are rounded first, as PIL and PyTorch do."""
+    """Take the crops of a batch at once, on any device; arguments and result are those of ``one_by_one``.
+
+    The width is resized first and the result rounded to grey levels, then the height, as PIL and PyTorch do.
+    """
     top, left, height, width = crops.unbind()
     rows = weights(top, height, pixels.shape[1], side)
     columns = weights(left, width, pixels.shape[2], side)
@@ -69,7 +99,8 @@ def at_once(pixels: Tensor, crops: Tensor, side: int) -> Tensor:
 def weights(start: Tensor, length: Tensor, size: int, side: int) -> Tensor:
     """Antialiased bilinear weights [B, S, size] along one axis, for crops from ``start`` [B] of ``length`` [B] pixels.
 
-    A triangle around each new pixel's centre, as wide as the scale where that shrinks, normalised within the crop.
+    The weights are a triangle around the centre of each new pixel, normalised within the crop. Where the crop shrinks,
+    the triangle is as wide as the scale.
     """
     scale = (length.double() / side)[:, None, None]
     new = torch.arange(side, device=start.device).double()[None, :, None]

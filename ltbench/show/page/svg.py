@@ -1,4 +1,4 @@
-"""Figures as inline SVG: text stays text, colours follow the page, names of the methods show under the pointer."""
+"""Figures as inline SVG: text stays text, colours follow the page, and methods have tooltips with their names."""
 
 import io
 import re
@@ -21,8 +21,8 @@ def inline(figure: Figure, name: str, title: str, description: str) -> str:
 
     Args:
         figure: what to draw.
-        name: unique in the page; begins all ids.
-        title, description: what a screen reader says.
+        name: unique in the page; first part of all ids.
+        title, description: texts for screen readers.
     """
     buffer = io.BytesIO()
     with style(**{"svg.hashsalt": name}):

@@ -1,0 +1,212 @@
+"""The commands that read the results folder: ``leaderboard``, ``status``, ``show`` and ``report``."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ltbench.cli import options
+from ltbench.errors import InputError, unknown
+
+PANEL = "Results"
+app = typer.Typer()
+
+if TYPE_CHECKING:
+    from ltbench.results.record import Protocol
+    from ltbench.show.tables import Format
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog=options.examples(
+        "ltbench leaderboard --suite cifar100-lt",
+        "ltbench leaderboard --format csv > leaderboard.csv   # every column",
+    ),
+)
+def leaderboard(
+    suite: options.OfSuite = None,
+    protocol: Annotated[
+        Literal["last", "val", "best-on-test"],
+        typer.Option(
+            help="Epoch that counts: the last, the best on validation images (val), or the best on the test set "
+            "(best-on-test: optimistic, only to compare with papers)."
+        ),
+    ] = "last",
+    shifted: Annotated[
+        bool,
+        typer.Option(
+            "--shifted",
+            help="Show accuracy on long-tailed test sets instead: classes frequent in training are frequent in the "
+            "test set (forward), or rare (backward).",
+        ),
+    ] = False,
+    format: Annotated[
+        Literal["table", "markdown", "csv", "json", "latex"],
+        typer.Option(help="Output format.", rich_help_panel=options.OUTPUT),
+    ] = "table",
+    results: options.Results = Path("results"),
+    as_json: options.Json = False,
+) -> None:
+    """Print the leaderboard of the results folder."""
+    if shifted and protocol != "last":
+        raise InputError(f"--shifted works with the last epoch only, not with --protocol {protocol}; remove --protocol")
+    print_leaderboard(results, _ids(suite, results), "json" if as_json else format, protocol, shifted)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog=options.examples(
+        "ltbench status",
+        "ltbench status --json   # every cell with its id",
+    ),
+)
+def status(
+    suite: options.OfSuite = None,
+    methods_dir: options.MethodsDir = [],  # noqa: B006
+    results: options.Results = Path("results"),
+    as_json: options.Json = False,
+) -> None:
+    """Show which cells are done, running, failed or to do, and which results are stale, with the reasons."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ltbench.results.status import STATES, cell_states, counts, stale_lines, with_changes
+    from ltbench.results.store import Store
+
+    store = Store(options.existing(results))
+    cells = cell_states(store, None if suite is None else _known(suite, results))
+    cells = with_changes(cells, store, methods_dir)
+    if as_json:
+        print(json.dumps(cells, indent=1))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 140, markup=False)
+    table = Table("suite", *STATES)
+    for name, count in counts(cells).items():
+        table.add_row(name, *(str(count[state]) for state in STATES))
+    console.print(table)
+    for cell in cells:
+        if cell["state"] in ("failed", "running"):
+            name = f"{cell['dataset']} / {cell['imbalance']} / {cell['method']} / seed {cell['seed']}"
+            console.print(f"{cell['state']}: {cell['id']} {name}{': ' + cell['reason'] if cell['reason'] else ''}")
+    for line in stale_lines(cells):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog=options.examples(
+        "ltbench show 3f9a",
+        "ltbench show 3f9a --json   # the stored record",
+    ),
+)
+def show(
+    cell: Annotated[str, typer.Argument(metavar="ID", help="Id of the cell, or its first characters.")],
+    results: options.Results = Path("results"),
+    as_json: options.Json = False,
+) -> None:
+    """Show everything about one cell, and the command that repeats it."""
+    from ltbench.results.store import Store
+
+    found = list(Store(options.existing(results)).latest(cell).values())
+    if len(found) != 1:
+        what = f"{len(found)} cells begin with '{cell}'" if found else f"no cell begins with '{cell}'"
+        raise InputError(f"{what} in {results}; list the ids of all cells with ltbench status --json")
+    if as_json:
+        print(json.dumps(found[0].model_dump(mode="json"), indent=1))
+        return
+    from ltbench.show.record import print_record
+
+    print_record(found[0])
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog=options.examples(
+        "ltbench report",
+        "ltbench report --output page.html --figures figures",
+    ),
+)
+def report(
+    suite: options.OfSuite = None,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.", rich_help_panel=options.OUTPUT),
+    ] = Path("report.html"),
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Also write every plot as PNG and PDF, and every table as Markdown, CSV and LaTeX, into this folder.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    results: options.Results = Path("results"),
+) -> None:
+    """Write one HTML page with all tables and plots, and a comparison with published results."""
+    ids = _ids(suite, options.existing(results))
+    from ltbench.show.page import write_report
+
+    for file in write_report(results, output, ids, figures):
+        print(file)
+
+
+def print_leaderboard(
+    results: Path, ids: set[str] | None, form: "Format", protocol: "Protocol" = "last", shifted: bool = False
+) -> bool:
+    """Print the leaderboard, or the accuracy under shifted test priors.
+
+    Args:
+        results: the results folder.
+        ids: of the cells to show; None: of all.
+        form: output format.
+        protocol: the epoch that counts.
+        shifted: whether to print the accuracy under shifted test priors instead.
+
+    Returns:
+        Whether a cell failed.
+    """
+    from rich.console import Console
+
+    from ltbench.results.across_tables import ranks_by_setting, shifted_priors, subset_spread
+    from ltbench.results.leaderboard import leaderboard as board_of
+    from ltbench.results.leaderboard import load_results
+    from ltbench.results.store import Store
+    from ltbench.show.tables import render, render_shifted
+
+    cells = load_results(options.existing(results), protocol, ids)
+    if cells.empty and form == "table":
+        print(f"no results in {results} yet; make some with ltbench run", file=sys.stderr)
+        return False
+    width = Console().width if sys.stdout.isatty() else None
+    board = board_of(cells)
+    if shifted and not cells.empty:
+        print(render_shifted(shifted_priors(Store(results), cells), board, form, width))
+    elif protocol == "last" and not cells.empty:
+        print(render(board, form, protocol, width, ranks_by_setting(cells), subset_spread(cells)))
+    else:
+        print(render(board, form, protocol, width))
+    return not cells.empty and bool((cells.status != "done").any())
+
+
+def _ids(suite: str | None, results: Path) -> set[str] | None:
+    """Ids of the cells of a suite; None, which means all cells, where no suite is named."""
+    from ltbench.results.status import cell_states
+    from ltbench.results.store import Store
+
+    options.existing(results)
+    if suite is None:
+        return None
+    return {cell["id"] for cell in cell_states(Store(results), _known(suite, results))}
+
+
+def _known(suite: str, results: Path) -> str:
+    """The name of a suite that was run or that exists; raises InputError for any other."""
+    from ltbench.plan.suite import suite_names
+    from ltbench.results.store import Store
+
+    known = {str(plan["suite"]) for plan in Store(results).plans()} | set(suite_names())
+    if suite not in known:
+        raise unknown("suite", suite, known)
+    return suite

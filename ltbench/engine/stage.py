@@ -1,0 +1,218 @@
+"""A stage under way: its network, optimiser, clock and progress."""
+
+import contextlib
+import fnmatch
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ltbench.engine import epoch_plan
+from ltbench.engine.step import Eager, Epochs, Static
+from ltbench.engine.task import Task, Tier
+from ltbench.errors import one_line
+from ltbench.method.contract import Batch, Clock, Method, Stage
+from ltbench.models.network import Network, initialised_backbone
+from ltbench.plan.recipe import Recipe
+from ltbench.randomness import Draws, key, seeded
+
+State = dict[str, Any]
+"""The results of a stage so far: see `RunningStage`."""
+
+
+class RunningStage:
+    """A stage under way.
+
+    Args:
+        method: defines losses and logits.
+        stage: one of ``method.stages()``: its functions are those of this object.
+        position: number of stages before this one in the chain, which keys the randomness.
+        task: data, recipe, seed.
+        before: results of the stage before; None: there is none.
+
+    Attributes:
+        epochs: length of the stage.
+        net, optimiser, clock: see the contract of methods.
+        state: ``epoch``: epochs done; ``losses``: mean of each epoch; ``evaluations``; ``logits``: of every held-out
+            split at the last evaluation, half precision; ``train_seconds``, ``evaluation_seconds``; ``images``: images
+            trained on so far; ``tier`` and ``tier_reason``: how steps are run, and why not in the tier of the task.
+    """
+
+    def __init__(self, method: Method, stage: Stage, position: int, task: Task, before: State | None = None) -> None:
+        self.method, self.stage, self.position, self.task = method, stage, position, task
+        self.epochs = task.recipe.stage_epochs(stage.epochs)
+        self.net = network(method, task, position)
+        if before is not None:
+            take_over(self.net, before, stage)
+        self.net.to(task.device).to(memory_format=torch.channels_last)
+        if task.tier == "compiled":
+            self.net.backbone.compile()
+        method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=task.device))
+        self.optimiser = optimiser_of(self.net, stage, task.recipe, task.device)
+        self.clock = Clock(torch.zeros((), device=task.device))
+        self.state: State = {"epoch": 0, "losses": [], "evaluations": [], "logits": {}, "images": 0}
+        self.state |= {"train_seconds": 0.0, "evaluation_seconds": 0.0, "tier": "eager", "tier_reason": ""}
+        self._draws = Draws(task.device)
+        self._run: Epochs | None = None
+
+    def resume(self, saved: State) -> None:
+        """Continue from what ``to_save`` returned."""
+        restore(self.net, saved["network"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.state = {name: value for name, value in saved.items() if name not in ("network", "optimiser")}
+
+    def to_save(self) -> State:
+        """Everything that ``resume`` needs."""
+        return self.state | {"network": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def begin(self, epoch: int) -> Tensor:
+        """Set clock, learning rate and mode for an epoch (from 0); returns its plan [R, S, draws] on the device."""
+        task, stage, where = self.task, self.stage, self._where(epoch)
+        self.set_to(epoch / self.epochs, learning_rate(task.recipe, stage, epoch, self.epochs))
+        self.net.train()
+        if stage.batch_norm == "eval":
+            self.net.backbone.eval()
+        plan = epoch_plan.draw(
+            task.pool,
+            self.method.streams_of(stage),
+            len(task.data.train),
+            epoch / self.epochs,
+            task.training.augmentations,
+            where,
+        )
+        task.training.begin(plan, task.recipe.batch_size)
+        return epoch_plan.with_noise(plan, self.method.noise, where).to(task.device)
+
+    def set_to(self, progress: float, rate: float) -> None:
+        """Set the clock and the learning rate, as tensors at fixed addresses."""
+        self.clock.progress.fill_(progress)
+        for group in self.optimiser.param_groups:
+            group["lr"].fill_(group["factor"] * rate)
+
+    def train(self, plan: Tensor) -> list[float]:
+        """Run all steps of the next epoch by its plan; returns the loss of each."""
+        if self._run is None:
+            self._run, self.state["tier"], self.state["tier_reason"] = self.runner(plan)
+        with self._draws.epoch(key(*self._where(self.state["epoch"]), "torch")):
+            return self._run(plan)
+
+    def runner(self, plan: Tensor) -> tuple[Epochs, Tier, str]:
+        """What runs the epochs: in the task's tier, or eagerly with the reason why.
+
+        Args:
+            plan: of an epoch, on the device; a capture warms up with it and leaves no trace.
+        """
+        task, tier = self.task, self.task.tier
+        eager = Eager(self.step, task.recipe.batch_size)
+        if tier == "eager":
+            return eager, "eager", ""
+        if reason := self.method.eager_only or task.training.eager_only:
+            return eager, "eager", reason
+        static = Static(self.step, plan.shape, task.recipe.batch_size, task.device)
+        momenta = [state["momentum_buffer"] for state in self.optimiser.state.values()]
+        try:
+            static.capture(plan, [*self.net.state_dict().values(), *momenta])
+        except RuntimeError as error:  # of CUDA or of the compiler; the record contains the reason
+            return eager, "eager", f"capture failed: {one_line(error)}"
+        return static, tier, ""
+
+    def step(self, columns: Tensor) -> Tensor:
+        """Train on the columns [R, S * B] of a plan; returns the loss, 0-dim.
+
+        This never waits for the device and replaces no tensor that is used later, so it may be captured.
+        """
+        task, stage, streams = self.task, self.stage, tuple(self.method.streams_of(self.stage))
+        pixels, labels = task.training.batch(columns)
+        *_, noise = epoch_plan.split(columns, task.training.augmentations)
+        batch = Batch(task.normalise(pixels), labels, streams, epoch_plan.noise_of(noise, len(streams)))
+        with task.autocast():
+            loss = (stage.loss or self.method.loss)(self.net, batch, self.clock)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimiser.step()
+        if stage.project is not None:
+            with torch.no_grad():
+                stage.project(self.net)
+        return loss.detach()
+
+    @contextlib.contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the seconds spent inside to a number of the state."""
+        started = time.perf_counter()
+        yield
+        self.state[name] += time.perf_counter() - started
+
+    def _where(self, epoch: int) -> tuple[int, int, int]:
+        """What keys the randomness of an epoch."""
+        return self.task.seed, self.position, epoch
+
+
+def network(method: Method, task: Task, position: int) -> Network:
+    """A new network for a method. All methods of one seed start from the same backbone."""
+    height, width, channels = task.data.train.images.shape[1:]
+    branches = [key(task.seed, "backbone", *([k] if k else [])) for k in range(method.branches)]
+    size = task.recipe.input_size(height, width)
+    backbone, features = initialised_backbone(task.recipe.backbone, channels, size, branches)
+    heads = {}
+    for name in method.heads:
+        with seeded(key(task.seed, "head", name, position)):
+            heads[name] = method.build_head(name, features, len(task.data.counts))
+    return Network(backbone, heads)
+
+
+def take_over(net: Network, before: State, stage: Stage) -> None:
+    """Copy the backbone of the stage before into a new network, and its heads where the stage keeps them."""
+    shapes = {name: value.shape for name, value in net.state_dict().items()}
+    restore(
+        net,
+        {
+            name: value
+            for name, value in before["network"].items()
+            if name.startswith("backbone.") or (not stage.new_heads and shapes.get(name) == value.shape)
+        },
+    )
+
+
+def restore(net: Network, values: Mapping[str, Tensor]) -> None:
+    """Copy these values into the network's state, bit for bit."""
+    own = net.state_dict()
+    for name, value in values.items():
+        own[name].copy_(value)
+
+
+def optimiser_of(net: Network, stage: Stage, recipe: Recipe, device: torch.device) -> torch.optim.SGD:
+    """The optimiser of the parameters that a stage trains. Its learning rate is a tensor, at first 0."""
+    names = {"all": {"*": 1.0}, "heads": {"heads.*": 1.0}}
+    factors = names[stage.trains] if isinstance(stage.trains, str) else stage.trains
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in net.named_parameters():
+        factor = next((factors[pattern] for pattern in factors if fnmatch.fnmatchcase(name, pattern)), None)
+        parameter.requires_grad_(factor is not None)
+        if factor is not None:
+            groups.setdefault(factor, []).append(parameter)
+    optimiser = torch.optim.SGD(
+        [{"params": g, "factor": f, "lr": torch.tensor(0.0, device=device)} for f, g in groups.items()],
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay if stage.weight_decay is None else stage.weight_decay,
+        fused=True,
+    )
+    for group in groups.values():  # the first step would create these; a captured step must not differ from later ones
+        for parameter in group:
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser
+
+
+def learning_rate(recipe: Recipe, stage: Stage, epoch: int, epochs: int) -> float:
+    """Learning rate of an epoch (from 0) of a stage of ``epochs``; milestones and warm-up scale with its length."""
+    at = epoch * recipe.epochs / epochs
+    base = stage.lr if stage.lr is not None else recipe.lr
+    if (stage.schedule or recipe.schedule) == "cosine":
+        factor = 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+    else:
+        factor = recipe.decay ** sum(at >= milestone - 1e-9 for milestone in recipe.milestones)
+    warmup = recipe.warmup_epochs * epochs / recipe.epochs
+    return base * factor * (min(1.0, (epoch + 1) / warmup) if warmup else 1.0)

@@ -1,0 +1,83 @@
+"""Accuracies from the literature, with the settings they were obtained with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Family = Literal["F1", "F2", "F3", "F4", "F5", "F6", "other"]
+"""A family of training recipes. Only results of one family may be compared.
+
+====== ==========================================================================================
+F1     random crop and flip, 200 epochs, weight decay 1e-4 to 2e-4, CIFAR ResNet-32 (0.46 M parameters)
+F2     as F1, with weight decay 5e-4
+F3     AutoAugment and Cutout, 200 epochs
+F4     strong augmentation, 400 epochs or more
+F5     a wider or deeper network (64 or more channels in the first stage, or ResNet-34), weight decay 5e-3
+F6     a vision transformer, or distillation from a teacher
+other  none of these, or not known
+====== ==========================================================================================
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A published accuracy on the balanced test set.
+
+    Attributes:
+        dataset: name as in suites, such as ``"cifar100"``.
+        imbalance: as in suites, such as ``"100"``.
+        accuracy: top-1, in percent.
+        source: paper and table, or repository.
+        family: recipe family, see `Family`.
+        grade: A, read in the paper or its repository; B, read in another paper's table.
+        backbone: network.
+        groups: accuracy of many-, medium- and few-shot classes in percent, if the source has them.
+        settings: what the source says about the settings, if it differs from our defaults or matters beside them:
+            hyper-parameters of the method by their name here, values of the recipe as ``"recipe.epochs"``, anything
+            else in words. Empty if the source says nothing.
+    """
+
+    dataset: str
+    imbalance: str
+    accuracy: float
+    source: str
+    family: Family
+    grade: Literal["A", "B"]
+    backbone: str = "resnet32_cifar"
+    groups: tuple[float, float, float] | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def table(
+        cls,
+        *,
+        source: str,
+        family: Family,
+        grade: Literal["A", "B"],
+        accuracies: Mapping[str, Mapping[int, float]],
+        groups: Mapping[str, Mapping[int, tuple[float, float, float]]] = {},
+        backbone: str = "resnet32_cifar",
+        settings: Mapping[str, object] = {},
+    ) -> tuple["Published", ...]:
+        """Build the accuracies of one source.
+
+        Args:
+            source: this, ``family``, ``grade``, ``backbone`` and ``settings`` are those of every accuracy.
+            accuracies: data set -> imbalance factor -> accuracy, as in ``{"cifar10": {100: 77.54, 50: 81.11}}``.
+            groups: data set -> imbalance factor -> accuracy of the three groups.
+        """
+        return tuple(
+            cls(
+                dataset=dataset,
+                imbalance=str(imbalance),
+                accuracy=accuracy,
+                source=source,
+                family=family,
+                grade=grade,
+                backbone=backbone,
+                groups=groups.get(dataset, {}).get(imbalance),
+                settings=settings,
+            )
+            for dataset, by_imbalance in accuracies.items()
+            for imbalance, accuracy in by_imbalance.items()
+        )

@@ -1,0 +1,92 @@
+"""A request: what to run, as the command line or a Python call says it."""
+
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ltbench.plan.cell import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A method with values that tuning chose for it at one place of a suite.
+
+    Attributes:
+        dataset, imbalance: the place, as suites write it.
+        method: name.
+        hyperparameters: of the method.
+        recipe: changes to the suite's recipe. The results are listed under the suite's recipe all the same.
+        trials: number of tuning trials that chose the values.
+        trial: number of the trial that this is, while a method is being tuned.
+    """
+
+    dataset: str
+    imbalance: str
+    method: str
+    hyperparameters: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    trials: int = 0
+    trial: int | None = None
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Data set and imbalance."""
+        return self.dataset, self.imbalance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to run. None: as the suite says.
+
+    Attributes:
+        suite: name of a suite, or path of its file.
+        methods: names or patterns.
+        datasets: names.
+        imbalance: ``100``, ``exp:100``, ``step:10``, ``natural``.
+        seeds: training seeds.
+        subset_seeds: seeds of the cut, which decide which images stay in the training set; each makes its own table.
+        changes: ``recipe.epochs``, ``holdout``, ``METHOD.hyperparameter``, ... to their values.
+        data: where the images of a data set are, by its name.
+        methods_dirs: further folders with methods.
+        variants: methods with chosen values, besides the suite's cells.
+        without_test: remove the test split, so that no method can use it; results are of the validation split.
+    """
+
+    suite: str = "quickstart"
+    methods: tuple[str, ...] | None = None
+    datasets: tuple[str, ...] | None = None
+    imbalance: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    subset_seeds: tuple[int, ...] | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    methods_dirs: tuple[Path, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    without_test: bool = False
+
+    def command(self, cell: Cell) -> str:
+        """The command that repeats one cell."""
+        words = ["ltbench", "run", "--suite", self.suite]
+        words += ["--datasets", cell.dataset, "--imbalance", str(cell.imbalance)]
+        words += ["--methods", *([cell.method, "--tuned"] if cell.trials else [cell.entry]), "--seeds", f"{cell.seed},"]
+        words += ["--subset-seeds", f"{cell.subset_seed},"]
+        changes = {key: value for key, value in self.changes.items() if key != "subset_seed"}
+        words += [w for key, value in changes.items() for w in ("--set", f"{key}={_toml(value)}")]
+        words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
+        words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]
+        return shlex.join(words)
+
+
+def parse_value(text: str) -> Any:
+    """The value of ``--set KEY=VALUE``: as TOML writes it, else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _toml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(list(value) if isinstance(value, tuple) else value)

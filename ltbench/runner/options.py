@@ -1,0 +1,67 @@
+"""How a plan is carried out: device, processes, threads. None of it changes what is computed."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ltbench.errors import InputError
+from ltbench.plan.expand import Planned
+
+MOST_RUNS = 16
+"""Runs that one process trains at once on one device, at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a plan is carried out. Results do not depend on it, except for rounding that depends on ``threads``.
+
+    Attributes:
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        checkpoint_every_s: seconds between checkpoints of a running stage.
+        workers: processes; None: one for each core where there are at least as many cells to train, and no GPU.
+        threads: of each process; None: the cores divided by the workers.
+        tier: ``eager``, or on a GPU ``graph`` or ``compiled``.
+        runs_per_device: runs at once in this process, on a GPU each on a stream of its own; ``auto``: as many as make
+            all of them together faster.
+        images_in: where images are stored while training: memory of the ``device``, ``host`` memory, or the packed
+            ``file`` of an image folder; ``auto``: the first of them that has room.
+    """
+
+    device: str = "auto"
+    checkpoint_every_s: float = 30.0
+    workers: int | None = None
+    threads: int | None = None
+    tier: Literal["eager", "graph", "compiled"] = "eager"
+    runs_per_device: int | Literal["auto"] = 1
+    images_in: Literal["auto", "device", "host", "file"] = "auto"
+
+    def resolved(self, cells: Sequence[Planned]) -> "RunOptions":
+        """The options with numbers in place of None.
+
+        Args:
+            cells: those that are still to be trained.
+
+        Raises:
+            InputError: when the device or the place for images does not exist, and for options that exclude each other.
+        """
+        from ltbench.engine.process import device_of
+
+        device = device_of(self.device)
+        if self.tier != "eager" and device.type != "cuda":
+            raise InputError(f"tier '{self.tier}' needs a CUDA device; on {device} use --tier eager", self.tier)
+        several = self.runs_per_device != 1
+        if several and (self.workers or 1) > 1:
+            raise InputError("several runs per device are threads of one process; remove --workers", "workers")
+        if several and self.tier == "compiled":
+            raise InputError("tier 'compiled' compiles one run at a time; for several use --tier graph", self.tier)
+        for planned in cells if self.images_in == "file" else ():
+            if not planned.images.train.in_file:
+                name = planned.cell.label
+                raise InputError(
+                    f"{name} has no packed file, only image folders have one; use --images-in host", "file"
+                )
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = self.workers or (cores if device.type == "cpu" and len(cells) >= cores and not several else 1)
+        shares = workers * (MOST_RUNS if self.runs_per_device == "auto" else self.runs_per_device)
+        return replace(self, device=str(device), workers=workers, threads=self.threads or max(1, cores // shares))

@@ -1,0 +1,160 @@
+"""The commands that read the results folder."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import ltbench as package
+from ltbench.results.record import Record
+from ltbench.results.store import Store
+from ltbench.show.tables import render
+from tests.conftest import FAST, Answer, numbers, records
+
+Cli = Callable[..., Answer]
+
+
+def test_show_repeats_a_cell_with_the_command_it_prints(ltbench: Cli, some_results: None) -> None:
+    record = next(r for r in records().values() if r.seed == 1)
+    shown = " ".join(ltbench("show", record.id[:10]).out.split())
+    assert record.command in shown
+    words = record.command.split()
+    assert words[0] == "ltbench"
+    assert ltbench(*words[1:], "--results", "again").status == 0
+    (again,) = records("again").values()
+    assert numbers(again) == numbers(record)
+    assert Record.model_validate_json(ltbench("show", record.id, "--json").out) == record
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "csv", "json", "latex"])
+def test_leaderboard_formats(ltbench: Cli, some_results: None, form: str) -> None:
+    out = ltbench("leaderboard", "--format", form).out
+    assert "class" in out
+    if form == "csv":
+        assert len(pd.read_csv(pd.io.common.StringIO(out))) == 2
+    if form == "json":
+        row = json.loads(out)[0]
+        assert row["best"] is True
+        assert row["seeds"] == 2
+    if form == "latex":
+        assert r"class\_balanced\_sampling" in out
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 150])
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_words(ltbench: Cli, some_results: None, width: int) -> None:
+    board = package.leaderboard(package.load_results())
+    lines = [line for line in render(board, "table", "last", width).splitlines() if "class_balanced_sampling" in line]
+    assert len(lines) == 1
+    assert "…" not in lines[0]
+    assert "★" in lines[0] + render(board, "table", "last", width)
+    assert len(re.sub(r"\x1b\[[0-9;]*m", "", lines[0])) <= width
+
+
+def test_the_leaderboard_is_the_mean_over_seeds(ltbench: Cli, some_results: None) -> None:
+    for row in json.loads(ltbench("leaderboard", "--json").out):
+        of_seeds = [r.finished.last for r in records().values() if r.method == row["method"]]
+        for metric in ("balanced_accuracy", "few", "macro_f1", "ece", "nll"):
+            assert row[metric] == pytest.approx(np.mean([getattr(values, metric) for values in of_seeds]))
+
+
+def test_average_ranks_stand_below_several_tables(ltbench: Cli) -> None:
+    words = ("--methods", "ce,class_balanced_sampling", "--imbalance", "100,20")
+    out = ltbench("run", *FAST, *words).out
+    board = pd.DataFrame(json.loads(ltbench("leaderboard", "--json").out))
+    ranks = board.groupby("method")["rank"].mean()
+    (line,) = (line for line in out.splitlines() if line.startswith("Average rank over 2 tables"))
+    assert "(recipe digits[epochs=2]): " in line
+    assert {f"{method} {rank:.1f}" for method, rank in ranks.items()} == set(
+        line.partition("): ")[2].partition(". Friedman")[0].split(", ")
+    )
+    assert "ranks less than 1.4 apart" in out  # 1.96 sqrt(2 x 3 / (6 x 2))
+    assert "Average rank" not in ltbench("leaderboard", "--protocol", "best-on-test").out
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
+def test_accuracy_under_shifted_test_priors(ltbench: Cli, some_results: None, form: str) -> None:
+    out = ltbench("leaderboard", "--shifted", "--format", form).out
+    assert len([line for line in out.splitlines() if re.search(r"class\\?_balanced", line)]) == (
+        1 if form[0] in "tml" else 10
+    )
+    if form == "table":
+        (line,) = (line for line in out.splitlines() if "class_balanced_sampling" in line)
+        values = [float(x) for x in re.findall(r"\d+\.\d", line)]
+        assert len(values) == 11
+        board = json.loads(ltbench("leaderboard", "--json").out)
+        assert values[5] == pytest.approx(board[0]["balanced_accuracy"], abs=0.06)
+    if form == "json":
+        assert {row["direction"] for row in json.loads(out)} == {"forward", "backward"}
+
+
+def test_the_difference_to_ce_is_that_of_paired_seeds(ltbench: Cli, some_results: None) -> None:
+    by_seed = {(r.method, r.seed): r.finished.last.balanced_accuracy for r in records().values()}
+    gains = [by_seed["class_balanced_sampling", seed] - by_seed["ce", seed] for seed in (0, 1)]
+    row = json.loads(ltbench("leaderboard", "--json").out)[0]
+    assert row["difference_to_ce"] == pytest.approx(np.mean(gains))
+    assert row["p_to_ce"] == pytest.approx(stats.ttest_1samp(gains, 0).pvalue, abs=1e-4)
+    assert f"{np.mean(gains):+.1f} ± " in ltbench("leaderboard").out
+
+
+def test_tables_stand_in_one_order_whatever_was_trained_first(ltbench: Cli) -> None:
+    for imbalance in ("natural", "20", "100", "step:20"):
+        ltbench("run", *FAST, "--methods", "ce", "--imbalance", imbalance)
+    rows = json.loads(ltbench("leaderboard", "--format", "json").out)
+    assert [row["imbalance"] for row in rows] == ["100", "20", "step:20", "natural"]
+
+
+def test_protocols(ltbench: Cli) -> None:
+    options = ("--imbalance", "10", "--seeds", "1", "--methods", "ce", "--set", "holdout=10")
+    ltbench("run", *options, "--set", "recipe.epochs=6", "--set", "recipe.evaluate_every=1")
+    (record,) = records().values()
+    assert [e.epoch for e in record.finished.evaluations] == [1, 2, 3, 4, 5, 6]
+    by_test = [e.test.balanced_accuracy for e in record.finished.evaluations]
+    by_val = [e.val.balanced_accuracy for e in record.finished.evaluations]
+    found = {
+        p: json.loads(ltbench("leaderboard", "--json", "--protocol", p).out)[0] for p in ("last", "val", "best-on-test")
+    }
+    assert found["last"]["balanced_accuracy"] == pytest.approx(by_test[-1])
+    assert found["val"]["balanced_accuracy"] == pytest.approx(by_test[int(np.argmax(by_val))])
+    assert found["best-on-test"]["balanced_accuracy"] == pytest.approx(max(by_test))
+    assert "OPTIMISTIC" in ltbench("leaderboard", "--protocol", "best-on-test").out
+
+
+def test_without_validation_the_val_protocol_says_so(ltbench: Cli, some_results: None) -> None:
+    assert "no validation split" in ltbench("leaderboard", "--protocol", "val").out
+
+
+def test_status_tells_what_is_to_do(ltbench: Cli) -> None:
+    ltbench("run", *FAST, "--methods", "ce")
+    plan = next(Path("results/plans").iterdir())
+    content = json.loads(plan.read_text())
+    content["cells"].append(content["cells"][0] | {"id": "0" * 16, "seed": 7})
+    plan.write_text(json.dumps(content))
+    lock = Store("results").try_lock("0" * 16)
+    assert sorted(c["state"] for c in json.loads(ltbench("status", "--json").out)) == ["done", "running"]
+    assert lock is not None
+    lock.release()
+    assert sorted(c["state"] for c in json.loads(ltbench("status", "--json").out)) == ["done", "to do"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("leaderboard",), "results folder results does not exist"),
+        (("run", "--subset-seeds", "x"), "--subset-seeds x is not understood"),
+        (("run", "--subset-seeds", "0,1", "--set", "subset_seed=1"), "both given"),
+        (("status", "--results", "other"), "results folder other does not exist"),
+        (("show", "abc"), "results folder results does not exist"),
+        (("data", "check", "cifar"), "unknown data set 'cifar'; did you mean 'cifar10'"),
+        (("leaderboard", "--suite", "quick", "--results", "."), "unknown suite 'quick'"),
+        (("show", "abc", "--results", "."), "no cell begins with 'abc'"),
+    ],
+)
+def test_wrong_questions(ltbench: Cli, words: tuple[str, ...], message: str) -> None:
+    answer = ltbench(*words)
+    assert answer.status == 2
+    assert message in answer.err

@@ -1,0 +1,103 @@
+"""What ``ltbench status`` says of a results folder, above all which results are stale."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ltbench.method.registry import discover
+from ltbench.method.source import engine
+from ltbench.results.status import cell_states, counts, stale_lines, with_changes
+from ltbench.results.store import Store
+from tests.conftest import FAST, Answer
+from tests.made import made_failure, made_record
+
+MINE = """
+from ltbench import Method
+from _lib import scaled
+class Mine(Method):
+    "Mine."
+    def loss(self, net, batch, clock):
+        return scaled(super().loss(net, batch, clock))
+"""
+HELPER = "SCALE = 2\ndef scaled(loss): return SCALE * loss\n"
+
+
+@pytest.fixture
+def helper() -> Path:
+    """A method of the user with a helper beside it; returns the helper."""
+    Path("methods").mkdir()
+    Path("methods/mine.py").write_text(MINE)
+    Path("methods/_lib.py").write_text(HELPER)
+    return Path("methods/_lib.py")
+
+
+@pytest.fixture
+def store() -> Store:
+    """Two seeds of two methods and of `Mine`, a failed cell and one to do, all in one plan."""
+    store, registry = Store("results"), discover()
+    cells = [
+        made_record(store, method, seed=seed, sources={**engine(), **registry[method].pieces})
+        for method in ("crt", "mine", "ride")
+        for seed in (0, 1)
+    ]
+    made_failure(store, "ce")
+    failed = next(record for record in store.latest().values() if record.result is None)
+    coordinates = [{"id": r.id, "method": r.method, "seed": r.seed} for r in [*cells, failed]]
+    store.add_plan("plan", {"suite": "quickstart", "cells": [*coordinates, {"id": "0", "method": "ce", "seed": 1}]})
+    return store
+
+
+def lines(store: Store, *folders: Path) -> list[str]:
+    return stale_lines(with_changes(cell_states(store), store, folders))
+
+
+def test_cells_are_done_failed_or_to_do(helper: Path, store: Store) -> None:
+    assert counts(cell_states(store)) == {"quickstart": {"done": 6, "running": 0, "failed": 1, "to do": 1}}
+
+
+def test_nothing_is_stale_as_long_as_nothing_is_edited(helper: Path, store: Store) -> None:
+    helper.write_text(f"# a comment\n{HELPER}")
+    assert lines(store) == []
+    assert all(cell["changed"] == {} for cell in with_changes(cell_states(store), store))
+
+
+def test_an_edit_is_named_with_the_methods_whose_results_it_makes_stale(helper: Path, store: Store) -> None:
+    helper.write_text(HELPER.replace("2", "3"))
+    assert lines(store) == ["stale: 2 cells of mine (edited: _lib.SCALE)"]
+    changed = {cell["method"]: cell["changed"] for cell in with_changes(cell_states(store), store)}
+    assert changed == {"crt": {}, "mine": {"_lib.SCALE": "edited"}, "ride": {}, "ce": {}}
+
+
+def test_edits_of_the_same_cells_are_one_line_and_others_lines_of_their_own(helper: Path, store: Store) -> None:
+    sources = {**engine(), "ltbench.metrics.scores": "old", "ltbench.metrics.summary": "old"}
+    old = made_record(store, "crt", seed=2, sources={**sources, **discover()["crt"].pieces, "crt.Crt": "old"})
+    new = made_record(store, "ride", seed=2, sources={**sources, "ltbench.metrics.gone": "old"})
+    cells = [{"id": r.id, "method": r.method, "seed": 2} for r in (old, new)]
+    found = stale_lines(with_changes(cells, store))
+    assert found == [
+        "stale: 2 cells of crt, ride (edited: ltbench.metrics.scores, ltbench.metrics.summary)",
+        "stale: 1 cell of crt (edited: crt.Crt)",
+        "stale: 1 cell of ride (not found: ltbench.metrics.gone)",
+        "If method files are in other folders than ./methods, name these with --methods-dir.",
+    ]
+
+
+def test_of_many_names_the_first_few_are_shown() -> None:
+    cell = {"method": "m", "changed": dict.fromkeys("abcdefgh", "edited")}
+    assert stale_lines([cell]) == ["stale: 1 cell of m (edited: a, b, c, d, e, f and 2 more)"]
+
+
+def test_a_file_in_another_folder_is_found_when_the_folder_is_given(helper: Path, store: Store) -> None:
+    Path("methods").rename("elsewhere")
+    assert lines(store, Path("elsewhere")) == []
+
+
+def test_from_the_run_to_the_line(helper: Path, ltbench: Callable[..., Answer]) -> None:
+    run = ("run", *FAST, "--methods", "ce,mine")
+    assert ltbench(*run).status == 0
+    assert "stale" not in ltbench("status").out
+    helper.write_text(HELPER.replace("2", "3"))
+    assert "stale: 1 cell of mine (edited: _lib.SCALE)\n" in ltbench("status").out
+    assert "1 done, 1 to do" in ltbench(*run).err
+    assert "stale" not in ltbench("status").out
