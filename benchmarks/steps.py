@@ -1,4 +1,4 @@
-"""Steps of one stage by themselves, in any tier: what the benchmarks of the engine time."""
+"""Steps of one stage without the rest of a run, in any tier, for the benchmarks of the engine."""
 
 import copy
 import threading
@@ -19,7 +19,7 @@ from ltbench.plan.recipe import Recipe
 
 
 def noise(classes: int, train: int, test: int = 1, side: int = 32) -> LongTailed:
-    """Generated colour images; ``train`` and ``test`` of them a class."""
+    """Generated colour images, ``train`` and ``test`` of them per class."""
     generator = np.random.default_rng(0)
 
     def split(a_class: int) -> Split:
@@ -34,7 +34,7 @@ class Steps:
     """Epochs of a method's last stage, the same plan in each.
 
     Args:
-        method: it is copied, as it keeps what it makes of the class counts.
+        method: it is copied, since ``setup`` changes it.
         data, recipe, device, tier, seed: of the run.
         count: steps in an epoch; all batches are full.
     """
@@ -53,7 +53,8 @@ class Steps:
         task = Task.of(data, recipe, seed, device, tier=tier)
         self.running = RunningStage(method, method.stages()[-1], 0, task)
         draws, self.count = count * recipe.batch_size, count
-        self.plan = self.running.begin(0)[:, :, :draws]
+        plan = self.running.begin(0)
+        self.plan = plan.repeat(1, 1, -(-draws // plan.shape[2]))[:, :, :draws]
         self.running.set_to(0.0, 1e-3)
         self.strict = recipe.precision == "fp32-strict"
         with numerics(self.strict):
@@ -62,7 +63,7 @@ class Steps:
             self.capture_seconds = time.perf_counter() - started
 
     def losses(self) -> list[float]:
-        """Trains an epoch; ends when the device has."""
+        """Train an epoch; returns when the device has finished."""
         with numerics(self.strict):
             return self.run(self.plan)
 

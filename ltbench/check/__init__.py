@@ -1,4 +1,4 @@
-"""The contract tests: what every method must keep, built-in or not, as named checks on one method."""
+"""The contract tests: the requirements on every method, built-in or not, as named checks."""
 
 from ltbench.check.checks import CHECKS, Check, examine, unusable
 from ltbench.check.subject import Outcome, Subject

@@ -1,4 +1,4 @@
-"""The list of checks, and how one is carried out."""
+"""The list of checks, and how they are run."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -14,27 +14,28 @@ from ltbench.method.loading import error_of_loading, is_file_module
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that every method must keep.
+    """A requirement on every method.
 
     Attributes:
-        name: of the check, in a word or two.
-        carry_out: returns a remark where the method passes; raises Broken or NotApplicable with one line that says why.
+        name: of the check, in one or two words.
+        run: returns a remark where the method passes; raises Broken or NotApplicable with the reason in one line. Its
+            docstring states the requirement.
     """
 
     name: str
-    carry_out: Callable[[Subject], str]
+    run: Callable[[Subject], str]
 
     @property
     def about(self) -> str:
-        """What is checked, in a sentence."""
-        return (self.carry_out.__doc__ or "").split("\n")[0]
+        """The requirement, in one sentence."""
+        return (self.run.__doc__ or "").split("\n")[0]
 
     def __call__(self, subject: Subject) -> Outcome:
-        """Carry it out. Whatever the method's code raises is a failure of the method."""
+        """Run the check. An error that the method's code raises is a failure of the method."""
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # the problems are so small that a second thread only waits
+        torch.set_num_threads(1)  # the problems are so small that more threads would only wait
         try:
-            return Outcome("passed", self.carry_out(subject))
+            return Outcome("passed", self.run(subject))
         except NotApplicable as reason:
             return Outcome("not applicable", str(reason))
         except Exception as error:
@@ -44,7 +45,7 @@ class Check:
 
 
 def imports(subject: Subject) -> str:
-    """The file loads in a fresh process, in which no other method was loaded."""
+    """The file loads in a new process, in which no other method was loaded."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["ltbench.method.registry"])
     module = None if is_file_module(subject.method) else subject.method.__module__
@@ -70,11 +71,11 @@ CHECKS = (
 
 
 def examine(subject: Subject) -> Iterator[tuple[Check, Outcome]]:
-    """Carry out every check in turn."""
+    """Run every check, one after another."""
     for check in CHECKS:
         yield check, check(subject)
 
 
 def unusable(why: str) -> tuple[Check, Outcome]:
-    """The outcome for a file that could not be loaded here, which leaves nothing to check."""
+    """The outcome for a file that could not be loaded, so that the other checks cannot run."""
     return CHECKS[0], Outcome("failed", why)

@@ -1,4 +1,4 @@
-"""Small long-tailed problems on which methods are examined, and the training of a method on them."""
+"""Small long-tailed problems for the checks, and the training of a method on them."""
 
 import copy
 import functools
@@ -24,7 +24,7 @@ NOISE = 25.0  # standard deviation, of 255
 
 @dataclass(frozen=True)
 class Problem:
-    """Noisy patterns of 2x2 coloured squares, one pattern a class.
+    """Noisy images of 2x2 coloured squares, with a pattern for each class.
 
     Attributes:
         counts: training images of each class.
@@ -50,7 +50,7 @@ class Problem:
         return LongTailed(train, val, test, self.counts, mean=(0.5,) * 3, std=(0.3,) * 3)
 
     def images(self, counts: tuple[int, ...], split: str) -> Split:
-        """So many images of each class; ``split`` keys the noise."""
+        """Images with these counts [C] per class; ``split`` keys the noise."""
         patterns = generator("patterns").integers(40, 216, size=(len(counts), 2, 2, 3))
         labels = np.repeat(np.arange(len(counts)), counts)
         clean = np.kron(patterns, np.ones((1, self.size // 2, self.size // 2, 1)))[labels]
@@ -58,7 +58,7 @@ class Problem:
         return Split(noisy.clip(0, 255).astype(np.uint8), labels)
 
     def task(self, seed: int = 0, device: torch.device = CPU, tier: Tier = "eager") -> Task:
-        """The problem as the engine takes it."""
+        """The problem in the form that the engine needs."""
         prepare()
         return Task.of(self.data, self.recipe, seed, device, tier=tier)
 
@@ -66,21 +66,21 @@ class Problem:
 EASY = Problem(
     (32, 20, 12, 8, 6), 8, 20, RECIPES["digits"].changed({"epochs": 20, "batch_size": 8, "evaluate_every": 20})
 )
-"""Enough to tell a method that learns the tail from one that does not."""
+"""Enough training to distinguish a method that learns the rare classes from one that does not."""
 TINY = Problem(
     (9, 4, 2, 1),
     8,
     3,
     RECIPES["digits"].changed({"epochs": 3, "batch_size": 6, "evaluate_every": 1, "precision": "fp32-strict"}),
 )
-"""Three steps an epoch, the last one partial: for what must hold bit for bit. One class has one image."""
+"""Three steps per epoch, the last with a partial batch, for what must hold bit for bit. One class has one image."""
 
 
 class Memory:
     """A checkpoint in memory.
 
     Args:
-        dies: whether it raises KeyboardInterrupt after the first save, as if the process were killed.
+        dies: raise KeyboardInterrupt after the first save, as if the process were killed.
     """
 
     def __init__(self, dies: bool = False) -> None:
@@ -88,7 +88,7 @@ class Memory:
         self.dies = dies
 
     def load(self) -> State | None:
-        """What was saved last."""
+        """A copy of the last saved state."""
         return copy.deepcopy(self.state)
 
     def due(self) -> bool:
@@ -96,7 +96,7 @@ class Memory:
         return True
 
     def save(self, state: State) -> None:
-        """Keep a copy."""
+        """Save a copy."""
         self.state = copy.deepcopy(state)
         if self.dies:
             raise KeyboardInterrupt
@@ -111,8 +111,30 @@ class Forgetful(Memory):
 
 
 def same_length(stage: Stage) -> Stage:
-    """The stage with the recipe's epochs, if it trains at all."""
+    """The stage with the recipe's epochs; a post-hoc step stays without training."""
     return replace(stage, epochs=1.0) if stage.epochs else stage
+
+
+def start(
+    make: Callable[[], Method],
+    index: int,
+    position: int,
+    task: Task,
+    before: State | None,
+    change: Callable[[Stage], Stage] = same_length,
+) -> RunningStage:
+    """A stage of a new method object, as after a restart of the process.
+
+    Args:
+        make: makes the method.
+        index: of the stage among those of the method.
+        position: number of stages of the methods before.
+        task: what to train on.
+        before: results of the stage before.
+        change: applied to the stage.
+    """
+    method = make()
+    return RunningStage(method, change(method.stages()[index]), position + index, task, before)
 
 
 def train(
@@ -123,37 +145,27 @@ def train(
     memory: Callable[[], Memory] = Forgetful,
     change: Callable[[Stage], Stage] = lambda stage: stage,
 ) -> list[State]:
-    """The stages of one method, each trained by a method object of its own, as after a restart of the process.
+    """Train all stages of one method; returns their results.
 
     Args:
-        make: makes the method.
-        before: what the methods before it left.
-        position: stages before.
-        task: what to train on.
-        memory: makes the checkpoint of a stage; if it dies, the stage is resumed from it.
-        change: applied to every stage.
+        memory: makes the checkpoint of a stage. Where it dies, the stage is resumed from it.
+        make, before, position, task, change: see ``start``.
     """
     states: list[State] = []
     for index in range(len(make().stages())):
-        kept = memory()
-
-        def go(index: int = index, kept: Memory = kept) -> State:
-            method = make()
-            stage = change(method.stages()[index])
-            last = states[-1] if states else before
-            return train_stage(RunningStage(method, stage, position + index, task, last), kept)
-
+        kept, last = memory(), states[-1] if states else before
         try:
-            states.append(go())
+            state = train_stage(start(make, index, position, task, last, change), kept)
         except KeyboardInterrupt:
             kept.dies = False
-            states.append(go())
+            state = train_stage(start(make, index, position, task, last, change), kept)
+        states.append(state)
     return states
 
 
 @functools.cache
 def foundation(chain: tuple[type[Method], ...], problem: Problem, seed: int = 0) -> tuple[State | None, int]:
-    """What these methods, trained one after another, leave to the next one, and how many stages they have."""
+    """The results of training these methods one after another, and their number of stages."""
     if not chain:
         return None, 0
     before, position = foundation(chain[:-1], problem, seed)
@@ -162,7 +174,7 @@ def foundation(chain: tuple[type[Method], ...], problem: Problem, seed: int = 0)
 
 
 def differences(one: list[State], other: list[State]) -> str:
-    """What differs between two trainings, bit for bit, in a few words; empty where nothing does."""
+    """The first difference between two trainings, bit for bit, in a few words; empty where there is none."""
     for number, (a, b) in enumerate(zip(one, other, strict=True), 1):
         at = f" of stage {number}" if len(one) > 1 else ""
         weights: dict[str, Tensor] = a["network"]

@@ -1,4 +1,4 @@
-"""Examines what the command line names, and shows what came out."""
+"""Examine the methods that the command line names, and print the outcomes."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,10 +18,10 @@ MARKS = {"passed": "[green]✓[/]", "failed": "[red]✗[/]", "not applicable": "
 
 
 def examine_all(targets: Sequence[str], folders: Sequence[Path], device: str) -> Iterator[tuple[str, Outcomes]]:
-    """Examine methods, given by name, pattern or file; gives each one's name and outcomes as soon as it is done.
+    """Examine methods, given by name, pattern or file; yields the name and the outcomes of each when it is finished.
 
     Raises:
-        InputError: for a name that fits nothing, a file that is not there, and one that is no Python file.
+        InputError: for a name that matches no method, and for a file that does not exist or is not a Python file.
     """
     files = {target: file_of(target) for target in targets if is_file(target)}
     registry = discover(folders, list(files.values()))
@@ -35,7 +35,7 @@ def examine_all(targets: Sequence[str], folders: Sequence[Path], device: str) ->
 
 
 def is_file(target: str) -> bool:
-    """Whether a target is meant as a file and not as a name."""
+    """Whether a target is a file and not a name."""
     return "/" in target or target.endswith(".py") or Path(target).is_file()
 
 
@@ -49,15 +49,15 @@ def file_of(target: str) -> Path:
     return file
 
 
-def as_record(outcomes: Outcomes) -> list[dict[str, str]]:
-    """The outcomes for a program."""
+def as_rows(outcomes: Outcomes) -> list[dict[str, str]]:
+    """The outcomes for JSON."""
     return [{"check": check.name, "status": outcome.status, "why": outcome.why} for check, outcome in outcomes]
 
 
 def print_outcomes(name: str, outcomes: Outcomes) -> None:
-    """The outcomes as a table, and the sentence of each check that failed."""
+    """Print the outcomes as a table, and the requirement of each check that failed."""
     console = Console()
-    table = Table("", "check", "why or how", title=name, title_justify="left")
+    table = Table("", "check", "remark", title=name, title_justify="left")
     for check, outcome in outcomes:
         table.add_row(MARKS[outcome.status], check.name, escape(outcome.why))
     console.print(table)

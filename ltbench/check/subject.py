@@ -1,4 +1,4 @@
-"""What a check is given, and what it answers."""
+"""The method that a check examines, and the outcome of a check."""
 
 import traceback
 from dataclasses import dataclass
@@ -14,14 +14,17 @@ from ltbench.method.registry import Registry
 
 @dataclass(frozen=True)
 class Outcome:
-    """The answer of a check, with one line that says why; ``not applicable`` where there is nothing to check."""
+    """The outcome of a check, with one line that gives the reason or a remark.
+
+    The status is ``not applicable`` where there is nothing to check.
+    """
 
     status: Literal["passed", "failed", "not applicable"]
     why: str = ""
 
 
 class Broken(InputError):
-    """The contract is broken; the message says how, in one line."""
+    """The method breaks the contract; the message says how, in one line."""
 
 
 class NotApplicable(Exception):
@@ -34,9 +37,9 @@ class Subject:
 
     Attributes:
         name: of the method.
-        file: that defines it.
-        chain: the methods that are trained one after another for it, itself the last.
-        device: for the checks that tell more on a GPU; all others run on the CPU.
+        file: the file that defines the method.
+        chain: the methods that are trained one after another; the examined one is the last.
+        device: for the checks that test more on a GPU; all others run on the CPU.
     """
 
     name: str
@@ -49,17 +52,17 @@ class Subject:
         """A method of the registry.
 
         Raises:
-            InputError: where a method that it comes after does not exist.
+            InputError: when a method of its chain does not exist.
         """
         chain = tuple(entry.method for entry, _ in registry.chain(name, {}))
         return cls(name, registry[name].file, chain, device)
 
     @property
     def method(self) -> type[Method]:
-        """Its class."""
+        """The class of the method."""
         return self.chain[-1]
 
     def described(self, error: BaseException) -> str:
-        """An error that the method's code raised, in one line, with the last line of its file that was run."""
+        """An error that the method's code raised, in one line, with the line of the method's file where it happened."""
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == self.file]
         return one_line(error) + (f" ({self.file.name}, line {lines[-1]})" if lines else "")

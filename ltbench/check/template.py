@@ -1,4 +1,4 @@
-"""The file that a new method starts from."""
+"""Writes the file that a new method starts from."""
 
 import keyword
 import re
@@ -9,10 +9,10 @@ import ltbench
 from ltbench.errors import InputError
 from ltbench.method.registry import discover
 
-TEMPLATE = Template('''"""$title: say here what it is.
+TEMPLATE = Template('''"""$title: what the method does, in one sentence.
 
-Authors: Title, venue and year, arXiv id, equation: the one formula that matters.
-Deviation: where this differs from the paper; "none" if nowhere.
+Authors: Title, venue and year, arXiv id, number of the equation: the formula that matters.
+Deviation: where this code differs from the paper; "none" where it does not.
 """
 
 import torch.nn.functional as F
@@ -22,33 +22,37 @@ from ltbench import Batch, Clock, Method, Network, Range
 
 
 class $class_name(Method):
-    """One sentence, shown by `ltbench ls methods`."""
+    """Cross-entropy on logits shifted by the log prior (replace this: `ltbench ls methods` prints it)."""
 
-    strength = Range(1.0, 0.0, 2.0)  # a hyper-parameter: its default, and where it is searched
-    corrects = "log prior in the logits"  # how the class prior is corrected; leave out if it is not
-    # What else may be said, each with a plain default (all of it: docs/adding-a-method.md):
-    # streams = {"main": class_balanced}  another sampler, or several streams
-    # after = "ce"                        begin with the trained network of another method
+    strength = Range(1.0, 0.0, 2.0)  # a hyper-parameter: default, lowest and highest value that tuning tries
+    corrects = "log prior in the logits"  # how the class prior is corrected; delete this line if it is not
+    # Other attributes, with their defaults, are listed in docs/adding-a-method.md. Examples:
+    # streams = {"main": class_balanced}  the sampler of the training images; several streams are allowed
+    # after = "ce"                        start from the trained network of another method
     # cost = 2.0                          forward-backward passes per image, relative to `ce`
 
     def setup(self, counts: Tensor) -> None:
-        """Before each stage. Every tensor that the loss needs is made here. counts: [C] float64, on the device."""
+        """Create the tensors that the loss needs, before each stage.
+
+        counts: training images per class [C], float64, on the device.
+        """
         self.shift = self.strength * (counts / counts.sum()).log().float()
 
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
-        """Every step, on the device alone: no `if` on a tensor, no `.item()`; clock.progress runs from 0 to 1.
+        """Return the loss of one step, 0-dim. Do not read values on the host: no `if` on a tensor, no `.item()`.
 
-        batch.images: [B, channels, H, W]; net(batch.images): logits [B, C]; batch.labels: [B]; the loss: 0-dim.
+        batch.images: [B, channels, H, W]; batch.labels: [B]; net(batch.images): logits [B, C];
+        clock.progress: a tensor that grows from 0 to 1 during training.
         """
         return F.cross_entropy(net(batch.images).float() + self.shift, batch.labels)
 ''')
 
 
 def write_method(name: str, folder: Path) -> Path:
-    """Write NAME.py into a folder, which is made if it is not there.
+    """Write NAME.py into a folder, which is created if it does not exist; returns the file.
 
     Raises:
-        InputError: for a name that is not allowed or is taken, and where the file exists.
+        InputError: for a name that is not allowed or already used, and where the file exists.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise InputError(

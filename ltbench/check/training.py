@@ -17,12 +17,12 @@ from ltbench.method.contract import Batch, Clock, Method
 from ltbench.method.hyperparameters import Choice, Range
 from ltbench.randomness import generator
 
-TAIL_PCT = 60.0  # what a method must reach on the two rarest of five classes, where guessing gives 20
+TAIL_PCT = 60.0  # recall that a method must reach on the two rarest of five classes; chance is 20
 
 
 @functools.cache
 def reference(chain: tuple[type[Method], ...]) -> list[State]:
-    """The method trained on the tiny problem, as it comes."""
+    """The results of training the method on the tiny problem without interruption."""
     before, position = foundation(chain[:-1], TINY)
     return train(chain[-1], before, position, TINY.task(), change=same_length)
 
@@ -44,13 +44,13 @@ def finite(subject: Subject) -> str:
             net.zero_grad()
             loss = (stage.loss or method.loss)(net, batch, Clock(torch.tensor(progress)))
             if loss.shape != ():
-                raise Broken(f"the loss has shape {tuple(loss.shape)}; a 0-dim tensor is wanted")
+                raise Broken(f"the loss has shape {tuple(loss.shape)}; it must be a 0-dim tensor, such as a mean")
             if not loss.isfinite():
                 raise Broken(f"the loss is {loss.item()} at progress {progress}")
             loss.backward()
             gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
             if not gradients:
-                raise Broken("no parameter gets a gradient")
+                raise Broken("the loss gives no gradient to any parameter")
             if wrong := [name for name, gradient in gradients.items() if not gradient.isfinite().all()]:
                 raise Broken(f"the gradient of {wrong[0]} is not finite at progress {progress}")
     with torch.inference_mode():
@@ -65,14 +65,14 @@ def learns(subject: Subject) -> str:
     before, position = foundation(subject.chain[:-1], EASY)
     hits = train(subject.method, before, position, EASY.task())[-1]["evaluations"][-1]["test"]["hits"]
     recall = 100 * sum(hits[-2:]) / (2 * EASY.held_out)
-    said = f"{recall:.0f} % on the two rarest of {len(EASY.counts)} classes"
+    reached = f"{recall:.0f} % recall on the two rarest of {len(EASY.counts)} classes"
     if recall < TAIL_PCT:
-        raise Broken(f"{said}; chance is {100 / len(EASY.counts):.0f}, at least {TAIL_PCT:.0f} is wanted")
-    return said
+        raise Broken(f"{reached}; it must reach {TAIL_PCT:.0f} %, and chance is {100 / len(EASY.counts):.0f} %")
+    return reached
 
 
 def test_split(subject: Subject) -> str:
-    """With other test images the trained network is the same, and each image is predicted by itself."""
+    """Other test images lead to the same trained network, and no prediction depends on other images of its batch."""
     before, position = foundation(subject.chain[:-1], TINY)
     _, usual = TINY.data.measured
     half = len(usual) // 2
@@ -85,43 +85,41 @@ def test_split(subject: Subject) -> str:
         train(subject.method, before, position, changed, change=same_length),
     )
     if what := differences(seen, unseen):
-        raise Broken(f"with other test images there is a difference in {what}")
+        raise Broken(f"training with other test images changes {what}: it must not use the test split")
     mine, theirs = (states[-1]["logits"]["test"][:half].float() for states in (seen, unseen))
-    if not torch.allclose(mine, theirs, rtol=1e-2, atol=1e-2):  # they are kept in half precision
-        raise Broken("the logits of an image depend on the other test images beside it")
+    if not torch.allclose(mine, theirs, rtol=1e-2, atol=1e-2):  # stored in half precision
+        raise Broken("the logits of an image depend on the other test images in its batch")
     return ""
 
 
 def resume(subject: Subject) -> str:
-    """Killed after the first epoch of every stage, it goes on to the very same numbers."""
+    """Killed after the first epoch of every stage, it continues to exactly the same numbers."""
     if not any(stage.epochs for stage in subject.method().stages()):
         raise NotApplicable("it trains nothing of its own")
     before, position = foundation(subject.chain[:-1], TINY)
     resumed = train(subject.method, before, position, TINY.task(), lambda: Memory(dies=True), same_length)
     if what := differences(reference(subject.chain), resumed):
-        raise Broken(
-            f"after a stop and resume there is a difference in {what}: what is remembered belongs into the network"
-        )
+        raise Broken(f"stopping and resuming changes {what}: store everything that must be remembered in the network")
     return ""
 
 
 def deterministic(subject: Subject) -> str:
-    """The same seed gives the same numbers, bit for bit, and another seed others."""
+    """One seed gives the same numbers bit for bit, and another seed gives others."""
 
     def again(seed: int) -> list[State]:
         before, position = foundation(subject.chain[:-1], TINY, seed)
         return train(subject.method, before, position, TINY.task(seed), change=same_length)
 
     if what := differences(reference(subject.chain), again(0)):
-        raise Broken(f"trained twice with one seed there is a difference in {what}: draw random numbers in noise()")
+        raise Broken(f"training twice with the same seed changes {what}: draw random numbers in noise()")
     if not differences(reference(subject.chain), again(1)):
-        raise Broken("another seed gives the same network")
+        raise Broken("another seed gives the same network: a post-hoc step or the loss ignores what was trained")
     return ""
 
 
 def ends(subject: Subject) -> str:
-    """With each hyper-parameter at both ends of its range, and each choice, it trains to finite numbers."""
-    tried = list(settings(subject.method))
+    """It trains to finite numbers with both ends of every range and with every choice."""
+    tried = list(values_to_try(subject.method))
     if not tried:
         raise NotApplicable("it has no hyper-parameters")
     before, position = foundation(subject.chain[:-1], TINY)
@@ -133,8 +131,8 @@ def ends(subject: Subject) -> str:
     return f"{len(tried)} values tried"
 
 
-def settings(method: type[Method]) -> Iterator[tuple[str, Any]]:
-    """Every hyper-parameter with every value that is to be tried, the defaults aside."""
+def values_to_try(method: type[Method]) -> Iterator[tuple[str, Any]]:
+    """The ends of every range and all choices, without the defaults, each with the name of its hyper-parameter."""
     for name, parameter in method.space().items():
         values: tuple[Any, ...] = ()
         if isinstance(parameter, Range):

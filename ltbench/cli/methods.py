@@ -74,17 +74,17 @@ def check(
     as_json: options.Json = False,
 ) -> None:
     """Test whether methods follow the method contract, and explain each failure."""
-    from ltbench.check.report import as_record, examine_all, print_outcomes
+    from ltbench.check.report import as_rows, examine_all, print_outcomes
 
-    records = {}
+    found = {}
     failed = False
     for name, outcomes in examine_all(targets, methods_dir, device):
         failed |= any(outcome.status == "failed" for _, outcome in outcomes)
-        records[name] = as_record(outcomes)
+        found[name] = as_rows(outcomes)
         if not as_json:
             print_outcomes(name, outcomes)
     if as_json:
-        print(json.dumps(records, indent=1))
+        print(json.dumps(found, indent=1))
     raise typer.Exit(1 if failed else 0)
 
 

@@ -39,25 +39,25 @@ WRITTEN = {
         ("def predict(self, net, images):\n return net.features(images)", r"logits of shape \(16, 64\)"),
     ],
     "learns": [
-        ("def loss(self, net, batch, clock):\n return net(batch.images).square().mean()", "chance is 20"),
+        ("def loss(self, net, batch, clock):\n return net(batch.images).square().mean()", "chance is 20 %"),
         (
             "def loss(self, net, batch, clock):\n return F.cross_entropy(net(batch.images), batch.labels * 0)",
-            "0 % on the two rarest",
+            "0 % recall on the two rarest",
         ),
         (
             "def predict(self, net, images):\n return torch.eye(5)[4].expand(len(images), 5)",
-            "50 % on the two rarest",
+            "50 % recall on the two rarest",
         ),
         (
             "def setup(self, counts):\n self.bias = counts.float()\n"
             "def predict(self, net, images):\n return net(images) + self.bias",
-            "0 % on the two rarest",
+            "0 % recall on the two rarest",
         ),
     ],
     "test split": [
         (
             "def predict(self, net, images):\n net.backbone.train()\n return net(images)",
-            "with other test images|depend on the other test images",
+            "training with other test images changes|depend on the other test images",
         ),
         (
             "def predict(self, net, images):\n z = net(images)\n return z - z.mean(0)",
@@ -65,10 +65,10 @@ WRITTEN = {
         ),
         (
             "def predict(self, net, images):\n net.heads['main'].bias.add_(net(images).mean(0))\n return net(images)",
-            "with other test images",
+            "training with other test images changes",
         ),
         (
-            "def stages(self):\n return (Stage(finish='peek'),)\ndef peek(self, net, features):\n features('test')",
+            "def stages(self):\n return (Stage(finish=self.peek),)\ndef peek(self, net, features):\n features('test')",
             "may look at 'train' and 'val', not at 'test'",
         ),
     ],
@@ -76,16 +76,16 @@ WRITTEN = {
         (
             "seen = 0\ndef loss(self, net, batch, clock):\n self.seen += 1\n"
             " return super().loss(net, batch, clock) * self.seen",
-            "after a stop and resume",
+            "stopping and resuming changes the losses",
         )
     ],
     "deterministic": [
         (
             "def loss(self, net, batch, clock):\n return super().loss(net, batch, clock) * np.random.rand()",
-            "trained twice with one seed there is a difference in the losses",
+            "training twice with the same seed changes the losses",
         ),
         (
-            "def stages(self):\n return (Stage(epochs=0, finish='forget'),)\n"
+            "def stages(self):\n return (Stage(epochs=0, finish=self.forget),)\n"
             "def forget(self, net, features):\n for v in net.state_dict().values():\n  v.zero_()",
             "another seed gives the same",
         ),
@@ -103,8 +103,11 @@ WRITTEN = {
         ),
     ],
     "cost": [
-        ("streams = {'a': class_balanced, 'b': class_balanced}", "cost = 1 is declared, 2.00 counted"),
-        ("cost = 1.5", "cost = 1.5 is declared, 1.00 counted"),
+        (
+            "streams = {'a': class_balanced, 'b': class_balanced}",
+            "declares cost = 1, but the operations of all stages give 2.00",
+        ),
+        ("cost = 1.5", "declares cost = 1.5, but the operations of all stages give 1.00"),
     ],
     "no waiting": [
         (f"def loss(self, net, batch, clock):\n {line}\n return super().loss(net, batch, clock)", said)
@@ -117,8 +120,8 @@ WRITTEN = {
             ("batch.labels.bincount()", "the size of a result depends on values"),
             ("torch.where(batch.labels)", "the size of a result depends on values"),
             ("batch.labels.repeat_interleave(batch.labels)", "the size of a result depends on values"),
-            ("torch.tensor([1.0])", "made from host values; make it in setup"),
-            ("torch.as_tensor(1.0)", "made from host values"),
+            ("torch.tensor([1.0])", "created from host values in the step; create it in setup"),
+            ("torch.as_tensor(1.0)", "created from host values"),
             ("batch.labels.cpu()", "copied to the host"),
             ("batch.labels.numpy()", "copied to the host"),
         ]
@@ -130,7 +133,7 @@ WRITTEN = {
             "the losses differ from those of eager steps",
         ),
         (
-            "heads = ('main', 'spare')\nseen = []\ndef stages(self):\n return (Stage(project='grow'),)\n"
+            "heads = ('main', 'spare')\nseen = []\ndef stages(self):\n return (Stage(project=self.grow),)\n"
             "def grow(self, net):\n self.seen.append(0)\n net.heads['spare'].bias.fill_(len(self.seen))",
             "heads.spare.bias differs",
         ),
@@ -218,4 +221,16 @@ def test_a_step_that_reads_a_value_is_refused_on_a_gpu(subject: Callable[[str], 
 
 def test_a_plain_method_passes_everything(subject: Callable[[str], Subject]) -> None:
     mine = subject("pass")
+    assert {check(mine).status for check in CHECKS} == {"passed", "not applicable"}
+
+
+def test_a_method_whose_stages_name_their_functions_passes_everything(subject: Callable[[str], Subject]) -> None:
+    text = (
+        "def stages(self):\n return (Stage(loss=self.other, project=self.keep, finish=self.look),)\n"
+        "def setup(self, counts):\n self.zero = 0 * counts.sum().float()\n"
+        "def other(self, net, batch, clock):\n return super().loss(net, batch, clock) + self.zero\n"
+        "def keep(self, net):\n pass\n"
+        "def look(self, net, features):\n features('train')"
+    )
+    mine = subject(text)
     assert {check(mine).status for check in CHECKS} == {"passed", "not applicable"}

@@ -19,7 +19,7 @@ def test_run_then_run_again(ltbench: Cli) -> None:
     answer = ltbench("run", *FAST)
     assert answer.status == 0
     assert "14 cells under recipe digits[epochs=2], 0 done, 14 to do" in answer.err
-    assert "20 stages, 5 of them shared and trained only once" in answer.err
+    assert "19 stages, 5 of them shared and trained only once" in answer.err
     assert "[14/14] digits / 20 / tau_norm / seed 0" in answer.err
     for name in ("ce", "class_balanced_sampling", "focal", "crt", "aux_random", "★", "†"):
         assert name in answer.out

@@ -397,7 +397,9 @@ def test_wrong_input(ltbench: Cli, synced: Path, silent_server: int) -> None:
         assert "results folder results does not exist" in ltbench(command).err
     answer = ltbench("ui", "--results", str(synced), "--port", str(silent_server))
     assert answer.status == 2
-    assert answer.err.startswith(f"ltbench: port {silent_server} cannot be used (Address already in use); choose another")
+    assert answer.err.startswith(
+        f"ltbench: port {silent_server} cannot be used (Address already in use); choose another"
+    )
 
 
 @pytest.mark.slow

@@ -1,0 +1,76 @@
+"""A stage under way: the functions that it calls, and what it takes over."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ltbench import Batch, Clock, Features, Method, Network, Stage
+from ltbench.data import Imbalance, cut, load
+from ltbench.engine.stage import RunningStage, restore
+from ltbench.engine.task import Task
+from ltbench.engine.train import train_stage
+from ltbench.plan.recipe import RECIPES
+from tests.engine.test_engine import CPU, Memory, same
+
+RECIPE = RECIPES["digits"].changed({"epochs": 2, "backbone": "resnet8_cifar"})
+
+
+class Three(Method):
+    """Three functions in place of the usual ones; ``calls`` says which object was called."""
+
+    def __init__(self, **hyperparameters: Any) -> None:
+        super().__init__(**hyperparameters)
+        self.calls: list[str] = []
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage(epochs=0.5, loss=self.other_loss, project=self.clip, finish=self.look),)
+
+    def setup(self, counts: Tensor) -> None:
+        self.counts = counts
+
+    def other_loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        self.calls.append("loss")
+        return super().loss(net, batch, clock) + 0 * self.counts.sum().float()
+
+    def clip(self, net: Network) -> None:
+        self.calls.append("project")
+
+    def look(self, net: Network, features: Features) -> None:
+        self.calls.append("finish")
+
+
+@pytest.fixture(scope="module")
+def task() -> Task:
+    return Task.of(cut(load("digits"), Imbalance("exp", 20)), RECIPE, 0, CPU)
+
+
+def test_a_stage_calls_the_functions_that_it_names_on_its_own_method(task: Task) -> None:
+    original = Three()
+    method = copy.deepcopy(original)
+    train_stage(RunningStage(method, method.stages()[0], 0, task), Memory())
+    steps = -(-len(task.data.train) // RECIPE.batch_size)
+    assert method.calls == ["loss", "project"] * steps + ["finish"]
+    assert original.calls == []
+
+
+def test_what_was_saved_is_resumed_bit_for_bit(task: Task) -> None:
+    running = RunningStage(Method(), Stage(), 0, task)
+    running.train(running.begin(0))
+    running.state["epoch"] = 1
+    other = RunningStage(Method(), Stage(), 0, task)
+    other.resume(copy.deepcopy(running.to_save()))
+    assert running.train(running.begin(1)) == other.train(other.begin(1))
+    assert same(running.net.state_dict(), other.net.state_dict())
+
+
+@pytest.mark.parametrize("new_heads", [False, True])
+def test_a_stage_starts_from_the_stage_before(task: Task, new_heads: bool) -> None:
+    before = RunningStage(Method(), Stage(), 0, task).net
+    restore(before, {name: torch.full_like(value, 0.5) for name, value in before.state_dict().items()})
+    found = RunningStage(Method(), Stage(new_heads=new_heads), 1, task, {"network": before.state_dict()})
+    for name, value in found.net.state_dict().items():
+        assert bool((value == 0.5).all()) == (name.startswith("backbone.") or not new_heads), name
