@@ -45,7 +45,7 @@ class Check:
 
 
 def imports(subject: Subject) -> str:
-    """The file loads in a new process, in which no other method was loaded."""
+    """The file loads in a new process without any other method, and the method can be used."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["ltbench.method.registry"])
     module = None if is_file_module(subject.method) else subject.method.__module__

@@ -131,8 +131,8 @@ def discover(folders: Sequence[Path] = (), files: Sequence[Path] = ()) -> Regist
     reasons = {file.stem: f"{file}: {why}" for file, why in broken.items() if file not in used}
     reasons |= _installed(entries)
     registry = Registry(entries, reasons)
-    twice = {name: why for name in registry if (why := _corrects_twice(registry, name))}
-    return Registry({k: v for k, v in entries.items() if k not in twice}, reasons | twice)
+    refused = {name: why for name in registry if (why := _refusal(registry, name))}
+    return Registry({k: v for k, v in entries.items() if k not in refused}, reasons | refused)
 
 
 def _installed(entries: dict[str, Entry]) -> dict[str, str]:
@@ -153,10 +153,11 @@ def _installed(entries: dict[str, Entry]) -> dict[str, str]:
     return broken
 
 
-def _corrects_twice(registry: Registry, name: str) -> str:
-    """Why a method is refused that corrects the class prior twice without ``double_correction``; else empty.
+def _refusal(registry: Registry, name: str) -> str:
+    """Why a method cannot be used; empty where it can.
 
-    New heads remove what was corrected before them.
+    Refused are methods whose ``stages`` fails, and methods that correct the class prior twice without
+    ``double_correction``. New heads remove what was corrected before them.
     """
     try:
         methods = [method for _, method in registry.chain(name, {})]
@@ -164,7 +165,11 @@ def _corrects_twice(registry: Registry, name: str) -> str:
         return ""  # an error when the method is asked for
     found: dict[str, None] = {}
     for method in methods:
-        for stage in method.stages():
+        try:
+            stages = method.stages()
+        except Exception as error:  # an error in one method must not stop the others
+            return f"{registry[method.name].file}: stages() fails: {one_line(error)}"
+        for stage in stages:
             if stage.new_heads:
                 found = {}
             main = next(iter(method.streams_of(stage).values()))

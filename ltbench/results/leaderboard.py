@@ -163,7 +163,8 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
 
         The comparisons, in points of balanced accuracy, on the seeds that all methods of a table have:
         ``difference_to_best`` and ``p_to_best``, adjusted for all pairs; ``difference_to_ce``,
-        ``difference_to_ce_interval`` and ``p_to_ce``, adjusted for all methods that are compared with ``ce``, a tuned one with ``ce`` tuned by as many trials.
+        ``difference_to_ce_interval`` and ``p_to_ce``, adjusted for all methods that are compared with ``ce``, a tuned
+        one with ``ce`` tuned by as many trials.
         ``compared_over`` names the test: ``seeds`` (Tukey, Dunnett; seeds as blocks); with a single common seed
         ``images`` (the same ones: McNemar stratified by class, Bonferroni) or, without the logits, ``hits``
         (as if each method had its own test images: wider).

@@ -61,6 +61,18 @@ def test_a_broken_file_is_named_and_takes_nothing_else_down(text: str, reason: s
     assert "\n" not in registry.broken["broken"]
 
 
+def test_a_method_whose_stages_fail_is_refused_and_stops_no_other() -> None:
+    file = write("methods/typo.py", MINE + "    def stages(self): return (Stage(loss=self.lossy),)")
+    file.write_text(file.read_text().replace("import Method", "import Method, Stage"))
+    write("methods/later.py", MINE + "    after = 'typo'")
+    registry = discover()
+    assert "ce" in registry
+    assert not {"typo", "later"} & set(registry)
+    for name in ("typo", "later"):
+        assert registry.broken[name].startswith(f"{file.resolve()}: stages() fails: AttributeError: ")
+        assert "lossy" in registry.broken[name]
+
+
 def test_a_name_twice_is_refused_with_both_files() -> None:
     file = write("methods/ce.py")
     with pytest.raises(InputError) as error:
