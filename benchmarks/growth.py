@@ -70,7 +70,8 @@ def suite(size: Size) -> Cost:
         pixels = generator.integers(256, size=(n * size.classes, 16, 16, 3), dtype=np.uint8)
         return Split(pixels, np.repeat(np.arange(size.classes), n))
 
-    pictures = ImageSet("noise", tuple(map(str, range(size.classes))), split(a_class), split(400 // size.classes))
+    test = split(400 // size.classes)
+    pictures = ImageSet("noise", tuple(map(str, range(size.classes))), split(a_class), None)
     entry = discover()["ce"]
     with tempfile.TemporaryDirectory() as folder:
         store, images, started = Store(folder), 0, time.perf_counter()
@@ -79,10 +80,17 @@ def suite(size: Size) -> Cost:
             for seed in range(size.seeds):
                 for number in range(size.methods):
                     link = Link(f"method{number}", entry.source, {})
-                    about = ("noise", "noise", pictures.fingerprint, Imbalance("natural"), ratio, 0, "auto", (link,))
+                    about = ("noise", "noise", pictures.fingerprint, Imbalance("natural"), ratio, 0, (link,))
                     cell = Cell(*about, {}, RECIPE, seed)
                     result = run_cell(
-                        cell, [Method()], data, store, device=CPU, checkpoint_every_s=1e9, on_epoch=lambda *_: None
+                        cell,
+                        [Method()],
+                        data,
+                        lambda: test,
+                        store,
+                        device=CPU,
+                        checkpoint_every_s=1e9,
+                        on_epoch=lambda *_: None,
                     )
                     store.add(Record.of(cell, suite="noise", command="", result=result))
                     images += result.cost.images

@@ -22,17 +22,27 @@ def record(method: int, imbalance: int, seed: int, generator: np.random.Generato
     cell = f"{method:04x}{imbalance:04x}{seed:08x}"
     costs = ["train_seconds", "evaluation_seconds", "reused_seconds", "work_seconds", "images_per_second"]
     costs += ["images", "peak_memory_bytes", "relative_cost", "wall_seconds"]
-    versions = ("python", "ltbench", "torch", "timm", "numpy", "platform", "device", "device_name", "revision")
+    versions = (
+        "python",
+        "ltbench",
+        "torch",
+        "timm",
+        "numpy",
+        "platform",
+        "device",
+        "device_name",
+        "instructions",
+        "revision",
+    )
     result = {
-        "groups": {"many": 35, "medium": 35, "few": 30},
+        "arrays": "",
         "measured_on": "test",
         "class_counts": [100] * 100,
         "test_counts": [100] * 100,
-        "hits": [40] * 100,
-        "protocols": {"last": {"epoch": 200} | test, "best-on-test": {"epoch": 180} | test},
+        "protocols": {"last": {"epoch": 200, "hits": [40] * 100} | test},
         "evaluations": [{"stage": "train", "epoch": 10 * e, "test": test} for e in range(1, 21)],
         "losses": [{"stage": "train", "loss": [1.234567] * 200}],
-        "tiers": [],
+        "stages": [],
         "image": (32, 32, 3),
         "images_in": "device",
         "parameters": 460_000,
@@ -54,8 +64,8 @@ def record(method: int, imbalance: int, seed: int, generator: np.random.Generato
             "hyperparameters": {},
             "recipe": "ldam",
             "seed": seed,
-            "shots": (20, 100),
             "recipe_values": {},
+            "engine": "",
             "chain": [],
             "suite": "cifar100-lt",
             "command": "",

@@ -28,7 +28,7 @@ def run(
     changes: Mapping[str, Any] | None = None,
     device: str = "auto",
     workers: int | None = None,
-    threads: int | None = None,
+    threads: int = 1,
     tier: Literal["eager", "graph", "compiled"] = "eager",
     runs_per_device: int | Literal["auto"] = 1,
     images_in: Literal["auto", "device", "host", "file"] = "auto",
@@ -53,7 +53,7 @@ def run(
         changes: settings by name: ``{"recipe.epochs": 5, "METHOD.HYPERPARAMETER": 2.0}``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         workers: processes that train at the same time; None: one per CPU core, or one for a GPU.
-        threads: CPU threads of each process; None: the cores, divided by the processes.
+        threads: CPU threads of each process. Other numbers round differently.
         tier: how training steps run.
         runs_per_device: cells trained at the same time on one device.
         images_in: where decoded images are kept during training.

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
+Shots = str | tuple[int, int]
+"""How classes are grouped into many, medium and few; see `shot_groups`."""
 ECE_BINS = 15
 """Equal-width bins of confidence."""
 
@@ -80,7 +82,7 @@ def scores(images: NDArray[np.float32], labels: NDArray[np.int64], classes: int)
     }
 
 
-def shot_groups(counts: Sequence[int], shots: str | tuple[int, int]) -> dict[str, list[int]]:
+def shot_groups(counts: Sequence[int], shots: Shots = "auto") -> dict[str, list[int]]:
     """Classes of the groups many, medium and few.
 
     Args:
@@ -106,6 +108,23 @@ def shot_groups(counts: Sequence[int], shots: str | tuple[int, int]) -> dict[str
     return groups
 
 
+def group_recalls(
+    hits: Sequence[int], totals: Sequence[int], groups: Mapping[str, list[int]]
+) -> dict[str, float | None]:
+    """The mean recall of each group of classes in percent; None where none of its classes has an image.
+
+    Args:
+        hits, totals: correctly predicted and all images of each class, [C].
+        groups: from ``shot_groups``.
+    """
+
+    def mean(classes: list[int]) -> float | None:
+        chosen = [hits[c] / totals[c] for c in classes if totals[c]]
+        return 100 * sum(chosen) / len(chosen) if chosen else None
+
+    return {name: mean(classes) for name, classes in groups.items()}
+
+
 def summary(evaluation: dict[str, Any], totals: Sequence[int], groups: dict[str, list[int]]) -> dict[str, Any]:
     """The headline numbers of an evaluation, in percent (``nll`` in nats).
 
@@ -120,17 +139,12 @@ def summary(evaluation: dict[str, Any], totals: Sequence[int], groups: dict[str,
     """
     present = np.asarray(totals) > 0
     recall = np.asarray(evaluation["hits"]) / np.maximum(totals, 1)
-
-    def mean(classes: list[int]) -> float | None:
-        chosen = [c for c in classes if present[c]]
-        return float(100 * recall[chosen].mean()) if chosen else None
-
     balanced = float(100 * recall[present].mean())
     percent = {name: 100 * evaluation[name] for name in ("accuracy", "macro_f1", "ece", "brier")}
     return {
         "balanced_accuracy": balanced,
         "balanced_error": 100 - balanced,
-        **{group: mean(classes) for group, classes in groups.items()},
+        **group_recalls(evaluation["hits"], totals, groups),
         **percent,
         "nll": evaluation["nll"],
     }

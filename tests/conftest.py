@@ -80,7 +80,8 @@ def numbers(record: Record) -> Record:
     """The record without everything that depends on when, how fast and where it was made."""
     changes = {"created": "", "command": "", "suite": ""}
     if result := record.result:
-        volatile = {"cost": result.cost.images, "environment": None, "images_in": ""}
+        stages = tuple(stage.model_copy(update={"reused": False}) for stage in result.stages)
+        volatile = {"cost": result.cost.images, "environment": None, "images_in": "", "stages": stages}
         changes |= {"result": result.model_copy(update=volatile)}
     return record.model_copy(update=changes)
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from ltbench.method.source import engine_digest
 from ltbench.metrics import per_image, scores, shot_groups, summary
 from ltbench.plan.cell import Link, digest
 from ltbench.results.record import Chosen, Cost, Environment, Evaluation, Measured, Record, Result, StageLosses
-from ltbench.results.store import Store
+from ltbench.results.store import Store, digest_of_arrays
 
 COUNTS = [200, 90, 40, 12, 5]
 EACH = 40
@@ -27,7 +28,7 @@ def measured(balanced_accuracy: float = 50.0, **values: float | None) -> Measure
 
 def chosen(balanced_accuracy: float = 50.0, epoch: int = 10) -> Chosen:
     """The same of the epoch that a protocol reports."""
-    return Chosen(epoch=epoch, **vars(measured(balanced_accuracy)))
+    return Chosen(epoch=epoch, hits=(EACH // 2,) * len(COUNTS), **vars(measured(balanced_accuracy)))
 
 
 def evaluated(stage: str, epoch: int, balanced_accuracy: float) -> Evaluation:
@@ -42,19 +43,18 @@ def record_of(method: str, imbalance: str = "100", seed: int = 0, **changes: Any
         changes: fields of the record or of its result.
     """
     environment = {"python": "3", "torch": "2", "timm": "1", "numpy": "2", "platform": "Linux", "device": "cpu"}
-    environment |= {"ltbench": "0", "device_name": "a machine", "threads": 1, "revision": "abc"}
+    environment |= {"ltbench": "0", "device_name": "a machine", "instructions": "avx2", "threads": 1, "revision": "abc"}
     seconds = dict.fromkeys(("evaluation_seconds", "reused_seconds", "work_seconds", "wall_seconds"), 1.0)
     speed = {"images": 1000, "images_per_second": 100.0, "relative_cost": 1.0, "peak_memory_bytes": 10**6}
     result = {
         "class_counts": COUNTS,
         "measured_on": "test",
         "test_counts": [EACH] * len(COUNTS),
-        "groups": {name: len(members) for name, members in shot_groups(COUNTS, "auto").items()},
-        "hits": [EACH // 2] * len(COUNTS),
+        "arrays": "",
         "protocols": {"last": chosen(), "best-on-test": chosen()},
         "evaluations": [evaluated("train", 10, 50.0)],
         "losses": [StageLosses(stage="train", loss=(1.0,) * 10)],
-        "tiers": [],
+        "stages": [],
         "image": (8, 8, 1),
         "images_in": "device",
         "parameters": 1,
@@ -73,13 +73,16 @@ def record_of(method: str, imbalance: str = "100", seed: int = 0, **changes: Any
         "recipe": "digits",
         "seed": seed,
         "trials": 0,
-        "shots": "auto",
         "recipe_values": {"backbone": "resnet8_cifar", "epochs": 10},
-        "chain": [Link(method=method, source="source", hyperparameters={})],
+        "engine": engine_digest(),
+        "chain": [Link(method=method, source=digest(changes.get("sources")), hyperparameters={})],
         "suite": "quickstart",
         "command": f"ltbench run --methods '{method}' --imbalance {imbalance} --seeds {seed},",
     }
     result |= {name: value for name, value in changes.items() if name in Result.model_fields}
+    if hits := changes.pop("hits", None):
+        given = result["protocols"].items()
+        result["protocols"] = {name: one.model_copy(update={"hits": tuple(hits)}) for name, one in given}
     record |= {name: value for name, value in changes.items() if name not in Result.model_fields}
     row = digest([record[name] for name in IDENTITY])
     return Record.model_validate({"id": digest([row, seed]), "row": row, "result": result} | record)
@@ -110,17 +113,23 @@ def made_record(
         logits[np.arange(len(labels)), labels] += skill * np.sqrt(np.asarray(COUNTS)[labels] / COUNTS[0]) + skill / 2
         images = per_image(torch.from_numpy(logits), torch.from_numpy(labels)).numpy()
         tested.append(scores(images, labels, len(COUNTS)))
-    found = [Chosen(epoch=10 * (i + 1), **summary(e, [EACH] * len(COUNTS), groups)) for i, e in enumerate(tested)]
+    found = [
+        Chosen(epoch=10 * (i + 1), hits=e["hits"], **summary(e, [EACH] * len(COUNTS), groups))
+        for i, e in enumerate(tested)
+    ]
+    arrays = {"logits": logits, "labels": labels.astype(np.uint8), "predicted": images[0].astype(np.uint8)}
+    arrays |= dict(zip(("confidence", "nll", "brier"), images[1:], strict=True))
+    evaluations = [
+        Evaluation(stage="train", epoch=e.epoch, test=Measured(**e.model_dump(exclude={"epoch", "hits"})))
+        for e in found
+    ]
     result = {
-        "hits": tested[-1]["hits"],
+        "arrays": digest_of_arrays(arrays),
         "protocols": {"last": found[-1], "best-on-test": max(found, key=lambda e: e.balanced_accuracy)},
-        "evaluations": [
-            Evaluation(stage="train", epoch=e.epoch, test=Measured(**e.model_dump(exclude={"epoch"}))) for e in found
-        ],
+        "evaluations": evaluations,
         "losses": [StageLosses(stage="train", loss=[2.0 / (e + 1) + seed / 10 for e in range(10 * times)])],
     }
     record = record_of(method, imbalance, seed, **(result | changes))
-    arrays = {"logits": logits, "labels": labels.astype(np.uint8), "predicted": logits.argmax(1).astype(np.uint8)}
     store.write_arrays(record.id, arrays)
     store.add(record)
     return record

@@ -107,11 +107,11 @@ Workers = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None,
+    int,
     typer.Option(
         metavar="N",
         min=1,
-        help="CPU threads of each process. Default: the cores, divided by the processes.",
+        help="CPU threads of each process. Results with another number of threads differ by rounding.",
         rich_help_panel=MACHINE,
     ),
 ]
@@ -176,6 +176,16 @@ Tracking = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
+ShotGroups = Annotated[
+    str,
+    typer.Option(
+        "--shots",
+        metavar="GROUPS",
+        help="Groups of classes: '20,100' (few below 20 training images, many above 100), 'terciles' of the classes by "
+        "size, or 'auto': 20,100, or terciles where a group would be empty.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 OfSuite = Annotated[str | None, typer.Option("--suite", metavar="NAME", help="Only the cells of this suite.")]
 
 
@@ -232,6 +242,16 @@ def _pairs(option: str, form: str, texts: list[str]) -> dict[str, str]:
             raise InputError(f"{option} {text} is not understood; write {option} {form}")
         pairs[key.strip()] = value.strip()
     return pairs
+
+
+def shots(text: str) -> str | tuple[int, int]:
+    """The groups of ``--shots``."""
+    if text in ("auto", "terciles"):
+        return text
+    low, comma, high = text.partition(",")
+    if not (comma and low.strip().isdigit() and high.strip().isdigit() and 0 < int(low) <= int(high)):
+        raise InputError(f"--shots {text} is not understood; allowed: auto, terciles, or two numbers such as 20,100")
+    return int(low), int(high)
 
 
 def runs(text: str) -> int | Literal["auto"]:

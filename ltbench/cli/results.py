@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +15,7 @@ PANEL = "Results"
 app = typer.Typer()
 
 if TYPE_CHECKING:
+    from ltbench.metrics import Shots
     from ltbench.results.record import Protocol
     from ltbench.show.tables import Format
 
@@ -46,13 +48,23 @@ def leaderboard(
         Literal["table", "markdown", "csv", "json", "latex"],
         typer.Option(help="Output format.", rich_help_panel=options.OUTPUT),
     ] = "table",
+    shots: options.ShotGroups = "auto",
+    methods_dir: options.MethodsDir = [],  # noqa: B006
     results: options.Results = Path("results"),
     as_json: options.Json = False,
 ) -> None:
-    """Print the leaderboard of the results folder."""
+    """Print the leaderboard of the results folder, without results whose code was edited since."""
     if shifted and protocol != "last":
         raise InputError(f"--shifted works with the last epoch only, not with --protocol {protocol}; remove --protocol")
-    print_leaderboard(results, _ids(suite, results), "json" if as_json else format, protocol, shifted)
+    print_leaderboard(
+        results,
+        _ids(suite, results),
+        "json" if as_json else format,
+        protocol,
+        shifted,
+        shots=options.shots(shots),
+        methods_dirs=methods_dir,
+    )
 
 
 @app.command(
@@ -90,7 +102,7 @@ def status(
         if cell["state"] in ("failed", "running"):
             name = f"{cell['dataset']} / {cell['imbalance']} / {cell['method']} / seed {cell['seed']}"
             console.print(f"{cell['state']}: {cell['id']} {name}{': ' + cell['reason'] if cell['reason'] else ''}")
-    for line in stale_lines(cells):
+    for line in stale_lines((cell["method"], cell["changed"]) for cell in cells):
         console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -142,18 +154,28 @@ def report(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
+    shots: options.ShotGroups = "auto",
+    methods_dir: options.MethodsDir = [],  # noqa: B006
     results: options.Results = Path("results"),
 ) -> None:
     """Write one HTML page with all tables and plots, and a comparison with published results."""
     ids = _ids(suite, options.existing(results))
     from ltbench.show.page import write_report
 
-    for file in write_report(results, output, ids, figures):
+    groups = options.shots(shots)
+    for file in write_report(results, output, ids, figures, shots=groups, methods_dirs=methods_dir):
         print(file)
 
 
 def print_leaderboard(
-    results: Path, ids: set[str] | None, form: "Format", protocol: "Protocol" = "last", shifted: bool = False
+    results: Path,
+    ids: set[str] | None,
+    form: "Format",
+    protocol: "Protocol" = "last",
+    shifted: bool = False,
+    *,
+    shots: "Shots" = "auto",
+    methods_dirs: Sequence[Path] = (),
 ) -> bool:
     """Print the leaderboard, or the accuracy under shifted test priors.
 
@@ -163,6 +185,8 @@ def print_leaderboard(
         form: output format.
         protocol: the epoch that counts.
         shifted: whether to print the accuracy under shifted test priors instead.
+        shots: groups of classes.
+        methods_dirs: folders with method files, besides ``./methods``.
 
     Returns:
         Whether a cell failed.
@@ -172,10 +196,14 @@ def print_leaderboard(
     from ltbench.results.across_tables import ranks_by_setting, shifted_priors, subset_spread
     from ltbench.results.leaderboard import leaderboard as board_of
     from ltbench.results.leaderboard import load_results
+    from ltbench.results.status import stale_lines
     from ltbench.results.store import Store
     from ltbench.show.tables import render, render_shifted
 
-    cells = load_results(options.existing(results), protocol, ids)
+    found = load_results(options.existing(results), protocol, ids, shots=shots, methods_dirs=methods_dirs)
+    cells = found[found.status != "stale"] if len(found) else found
+    for line in stale_lines(zip(found.get("method", ()), found.get("changed", ()), strict=True)):
+        print(line, file=sys.stderr)
     if cells.empty and form == "table":
         print(f"no results in {results} yet; make some with ltbench run", file=sys.stderr)
         return False
@@ -187,7 +215,7 @@ def print_leaderboard(
         print(render(board, form, protocol, width, ranks_by_setting(cells), subset_spread(cells)))
     else:
         print(render(board, form, protocol, width))
-    return not cells.empty and bool((cells.status != "done").any())
+    return not cells.empty and bool((cells.status == "failed").any())
 
 
 def _ids(suite: str | None, results: Path) -> set[str] | None:

@@ -45,7 +45,7 @@ def run(
     dry_run: options.DryRun = False,
     device: options.Device = "auto",
     workers: options.Workers = None,
-    threads: options.Threads = None,
+    threads: options.Threads = 1,
     tier: options.Tier = "eager",
     runs_per_device: options.RunsPerDevice = "1",
     images_in: options.ImagesIn = "auto",
@@ -110,7 +110,7 @@ def tune(
     sampler_seed: options.SamplerSeed = 0,
     device: options.Device = "auto",
     workers: options.Workers = None,
-    threads: options.Threads = None,
+    threads: options.Threads = 1,
     results: options.Results = Path("results"),
     data: options.DataPlaces = [],  # noqa: B006
     methods_dir: options.MethodsDir = [],  # noqa: B006

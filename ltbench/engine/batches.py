@@ -13,6 +13,7 @@ from ltbench.engine.augment.resized import centre
 from ltbench.engine.epoch_plan import split as parts_of
 from ltbench.engine.image_source import Fed, ImageSource, Place, free_bytes, place_of, source_of
 from ltbench.plan.recipe import Recipe
+from ltbench.randomness import generator
 
 
 class Normaliser:
@@ -108,23 +109,30 @@ def _augmented(pixels: Tensor, augmentations: Sequence[Augmentation], rows: Sequ
 
 
 class HeldOut:
-    """A split for evaluation: its images in order, or their centres where the recipe takes resized crops.
+    """A split for evaluation: its images, or their centres where the recipe takes resized crops.
 
     Args:
         source: the images.
         labels: [N], on the device.
         side: of the centre, in pixels; None: the images as they are.
+        order: [N] int64, the order in which they are evaluated, on the CPU.
     """
 
-    def __init__(self, source: ImageSource, labels: Tensor, side: int | None) -> None:
-        self.source, self.labels, self.side = source, labels, side
+    def __init__(self, source: ImageSource, labels: Tensor, side: int | None, order: Tensor) -> None:
+        self.source, self.labels, self.side, self.order = source, labels, side, order
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images uint8 [B, H, W, channels] and labels [B]; the last batch contains the rest."""
-        self.source.announce(torch.arange(len(self.labels)).split(size))
-        for index in torch.arange(len(self.labels), device=self.labels.device).split(size):
+        """Images uint8 [B, H, W, channels] and labels [B] in ``order``; the last batch contains the rest."""
+        self.source.announce(self.order.split(size))
+        for index in self.order.to(self.labels.device).split(size):
             pixels = self.source.take(index)
             yield pixels if self.side is None else centre(pixels, self.side), self.labels[index]
+
+    def in_place(self, values: Tensor) -> Tensor:
+        """Values [..., N] of the images in ``order``, put into the order of the split."""
+        placed = torch.empty_like(values)
+        placed[..., self.order.to(values.device)] = values
+        return placed
 
 
 def place_for(data: LongTailed, recipe: Recipe, device: torch.device, processes: int) -> Place:
@@ -153,6 +161,11 @@ def training_set(split: Split, recipe: Recipe, place: Place, device: torch.devic
 
 
 def held_out(split: Split, recipe: Recipe, place: Place, device: torch.device) -> HeldOut:
-    """The images of a split as a recipe evaluates them."""
+    """The images of a split as a recipe evaluates them.
+
+    They are shuffled, always in the same way. Image folders list them class by class, so a batch in their own order
+    would be a single class, and a method could see the class in the statistics of the batch.
+    """
     labels = torch.tensor(split.labels, device=device)
-    return HeldOut(source_of(split, place, device), labels, recipe.resized_crop)
+    order = torch.from_numpy(generator("held-out order").permutation(len(split)))
+    return HeldOut(source_of(split, place, device), labels, recipe.resized_crop, order)

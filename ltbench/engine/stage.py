@@ -37,8 +37,10 @@ class RunningStage:
         epochs: length of the stage.
         net, optimiser, clock: see the contract of methods.
         state: ``epoch``: epochs done; ``losses``: mean of each epoch; ``evaluations``; ``logits``: of every held-out
-            split at the last evaluation, half precision; ``train_seconds``, ``evaluation_seconds``; ``images``: images
-            trained on so far; ``tier`` and ``tier_reason``: how steps are run, and why not in the tier of the task.
+            split at the last evaluation; ``best``: epoch and network of the best evaluation on the validation split;
+            ``train_seconds``, ``evaluation_seconds``; ``images``: images trained on so far; ``tier`` and
+            ``tier_reason``: how steps are run, and why not in the tier of the task; ``environments``: where it was
+            trained, more than one after a move to another machine.
     """
 
     def __init__(self, method: Method, stage: Stage, position: int, task: Task, before: State | None = None) -> None:
@@ -53,8 +55,9 @@ class RunningStage:
         method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=task.device))
         self.optimiser = optimiser_of(self.net, stage, task.recipe, task.device)
         self.clock = Clock(torch.zeros((), device=task.device))
-        self.state: State = {"epoch": 0, "losses": [], "evaluations": [], "logits": {}, "images": 0}
+        self.state: State = {"epoch": 0, "losses": [], "evaluations": [], "logits": {}, "best": None, "images": 0}
         self.state |= {"train_seconds": 0.0, "evaluation_seconds": 0.0, "tier": "eager", "tier_reason": ""}
+        self.state["environments"] = [task.environment]
         self._draws = Draws(task.device)
         self._run: Epochs | None = None
 
@@ -63,6 +66,8 @@ class RunningStage:
         restore(self.net, saved["network"])
         self.optimiser.load_state_dict(saved["optimiser"])
         self.state = {name: value for name, value in saved.items() if name not in ("network", "optimiser")}
+        if self.task.environment not in self.state["environments"]:
+            self.state["environments"].append(self.task.environment)
 
     def to_save(self) -> State:
         """Everything that ``resume`` needs."""
@@ -161,6 +166,19 @@ def network(method: Method, task: Task, position: int) -> Network:
         with seeded(key(task.seed, "head", name, position)):
             heads[name] = method.build_head(name, features, len(task.data.counts))
     return Network(backbone, heads)
+
+
+def trained_network(method: Method, task: Task, state: Mapping[str, Tensor]) -> Network:
+    """The network of a stage on the device of a task, from its stored state.
+
+    Args:
+        method: the stage's.
+        state: of the network, by name.
+    """
+    net = network(method, task, 0)
+    restore(net, state)
+    method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=task.device))
+    return net.to(task.device).to(memory_format=torch.channels_last)
 
 
 def take_over(net: Network, before: State, stage: Stage) -> None:

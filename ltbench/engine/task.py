@@ -27,6 +27,7 @@ class Task:
         held_out: ``test`` and ``val``, those of them that exist.
         tier: the highest tier that steps may run in.
         images_in: where the images are stored.
+        environment: what decides how numbers are rounded here, in words.
     """
 
     data: LongTailed
@@ -39,6 +40,7 @@ class Task:
     held_out: dict[str, HeldOut]
     tier: Tier
     images_in: Place
+    environment: str = ""
 
     @classmethod
     def of(
@@ -51,6 +53,7 @@ class Task:
         tier: Tier = "eager",
         images_in: Place | Literal["auto"] = "auto",
         processes: int = 1,
+        environment: str = "",
     ) -> "Task":
         """A task with its images where ``images_in`` says, or where the size rule puts them for ``auto``.
 
@@ -73,6 +76,7 @@ class Task:
             held_out={n: held_out(split, recipe, place, device) for n, split in splits.items() if split is not None},
             tier=tier,
             images_in=place,
+            environment=environment,
         )
 
     def autocast(self) -> torch.autocast:

@@ -13,11 +13,9 @@ from types import ModuleType
 
 from ltbench.errors import InputError, one_line
 from ltbench.method.contract import Method
-from ltbench.method.source import Code, Scope
+from ltbench.method.source import ADDED_TO_PATH, Code, Scope
 
 MODULES = "ltbench_methods_"
-_on_path: set[str] = set()
-"""Folders of method files that were added to ``sys.path``."""
 
 
 def load(file: Path) -> type[Method]:
@@ -94,12 +92,12 @@ def _prepare_path(folder: Path, beside: Mapping[str, Path]) -> None:
     importlib.invalidate_caches()
     for name in [name for name in sys.modules if name.partition(".")[0] in beside]:
         origin = _origin(name.partition(".")[0])
-        if origin is None or any(origin.is_relative_to(other) for other in _on_path):
+        if origin is None or any(origin.is_relative_to(other) for other in ADDED_TO_PATH):
             del sys.modules[name]
     here = str(folder.resolve())
-    _on_path.add(here)
-    others = [place for place in sys.path if place in _on_path and place != here]
-    sys.path[:] = [*(place for place in sys.path if place not in _on_path), here, *others]
+    ADDED_TO_PATH.add(here)
+    others = [place for place in sys.path if place in ADDED_TO_PATH and place != here]
+    sys.path[:] = [*(place for place in sys.path if place not in ADDED_TO_PATH), here, *others]
 
 
 def _origin(name: str) -> Path | None:

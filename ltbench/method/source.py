@@ -11,7 +11,7 @@ Modules are read and parsed, never imported.
 
 import functools
 import hashlib
-import importlib.util
+import importlib.machinery
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,6 +41,9 @@ NOT_COUNTED = {
     "ltbench.runner.environment": "versions and devices, which are stored and change no number",
 }
 """Modules and pieces that cannot change a number, each with the reason."""
+
+ADDED_TO_PATH: set[str] = set()
+"""Folders of method files that were added to ``sys.path``."""
 
 
 def short_hash(text: str) -> str:
@@ -321,7 +324,8 @@ class Present:
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         self._codes = [Code(Scope(folder)) for folder in places(folders)]
-        self._hashes: dict[str, str | None] = {}
+        self._hashes: dict[str, str] = {}
+        self._tops: dict[str, Code | None] = {}
 
     def changes(self, sources: Mapping[str, str]) -> dict[str, str]:
         """Compare with earlier hashes.
@@ -330,22 +334,26 @@ class Present:
             sources: those hashes, by name.
 
         Returns:
-            By name, ``edited`` or ``not found`` for each piece that is not as it was.
+            By name, for each piece that is not as it was: ``edited``; ``not found`` in its file; or ``no file``, where
+            its module is in none of the folders, so that nothing is known.
         """
         for name in sources.keys() - self._hashes.keys():
-            self._hashes[name] = self._code_of(name.partition(".")[0]).hash_of(name)
+            code = self._code_of(name.partition(".")[0])
+            self._hashes[name] = "no file" if code is None else code.hash_of(name) or "not found"
         now = self._hashes
-        return {name: "edited" if now[name] else "not found" for name, old in sources.items() if now[name] != old}
+        changed = (name for name, old in sources.items() if now[name] != old)
+        return {name: now[name] if now[name] in ("no file", "not found") else "edited" for name in changed}
 
-    def _code_of(self, top: str) -> Code:
-        """The code in which the modules are whose first name is ``top``."""
-        for code in self._codes:
-            if code.scope.find(top) is not None:
-                return code
-        spec = importlib.util.find_spec(top)
-        if spec is None or spec.origin is None:
-            return self._codes[0]
-        return Code(Scope.installed(top, Path(spec.origin)))
+    def _code_of(self, top: str) -> Code | None:
+        """The code in which the modules are whose first name is ``top``; None where there is none."""
+        if top not in self._tops:
+            found = next((code for code in self._codes if code.scope.find(top) is not None), None)
+            if found is None:
+                installed = [place for place in sys.path if place not in ADDED_TO_PATH]
+                spec = importlib.machinery.PathFinder.find_spec(top, installed)
+                found = Code(Scope.installed(top, Path(spec.origin))) if spec and spec.origin else None
+            self._tops[top] = found
+        return self._tops[top]
 
 
 def places(folders: Sequence[Path] = ()) -> list[Path]:

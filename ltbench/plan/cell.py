@@ -11,9 +11,6 @@ from ltbench.data.longtail import Imbalance
 from ltbench.method.source import engine, engine_digest
 from ltbench.plan.recipe import Recipe
 
-Shots = str | tuple[int, int]
-"""``auto``, ``terciles``, or (few below, many above) in training images."""
-
 
 def digest(value: Any) -> str:
     """Sixteen hex digits that name a JSON value."""
@@ -67,7 +64,6 @@ class Cell:
     imbalance: Imbalance
     subset_seed: int
     holdout: int
-    shots: Shots
     chain: tuple[Link, ...]
     changed: Mapping[str, Any] = field(hash=False)
     recipe: Recipe = field(hash=False)
@@ -92,7 +88,7 @@ class Cell:
         """Identity without the seed: cells of one row differ in the seed alone."""
         tuned = [self.trials] if self.trials else []
         chain = [self._link(link) for link in self.chain]
-        return digest([self._data(), self.recipe.identity(), self.shots, chain, *tuned])
+        return digest([self._data(), self.recipe.identity(), chain, *tuned])
 
     @cached_property
     def id(self) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ltbench.data import ImageSet, Imbalance, class_counts, load
 from ltbench.data.sources import check_name
+from ltbench.data.waiting import WaitingSplit
 from ltbench.errors import InputError, unknown
 from ltbench.plan.cell import Cell, Link
 from ltbench.plan.recipe import Recipe
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ltbench.method.contract import Method
     from ltbench.method.registry import Entry, Registry
 
-SETTABLE = ("holdout", "subset_seed", "shots")
+SETTABLE = ("holdout", "subset_seed")
 """Keys of a suite, besides the recipe's, that ``--set`` may change."""
 
 
@@ -34,7 +35,7 @@ class Library:
 
     def __init__(self, fingerprints: Mapping[tuple[str, ...], str] | None = None) -> None:
         self._known = dict(fingerprints or {})
-        self._images: dict[tuple[str, ...], ImageSet] = {}
+        self._images: dict[tuple[str, ...], tuple[ImageSet, WaitingSplit | None]] = {}
         self._methods: dict[tuple[Path, ...], Registry] = {}
 
     def methods(self, folders: tuple[Path, ...]) -> "Registry":
@@ -45,18 +46,22 @@ class Library:
             self._methods[folders] = discover(folders)
         return self._methods[folders]
 
-    def images(self, name: str, image_size: int | None, places: Mapping[str, str]) -> ImageSet:
-        """A data set; the arguments are those of `load`."""
+    def images(
+        self, name: str, image_size: int | None, places: Mapping[str, str]
+    ) -> tuple[ImageSet, WaitingSplit | None]:
+        """A data set without its test split, and its test split; the arguments are those of `load`."""
         key = (name, str(image_size), str(sorted(places.items())))
         if key not in self._images:
             images = load(name, image_size, places)
-            self._images[key] = replace(images, known_fingerprint=self._known.get(key, images.known_fingerprint))
+            images = replace(images, known_fingerprint=self._known.get(key, images.known_fingerprint))
+            waiting = WaitingSplit(images.test) if images.test is not None else None
+            self._images[key] = images.without_test(), waiting
         return self._images[key]
 
     @property
     def fingerprints(self) -> dict[tuple[str, ...], str]:
         """The fingerprint of every data set that was loaded."""
-        return {key: images.fingerprint for key, images in self._images.items()}
+        return {key: images.fingerprint for key, (images, _) in self._images.items()}
 
 
 class PlannedStage(NamedTuple):
@@ -73,13 +78,15 @@ class Planned:
 
     Attributes:
         methods: those of its chain, in order.
-        images: its data set before the cut.
+        images: its data set before the cut, without the test split.
+        test: its test split; None: results are measured on the validation split.
         counts: training images of each class after the cut, [C].
     """
 
     cell: Cell
     methods: "tuple[Method, ...]"
     images: ImageSet
+    test: WaitingSplit | None
     counts: tuple[int, ...]
 
     @cached_property
@@ -140,32 +147,34 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     asked, broken = _asked(suite, registry)
     chains = [registry.chain(*one) for one in asked]
     sets = _image_sets(suite, request, library, {method.branches for chain in chains for _, method in chain})
-    counts = {(name, i): _counts(sets[name], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
+    counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
     places = list(itertools.product(suite.subset_seeds, suite.seeds, suite.datasets, suite.imbalance))
-    cells = [_cell(suite, sets[place[2]], place, chain) for place in places for chain in chains]
+    cells = [_cell(suite, sets[place[2]][0], place, chain) for place in places for chain in chains]
     for chosen in request.variants:
         chain = registry.chain(chosen.method, chosen.hyperparameters)
         at = [place for place in places if (place[2], str(place[3])) == (chosen.dataset, chosen.imbalance)]
-        cells += [_cell(suite, sets[place[2]], place, chain, chosen) for place in at]
+        cells += [_cell(suite, sets[place[2]][0], place, chain, chosen) for place in at]
     planned = {  # two entries of a suite may name the same cell
-        (cell.id, cell.trial): Planned(cell, methods, sets[cell.dataset], counts[cell.dataset, cell.imbalance])
+        (cell.id, cell.trial): Planned(cell, methods, *sets[cell.dataset], counts[cell.dataset, cell.imbalance])
         for cell, methods in cells
     }
     skipped = {name: why for name, why in registry.broken.items() if name not in broken}
     return Plan(request, suite, tuple(planned.values()), broken, skipped)
 
 
-def _image_sets(suite: Suite, request: Request, library: Library, branches: set[int]) -> dict[str, ImageSet]:
-    """The data sets of a suite, once it is known that the backbone takes their images."""
+def _image_sets(
+    suite: Suite, request: Request, library: Library, branches: set[int]
+) -> dict[str, tuple[ImageSet, WaitingSplit | None]]:
+    """The data sets of a suite with their test splits, once it is known that the backbone takes their images."""
     from ltbench.models import check_backbone
 
     check_backbone(suite.recipe.backbone)
     sets = {name: library.images(name, suite.recipe.image_size, request.data) for name in suite.datasets}
-    for images in sets.values():
+    for images, _ in sets.values():
         height, width, channels = images.train.images.shape[1:]
         for n in sorted(branches):
             _check_images(suite.recipe.backbone, channels, suite.recipe.input_size(height, width), n)
-    return {name: images.without_test() for name, images in sets.items()} if request.without_test else sets
+    return {name: (images, None) for name, (images, _) in sets.items()} if request.without_test else sets
 
 
 @functools.cache
@@ -196,7 +205,6 @@ def _cell(
         imbalance=imbalance,
         subset_seed=subset_seed,
         holdout=suite.holdout,
-        shots=suite.shots,
         chain=tuple(Link(entry.name, entry.source, method.hyperparameters) for entry, method in chain),
         changed=changed,
         recipe=recipe,

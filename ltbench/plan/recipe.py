@@ -48,7 +48,10 @@ class Recipe(BaseModel):
     precision: Literal["fp32", "fp32-strict", "bf16"] = "fp32"
     """``fp32`` lets a GPU use TF32 in convolutions, as PyTorch does by default; ``bf16`` is autocast."""
     evaluate_every: int = Field(10, ge=1)
-    """Epochs between evaluations; there is always one at the end."""
+    """Epochs between evaluations on the validation split, where there is one. The last epoch is always evaluated."""
+    test_curve: bool = False
+    """Evaluate on the test split every ``evaluate_every`` epochs too, as papers do that report the best of them. The
+    test images are then in the memory of the process that trains. Without it they are read after training."""
 
     @field_validator("resized_crop")
     @classmethod

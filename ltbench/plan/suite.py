@@ -3,7 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -34,9 +34,6 @@ class Suite(BaseModel):
     number (counted from 0, the canonical subset). ``subset_seed`` names a single one."""
     holdout: int = Field(0, ge=0)
     """Images per class that are set aside for validation before the tail is cut."""
-    shots: Literal["auto", "terciles"] | tuple[int, int] = "auto"
-    """Many / medium / few: ``[20, 100]`` is few below 20 and many above 100; ``terciles`` of the classes by size;
-    ``auto`` is [20, 100], or terciles where one of the groups would be empty."""
     recipe: Recipe = RECIPES["ldam"]
     """A named recipe, or a table of changes to one (``base = "ldam"``)."""
     hyperparameters: dict[str, dict[str, Any]] = {}

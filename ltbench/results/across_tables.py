@@ -12,7 +12,7 @@ from ltbench.results.leaderboard import BALANCED, TABLE
 from ltbench.results.statistics import LEVEL, critical_value, seed_interval, shifted_accuracy, tukey_p
 from ltbench.results.store import Store
 
-SETTING = ["recipe", "holdout", "shots"]
+SETTING = ["recipe", "holdout"]
 """Average ranks are over data sets x imbalances where these agree."""
 FACTORS = (2, 5, 10, 25, 50)
 
@@ -42,9 +42,9 @@ class Ranks:
 def ranks_by_setting(cells: pd.DataFrame) -> dict[str, Ranks]:
     """``average_ranks`` under each setting of the cells, by its name."""
     found = {}
-    for (recipe, holdout, shots), part in cells.groupby(SETTING, sort=False):
+    for (recipe, holdout), part in cells.groupby(SETTING, sort=False):
         name = f"recipe {recipe}" + (f", {holdout} a class held out" if holdout else "")
-        found[name if name not in found else f"{name}, shots {shots}"] = average_ranks(part)
+        found[name] = average_ranks(part)
     return found
 
 
@@ -56,7 +56,7 @@ def average_ranks(cells: pd.DataFrame) -> Ranks:
     of one data set are dependent, which makes the p values somewhat too small.
 
     Args:
-        cells: from ``load_results``, under one setting (recipe, holdout, shot groups).
+        cells: from ``load_results``, under one setting (recipe, holdout).
 
     Raises:
         ValueError: for cells of several settings (see ``ranks_by_setting``).

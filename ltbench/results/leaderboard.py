@@ -1,6 +1,6 @@
 """The leaderboard: records as a pandas frame with one row a cell, then one row a method. Needs no torch."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ltbench.metrics import Shots, group_recalls, shot_groups
 from ltbench.plan.cell import entry
 from ltbench.results.record import Protocol, Record
 from ltbench.results.statistics import (
@@ -21,11 +22,14 @@ from ltbench.results.statistics import (
     seed_interval,
     worst_class,
 )
+from ltbench.results.status import Sources, is_stale
 from ltbench.results.store import Store, no_garbage
 
 PROTOCOLS: tuple[Protocol, ...] = ("last", "val", "best-on-test")
 COSTS = ("train_seconds", "images_per_second", "peak_memory_bytes", "relative_cost", "runs_together")
 PAPER = ("paper", "paper_source")
+MISSING = {"val": "no validation split", "best-on-test": "no test curve (--set recipe.test_curve=true)"}
+"""Why a finished cell has nothing to report under a protocol."""
 TUNED = ("trials", "tuned_values")
 METRICS = (
     "balanced_accuracy",
@@ -40,7 +44,7 @@ METRICS = (
     "accuracy",
 )
 OF_HITS = {"worst_class": worst_class, "harmonic_mean": harmonic_mean}
-"""Metrics in percent that need the hits of each class, which records hold for the last epoch only."""
+"""Metrics in percent that are computed from the hits of each class."""
 BASELINE = "ce"
 """The method that others are compared with."""
 COMPARED = (
@@ -53,33 +57,43 @@ COMPARED = (
 )
 BALANCED = ("1", "step:1")
 """Imbalances of training sets with equal classes."""
-TABLE = ["dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "recipe", "shots"]
+TABLE = ["dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "recipe"]
 """Methods are compared only where all of these agree."""
 
 
 def load_results(
-    results: Store | Path | str = "results", protocol: Protocol = "last", ids: Collection[str] | None = None
+    results: Store | Path | str = "results",
+    protocol: Protocol = "last",
+    ids: Collection[str] | None = None,
+    *,
+    shots: Shots = "auto",
+    methods_dirs: Sequence[Path] = (),
 ) -> pd.DataFrame:
-    """Read every cell in a results folder, one row each, finished or failed.
+    """Read every cell in a results folder, one row each, finished, failed or stale.
 
-    Of cells that differ only in the source code of a method (or in the pixels of a data set), the newest source counts.
+    A cell is stale if code that its result depends on was edited since; it is in no table. It counts again once the
+    edit is undone.
 
     Args:
         results: the folder, or its store, which reads each record once.
         protocol: which epoch is reported: ``last``; ``val``, chosen on the validation split; ``best-on-test``, which is
             optimistic and for comparison with the literature only.
         ids: of the cells to read; None: all.
+        shots: the groups of classes; see `shot_groups`.
+        methods_dirs: folders with method files, besides ``./methods``, to compare with the code of the results.
 
     Returns:
-        Columns ``id``, the coordinates, ``status``, ``reason``, the metrics in percent (``nll`` in nats), the costs,
-        and ``logits_in``, the folder whose store has the test logits. ``worst_class``, ``harmonic_mean`` and
-        ``logits_in`` are filled under protocol ``last`` only.
+        Columns ``id``, the coordinates, ``status`` (``done``, ``failed``, ``stale``), ``reason``, ``changed`` (which
+        code is not as it was, by name), ``rounding`` (the environments it was trained in), the metrics in percent
+        (``nll`` in nats), and the costs.
     """
     with no_garbage():
         store = results if isinstance(results, Store) else Store(results)
-        latest = store.latest()
-        records = _current(record for cell, record in latest.items() if ids is None or cell in ids)
-        frame = pd.DataFrame([_row(record, protocol) for record in records])
+        sources = Sources(methods_dirs)
+        records = [record for cell, record in store.latest().items() if ids is None or cell in ids]
+        changes = {record.id: sources.changes(record) for record in records}
+        records = _newest(records, changes)
+        frame = pd.DataFrame([_row(record, protocol, shots, changes[record.id]) for record in records])
         _add_metrics_of_hits(frame, records, protocol)
     frame["logits_in"] = str(store.root) if protocol == "last" else None
     return frame
@@ -92,22 +106,28 @@ def _slot(record: Record) -> tuple[str, ...]:
     return tuple(map(str, (*place, record.method, record.recipe, values)))
 
 
-def _current(records: Iterable[Record]) -> list[Record]:
-    """Without the cells that an edited source has made stale."""
-    by_age = sorted(records, key=lambda record: record.created)
-    slots = [_slot(record) for record in by_age]
-    newest = {slot: record.row for slot, record in zip(slots, by_age, strict=True)}
-    return [record for slot, record in zip(slots, by_age, strict=True) if record.row == newest[slot]]
+def _newest(records: Iterable[Record], changes: Mapping[str, Mapping[str, str]]) -> list[Record]:
+    """Of the cells that would be in the same row, those of the code at hand, or else the newest.
+
+    Args:
+        changes: of the code of each record, by its id.
+    """
+    in_order = sorted(records, key=lambda record: (not is_stale(changes[record.id]), record.created))
+    slots = [_slot(record) for record in in_order]
+    newest = {slot: record.row for slot, record in zip(slots, in_order, strict=True)}
+    return [record for slot, record in zip(slots, in_order, strict=True) if record.row == newest[slot]]
 
 
-def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
+def _row(record: Record, protocol: Protocol, shots: Shots, changed: Mapping[str, str]) -> dict[str, Any]:
     names = ("id", "status", "reason", "dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "recipe")
     row = {name: getattr(record, name) for name in names} | {
         "method": record.entry,
         "seed": record.seed,
         "trials": record.trials,
         "tuned_values": entry("", record.hyperparameters)[1:-1] if record.trials else "",
-        "shots": str(record.shots),
+        "shots": str(shots),
+        "changed": dict(changed),
+        "rounding": "",
         "epoch": None,
     }
     row |= dict.fromkeys([*METRICS, *OF_HITS, *COSTS, "image_error"], np.nan) | dict.fromkeys(PAPER)
@@ -115,8 +135,14 @@ def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
     measured = result.protocols.get(protocol) if result else None
     if result and measured:
         row["epoch"] = measured.epoch
+        row["rounding"] = "; then ".join(result.roundings)
+        row["recipe"] += ", compiled" if result.compiled else ""
         row |= {metric: _number(getattr(measured, metric)) for metric in METRICS}
-        row |= {f"{group}_classes": n for group, n in result.groups.items()}
+        groups = shot_groups(result.class_counts, shots)
+        if shots != "auto":  # other groups than those of the record
+            found = group_recalls(measured.hits, result.test_counts, groups)
+            row |= {name: _number(value) for name, value in found.items()}
+        row |= {f"{name}_classes": len(members) for name, members in groups.items()}
         row |= {name: _number(getattr(result.cost, name)) for name in COSTS}
         if result.paper:
             row |= {
@@ -124,7 +150,9 @@ def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
                 "paper_source": f"{result.paper.source}, grade {result.paper.grade}",
             }
     elif result:
-        row |= {"status": "failed", "reason": f"no validation split, so nothing under protocol '{protocol}'"}
+        row |= {"status": "failed", "reason": f"{MISSING[protocol]}, so nothing under protocol '{protocol}'"}
+    if is_stale(changed):
+        row["status"] = "stale"
     row["created"] = record.created
     return row
 
@@ -135,16 +163,17 @@ def _number(value: float | None) -> float:
 
 def _add_metrics_of_hits(frame: pd.DataFrame, records: list[Record], protocol: Protocol) -> None:
     """Set the columns that come from the hits of each class, for all cells with equally many classes at once."""
-    results = [record.result for record in records]
-    classes = np.array([len(result.hits) if result else 0 for result in results])
-    for n in set(classes) - {0}:
-        places = np.flatnonzero(classes == n)
-        of_size = [result for result in results if result and len(result.hits) == n]
-        hits, totals = np.array([r.hits for r in of_size]), np.array([r.test_counts for r in of_size])
+    by_classes: dict[int, list[int]] = {}
+    for place, record in enumerate(records):
+        if record.result and protocol in record.result.protocols:
+            by_classes.setdefault(len(record.result.test_counts), []).append(place)
+    for places in by_classes.values():
+        results = [records[place].finished for place in places]
+        hits = np.array([result.protocols[protocol].hits for result in results])
+        totals = np.array([result.test_counts for result in results])
         frame.loc[places, "image_error"] = image_error(hits, totals)
-        if protocol == "last":
-            for name, metric in OF_HITS.items():
-                frame.loc[places, name] = metric(hits, totals)
+        for name, metric in OF_HITS.items():
+            frame.loc[places, name] = metric(hits, totals)
 
 
 def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
@@ -158,6 +187,7 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
         over seeds, ``interval`` (half width of the 95 % interval of the balanced accuracy) and ``interval_from``
         (``seeds``, or ``images`` where there is one seed); the means of the costs; ``paper`` and ``paper_source``, the
         published accuracy for the same recipe, if there is one; ``trials`` and ``tuned_values`` of a tuned row;
+        ``rounding``, the environments of its seeds, separated by ``|``; ``shots``, the groups of classes;
         ``rank`` within the table, by mean; ``relative_accuracy``; ``best`` and ``tied`` (not distinguishable from the
         best; the best itself included).
 
@@ -173,11 +203,11 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
     derived = [*COMPARED, "best", "tied"]
     measured = [*METRICS, *OF_HITS, *COSTS]
     if cells.empty:
-        of_board = ["seeds", "failed", "reason", *measured, *PAPER, *TUNED]
+        of_board = ["seeds", "failed", "reason", *measured, *PAPER, *TUNED, "rounding", "shots"]
         of_board += ["interval", "rank", "relative_accuracy"]
         return pd.DataFrame(columns=[*keys, *of_board, *derived])
     done = cells[cells.status == "done"]
-    failed = cells[cells.status != "done"].groupby(keys).reason
+    failed = cells[cells.status == "failed"].groupby(keys).reason
     of_method = done.groupby(keys)
     board = of_method[measured].mean()
     board["seeds"] = of_method.size()
@@ -185,10 +215,12 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
     board["interval_from"] = np.where(board.seeds == 1, "images", "seeds")
     board.loc[board.seeds == 1, "interval"] = 1.96 * of_method.image_error.first()
     board = board.join(of_method[[*PAPER, *TUNED]].first())
+    board["rounding"] = of_method.rounding.agg(lambda given: " | ".join(dict.fromkeys(given)))
     reasons = failed.agg(lambda given: "; ".join(dict.fromkeys(given)))
     board = board.join(pd.DataFrame({"failed": failed.size(), "reason": reasons}), how="outer").reset_index()
     numbers = ["seeds", "failed", "trials"]
     board[numbers] = board[numbers].fillna(0).astype(int)
+    board["shots"] = cells.shots.iloc[0]
 
     board["rank"] = board.groupby(TABLE).balanced_accuracy.rank(method="min", ascending=False).astype("Int64")
     board["relative_accuracy"] = _relative_accuracy(board)

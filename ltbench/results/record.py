@@ -7,9 +7,10 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ltbench.errors import InputError
-from ltbench.plan.cell import Cell, Link, Shots, entry
+from ltbench.method.source import engine_digest
+from ltbench.plan.cell import Cell, Link, entry
 
-FORMAT: Literal[2] = 2
+FORMAT: Literal[3] = 3
 Protocol = Literal["last", "val", "best-on-test"]
 """Which epoch is reported: the last one; the best on the validation split; the best on the test split (optimistic)."""
 
@@ -41,9 +42,10 @@ class Measured(Frozen):
 
 
 class Chosen(Measured):
-    """The metrics of the epoch that a protocol reports."""
+    """The metrics of the epoch that a protocol reports; ``hits``: correctly predicted images of each class, [C]."""
 
     epoch: int
+    hits: tuple[int, ...]
 
 
 class Evaluation(Frozen):
@@ -62,12 +64,21 @@ class StageLosses(Frozen):
     loss: tuple[float, ...]
 
 
-class StageTier(Frozen):
-    """How the steps of a stage were run; ``reason`` says why not in the tier that was asked for."""
+class StageRun(Frozen):
+    """How and where a stage of the chain was trained.
 
+    Attributes:
+        tier: how its steps were run; ``reason`` says why not in the tier that was asked for.
+        environments: `Environment.rounding` of the processes that trained it, usually one.
+        reused: whether another cell had trained it.
+    """
+
+    method: str
     stage: str
     tier: str
     reason: str
+    environments: tuple[str, ...]
+    reused: bool
 
 
 class Cost(Frozen):
@@ -99,7 +110,12 @@ class Cost(Frozen):
 
 
 class Environment(Frozen):
-    """Versions, device and revision: what a number was obtained with."""
+    """Versions, device and revision: what a number was obtained with.
+
+    Attributes:
+        instructions: vector instructions of the processor; empty on a GPU.
+        threads: of the process; 1 on a GPU, where they round nothing.
+    """
 
     python: str
     ltbench: str
@@ -109,8 +125,16 @@ class Environment(Frozen):
     platform: str
     device: str
     device_name: str
+    instructions: str
     threads: int
     revision: str | None
+
+    @property
+    def rounding(self) -> str:
+        """What decides how numbers are rounded: where this is equal, a cell repeats bit for bit."""
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        chip = f"{self.device_name} ({self.instructions}), {threads}" if self.instructions else self.device_name
+        return f"{chip}, torch {self.torch}, timm {self.timm}"
 
 
 class Paper(Frozen):
@@ -128,8 +152,7 @@ class Result(Frozen):
         class_counts: training images of each class, [C].
         measured_on: the split that all metrics are of: ``test``, or ``val`` where there is no test split.
         test_counts: images of each class in that split, [C].
-        groups: number of many-, medium- and few-shot classes.
-        hits: correctly predicted images of each class after the last epoch, [C].
+        arrays: digest of the stored predictions, from `Store.write_arrays`.
         image: height, width and channels of the images.
         images_in: where the images were while training (``device``, ``host``, ``file``).
         parameters: of the network.
@@ -138,12 +161,11 @@ class Result(Frozen):
     class_counts: tuple[int, ...]
     measured_on: Literal["test", "val"]
     test_counts: tuple[int, ...]
-    groups: dict[str, int]
-    hits: tuple[int, ...]
+    arrays: str
     protocols: dict[Protocol, Chosen]
     evaluations: tuple[Evaluation, ...]
     losses: tuple[StageLosses, ...]
-    tiers: tuple[StageTier, ...]
+    stages: tuple[StageRun, ...]
     image: tuple[int, int, int]
     images_in: str
     parameters: int
@@ -156,6 +178,22 @@ class Result(Frozen):
         """The metrics after the last epoch."""
         return self.protocols["last"]
 
+    @property
+    def hits(self) -> tuple[int, ...]:
+        """Correctly predicted images of each class after the last epoch, [C]."""
+        return self.last.hits
+
+    @property
+    def roundings(self) -> tuple[str, ...]:
+        """`Environment.rounding` of every process that trained a stage or measured, usually a single one."""
+        of_stages = (where for stage in self.stages for where in stage.environments)
+        return tuple(dict.fromkeys([*of_stages, self.environment.rounding]))
+
+    @property
+    def compiled(self) -> bool:
+        """Whether a stage was trained with a compiled backbone, which rounds otherwise than the other tiers."""
+        return any(stage.tier == "compiled" for stage in self.stages)
+
 
 class Record(Frozen):
     """One attempt at a cell.
@@ -166,6 +204,7 @@ class Record(Frozen):
         hyperparameters: those that differ from the method's defaults, and of a tuned cell the recipe's.
         recipe: label of the recipe whose table the cell is in; ``recipe_values`` is what it was trained with.
         chain: the methods trained one after another, the cell's own last.
+        engine: hash of the code that every method's results depend on.
         sources: hash of each piece of code that can change the result, by name.
         trials: number of tuning trials that chose the hyper-parameters; 0 without tuning.
         command: repeats the cell.
@@ -175,7 +214,7 @@ class Record(Frozen):
         result: None where the cell failed.
     """
 
-    format: Literal[2] = FORMAT
+    format: Literal[3] = FORMAT
     id: str
     row: str
     dataset: str
@@ -188,9 +227,9 @@ class Record(Frozen):
     recipe: str
     seed: int
     trials: int = 0
-    shots: Shots
     recipe_values: dict[str, Any]
     chain: tuple[Link, ...]
+    engine: str
     sources: dict[str, str] = {}
     suite: str
     command: str
@@ -206,9 +245,9 @@ class Record(Frozen):
             id=cell.id,
             row=cell.row,
             **cell.describe(),
-            shots=cell.shots,
             recipe_values=cell.recipe.identity(),
             chain=cell.chain,
+            engine=engine_digest(),
             sources=cell.sources,
             suite=suite,
             command=command,

@@ -1,7 +1,7 @@
-"""Which cells are done, running, failed or to do, and which results are stale. Needs no torch."""
+"""Which cells are done, running, failed or to do, and whether their code was edited since. Needs no torch."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,32 @@ def counts(cells: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     return {suite: {state: count[state] for state in STATES} for suite, count in by_suite.items()}
 
 
+class Sources:
+    """Compares the code of records with the code at hand.
+
+    Args:
+        folders: with method files, besides the built-in methods and ``./methods``.
+    """
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        self._present = Present(folders)
+        self._known: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def changes(self, record: Record) -> dict[str, str]:
+        """The pieces of source code that a record depends on and that are not as they were; see `Present.changes`."""
+        key = (record.engine, *(link.source for link in record.chain))
+        if key not in self._known:
+            self._known[key] = self._present.changes(record.sources)
+        return self._known[key]
+
+
+def is_stale(changes: Mapping[str, str]) -> bool:
+    """Whether code was edited since. Where only files are missing, nothing is known, and a result counts."""
+    return any(kind != "no file" for kind in changes.values())
+
+
 def with_changes(cells: Iterable[dict[str, Any]], store: Store, folders: Sequence[Path] = ()) -> list[dict[str, Any]]:
-    """The same cells, each with ``changed``: a finished cell with changes is stale.
+    """The same cells, each with ``changed``.
 
     Args:
         cells: from `cell_states`.
@@ -60,36 +84,39 @@ def with_changes(cells: Iterable[dict[str, Any]], store: Store, folders: Sequenc
         folders: with method files, besides the built-in methods and ``./methods``.
 
     Returns:
-        In ``changed`` the pieces of source code that the result depends on and that are not what they were, by name,
-        each ``edited`` or ``not found``.
+        In ``changed`` the pieces of source code that a finished cell depends on and that are not as they were, by name;
+        see `Present.changes`.
     """
-    records, present = store.latest(), Present(folders)
-    sources = {cell: record.sources for cell, record in records.items() if record.result is not None}
-    return [cell | {"changed": present.changes(sources.get(cell["id"], {}))} for cell in cells]
+    records, sources = store.latest(), Sources(folders)
+    done = {cell: record for cell, record in records.items() if record.result is not None}
+    return [cell | {"changed": sources.changes(done[cell["id"]]) if cell["id"] in done else {}} for cell in cells]
 
 
-def stale_lines(cells: Iterable[dict[str, Any]]) -> list[str]:
+def stale_lines(cells: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
     """One line for each edit of the source code, or set of edits, that makes the same results stale.
 
     Args:
-        cells: from `with_changes`.
+        cells: the method of each, and the changes of its code (see `Sources.changes`).
     """
-    stale = [cell for cell in cells if cell["changed"]]
+    stale = [cell for cell in cells if cell[1]]
     by_piece: dict[tuple[str, str], list[int]] = {}
     for place, cell in enumerate(stale):
-        for change in cell["changed"].items():
+        for change in cell[1].items():
             by_piece.setdefault(change, []).append(place)
     edits: dict[tuple[int, ...], dict[str, list[str]]] = {}
     for (piece, kind), places in by_piece.items():
         edits.setdefault(tuple(places), {}).setdefault(kind, []).append(piece)
     lines = []
     for among, kinds in edits.items():
-        methods = sorted({stale[place]["method"] for place in among})
+        methods = sorted({stale[place][0] for place in among})
         why = "; ".join(f"{kind}: {_shortened(pieces)}" for kind, pieces in sorted(kinds.items()))
         plural = "s" if len(among) > 1 else ""
-        lines.append(f"stale: {len(among)} cell{plural} of {_shortened(methods)} ({why})")
-    if any("not found" in cell["changed"].values() for cell in stale):
-        lines.append("If method files are in other folders than ./methods, name these with --methods-dir.")
+        if kinds.keys() == {"no file"}:
+            lines.append(f"not compared with the code: {len(among)} cell{plural} of {_shortened(methods)} ({why})")
+        else:
+            lines.append(f"stale: {len(among)} cell{plural} of {_shortened(methods)} ({why})")
+    if any("no file" in changes.values() for _, changes in stale):
+        lines.append("Name the folders of method files that are not in ./methods with --methods-dir.")
     return lines
 
 

@@ -8,10 +8,11 @@ never changed, only replaced by a later one.
 
 import contextlib
 import gc
+import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -36,6 +37,15 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def digest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Sixteen hex digits that name the content of arrays, whatever file format they are stored in."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        found.update(repr((name, arrays[name].dtype.str, arrays[name].shape)).encode())
+        found.update(np.ascontiguousarray(arrays[name]).data)
+    return found.hexdigest()[:16]
 
 
 @contextlib.contextmanager
@@ -111,16 +121,20 @@ class Store:
         """Where the arrays of a cell are stored."""
         return self.root / "arrays" / f"{cell}.npz"
 
-    def write_arrays(self, cell: str, arrays: dict[str, NDArray[Any]]) -> None:
-        """Store the arrays of a cell (its logits)."""
+    def write_arrays(self, cell: str, arrays: Mapping[str, NDArray[Any]]) -> str:
+        """Store the arrays of a cell; returns their digest."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         write_whole(self.arrays_path(cell), buffer.getvalue())
+        return digest_of_arrays(arrays)
 
     def arrays(self, cell: str) -> dict[str, NDArray[Any]]:
-        """The arrays of a cell: ``logits`` [N, C] float16, ``labels`` and ``predicted`` classes [N] of the test split.
+        """What the network of a cell predicts for the split that it is measured on, after the last epoch.
 
-        ``predicted`` is there so that comparing methods need not read all logits.
+        Returns:
+            ``labels`` and ``predicted`` classes [N]; float32 [N] each: ``confidence``, the probability of the predicted
+            class, ``nll``, -log p of the true class, and ``brier``, the squared distance of the probabilities to the
+            one-hot label, from which every metric follows exactly; and ``logits`` [N, C], rounded to float16.
         """
         with np.load(self.arrays_path(cell)) as file:
             return dict(file)

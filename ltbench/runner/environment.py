@@ -21,7 +21,6 @@ def peak_memory_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-@functools.cache
 def environment(device: torch.device) -> Environment:
     """Versions, device and revision, as records store them."""
     return Environment(
@@ -32,20 +31,32 @@ def environment(device: torch.device) -> Environment:
         numpy=version("numpy"),
         platform=platform.platform(),
         device=str(device),
-        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
-        threads=torch.get_num_threads(),
+        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor("model name"),
+        instructions=_instructions() if device.type == "cpu" else "",
+        threads=torch.get_num_threads() if device.type == "cpu" else 1,
         revision=_revision(),
     )
 
 
-def _processor() -> str:
+@functools.cache
+def _processor(field: str) -> str:
+    """A field of the first processor, as the kernel describes it; the architecture where it does not."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+        lines = []
+    known = (line.split(":", 1)[1].strip() for line in lines if line.startswith(field))
+    return next(known, platform.processor() or platform.machine())
 
 
+def _instructions() -> str:
+    """The vector instructions that PyTorch and oneDNN choose their kernels by."""
+    flags = _processor("flags").split()
+    chosen = sorted(flag for flag in flags if flag.startswith(("avx", "amx", "fma", "sve")))
+    return " ".join(chosen) or torch.backends.cpu.get_cpu_capability()
+
+
+@functools.cache
 def _revision() -> str | None:
     """The commit of the checkout that ltbench runs from, with ``+`` where it was changed; None if it is installed."""
     here = Path(__file__).parent.parent

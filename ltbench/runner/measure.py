@@ -1,16 +1,21 @@
 """From the trained stages of a cell to its `Result`: metrics under each protocol, and costs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ltbench.data import LongTailed
+from ltbench.engine.evaluate import Predictions
 from ltbench.engine.stage import State
 from ltbench.engine.task import Task
 from ltbench.method.contract import Method
-from ltbench.metrics import shot_groups, summary
+from ltbench.metrics import scores, shot_groups, summary
 from ltbench.plan.cell import Cell
 from ltbench.plan.recipe import FAMILIES
-from ltbench.results.record import Chosen, Cost, Evaluation, Measured, Paper, Protocol, Result, StageLosses, StageTier
+from ltbench.results.record import Chosen, Cost, Evaluation, Measured, Paper, Protocol, Result, StageLosses, StageRun
 from ltbench.runner.environment import environment, peak_memory_bytes
 
 
@@ -19,36 +24,126 @@ class Phase:
     """A finished stage.
 
     Attributes:
+        method: whose stage it is.
         stage: its name.
         state: what training it left.
         reused: whether the store had it already.
         own: whether it belongs to the cell's own method, the last of its chain.
     """
 
+    method: str
     stage: str
     state: State
     reused: bool
     own: bool
 
 
-def result_of(cell: Cell, method: Method, task: Task, phases: Sequence[Phase], wall_seconds: float) -> Result:
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What the stored networks of a cell predict for the images that it is measured on.
+
+    Attributes:
+        split: name of that split, ``test`` or ``val``.
+        labels: of its images, [N].
+        last: after the last epoch.
+        best: the best epoch on the validation split, and the predictions after it; None without a validation split.
+        seconds: that this took.
+    """
+
+    split: Literal["test", "val"]
+    labels: NDArray[np.int64]
+    last: Predictions
+    best: tuple[int, Predictions] | None
+    seconds: float
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The predictions after the last epoch, as `Store.arrays` describes them."""
+        predicted, confidence, nll, brier = self.last.images
+        classes = np.min_scalar_type(self.last.logits.shape[1] - 1)
+        return {
+            "labels": self.labels.astype(classes),
+            "predicted": predicted.astype(classes),
+            "confidence": confidence,
+            "nll": nll,
+            "brier": brier,
+            "logits": self.last.logits,
+        }
+
+
+def result_of(
+    cell: Cell,
+    method: Method,
+    task: Task,
+    phases: Sequence[Phase],
+    measurement: Measurement,
+    arrays: str,
+    wall_seconds: float,
+) -> Result:
     """The result of a cell whose stages are all trained.
 
     Args:
         method: the cell's own.
         phases: its stages in order, those of the whole chain.
+        measurement: of the last one.
+        arrays: digest of the stored predictions.
         wall_seconds: from the start of the cell.
     """
     data, last = task.data, phases[-1].state
-    measured, _ = data.measured
-    groups = shot_groups(data.counts, cell.shots)
-    totals = {
-        name: split.counts(len(data.counts))
-        for name, split in (("test", data.test), ("val", data.val))
-        if split is not None
-    }
+    classes = len(data.counts)
+    totals = np.bincount(measurement.labels, minlength=classes).tolist()
+    final = metrics_of(measurement.last.images, measurement.labels, data.counts)
+    evaluations = evaluations_of(phases, data, measurement.split, final)
+    return Result(
+        class_counts=tuple(data.counts),
+        measured_on=measurement.split,
+        test_counts=tuple(totals),
+        arrays=arrays,
+        protocols=protocols(measurement, final, last, data.counts),
+        evaluations=evaluations,
+        losses=tuple(StageLosses(stage=phase.stage, loss=phase.state["losses"]) for phase in phases if phase.own),
+        stages=tuple(
+            StageRun(
+                method=phase.method,
+                stage=phase.stage,
+                tier=phase.state["tier"],
+                reason=phase.state["tier_reason"],
+                environments=phase.state["environments"],
+                reused=phase.reused,
+            )
+            for phase in phases
+        ),
+        image=data.train.images.shape[1:],
+        images_in=task.images_in,
+        parameters=sum(v.numel() for k, v in last["network"].items() if not k.endswith(("_mean", "_var"))),
+        paper=paper_of(cell, method),
+        cost=cost_of(phases, method.cost, measurement.seconds, wall_seconds, peak_memory_bytes(task.device)),
+        environment=environment(task.device),
+    )
+
+
+def metrics_of(images: NDArray[np.float32], labels: NDArray[np.int64], counts: Sequence[int]) -> dict[str, Any]:
+    """All metrics of predictions, as `Chosen` stores them.
+
+    Args:
+        images: [4, N], from ``metrics.per_image``.
+        labels: [N].
+        counts: training images of each class, [C].
+    """
+    found = scores(images, labels, len(counts))
+    totals = np.bincount(labels, minlength=len(counts))
+    return summary(found, totals.tolist(), shot_groups(counts)) | {"hits": found["hits"]}
+
+
+def evaluations_of(
+    phases: Sequence[Phase], data: LongTailed, measured: str, final: Mapping[str, Any]
+) -> tuple[Evaluation, ...]:
+    """The evaluations of a cell's own stages, the last of which has the metrics that are reported."""
+    groups = shot_groups(data.counts)
+    splits = {name: split for name, split in (("test", data.test), ("val", data.val)) if split is not None}
+    totals = {name: split.counts(len(data.counts)) for name, split in splits.items()}
     own = [phase for phase in phases if phase.own]
-    evaluations = [
+    found = [
         Evaluation(
             stage=phase.stage,
             epoch=entry["epoch"],
@@ -57,48 +152,43 @@ def result_of(cell: Cell, method: Method, task: Task, phases: Sequence[Phase], w
         for phase in own
         for entry in phase.state["evaluations"]
     ]
-    return Result(
-        class_counts=tuple(data.counts),
-        measured_on=measured,
-        test_counts=tuple(totals[measured]),
-        groups={name: len(members) for name, members in groups.items()},
-        hits=last["evaluations"][-1][measured]["hits"],
-        protocols=protocols(evaluations[-len(last["evaluations"]) :], measured),
-        evaluations=tuple(evaluations),
-        losses=tuple(StageLosses(stage=phase.stage, loss=phase.state["losses"]) for phase in own),
-        tiers=tuple(
-            StageTier(stage=phase.stage, tier=phase.state["tier"], reason=phase.state["tier_reason"]) for phase in own
-        ),
-        image=data.train.images.shape[1:],
-        images_in=task.images_in,
-        parameters=sum(v.numel() for k, v in last["network"].items() if not k.endswith(("_mean", "_var"))),
-        paper=paper_of(cell, method),
-        cost=cost_of(phases, method.cost, wall_seconds, peak_memory_bytes(task.device)),
-        environment=environment(task.device),
-    )
+    if not own[-1].state["evaluations"]:
+        found.append(Evaluation(stage=own[-1].stage, epoch=own[-1].state["epoch"]))
+    metrics = Measured(**{name: value for name, value in final.items() if name != "hits"})
+    return (*found[:-1], found[-1].model_copy(update={measured: metrics}))
 
 
-def protocols(final: Sequence[Evaluation], measured: str) -> dict[Protocol, Chosen]:
+def protocols(
+    measurement: Measurement, final: Mapping[str, Any], last: State, counts: Sequence[int]
+) -> dict[Protocol, Chosen]:
     """The epoch that each protocol reports, among the evaluations of the final stage.
 
     ``last`` is the last epoch; ``val`` the epoch with the best balanced accuracy on the validation split (absent
-    without one); ``best-on-test`` the same on the test split, which is optimistic. The metrics are of the split
-    ``measured``.
+    without one); ``best-on-test`` the same on the test split, which is optimistic (absent without a test curve).
+
+    Args:
+        measurement: of the final stage.
+        final: metrics after its last epoch.
+        last: state of the final stage.
+        counts: training images of each class, [C].
     """
+    chosen: dict[Protocol, Chosen] = {"last": Chosen(epoch=last["epoch"], **final)}
+    if measurement.best is not None:
+        epoch, found = measurement.best
+        chosen["val"] = Chosen(epoch=epoch, **metrics_of(found.images, measurement.labels, counts))
+    if tested := [entry for entry in last["evaluations"] if "test" in entry]:
+        totals, groups = np.bincount(measurement.labels, minlength=len(counts)).tolist(), shot_groups(counts)
+        each = [
+            Chosen(epoch=entry["epoch"], hits=entry["test"]["hits"], **summary(entry["test"], totals, groups))
+            for entry in tested
+        ]
+        chosen["best-on-test"] = max(each, key=lambda one: one.balanced_accuracy)
+    return chosen
 
-    def on(split: str, evaluation: Evaluation) -> Measured:
-        found: Measured = getattr(evaluation, split)
-        return found
 
-    chosen: dict[Protocol, Evaluation] = {"last": final[-1]}
-    if final[-1].val is not None:
-        chosen["val"] = max(final, key=lambda evaluation: on("val", evaluation).balanced_accuracy)
-    if final[-1].test is not None:
-        chosen["best-on-test"] = max(final, key=lambda evaluation: on("test", evaluation).balanced_accuracy)
-    return {name: Chosen(epoch=found.epoch, **vars(on(measured, found))) for name, found in chosen.items()}
-
-
-def cost_of(phases: Sequence[Phase], relative_cost: float, wall_seconds: float, peak_memory: int) -> Cost:
+def cost_of(
+    phases: Sequence[Phase], relative_cost: float, measuring_seconds: float, wall_seconds: float, peak_memory: int
+) -> Cost:
     """What a cell costs if trained from the start, and how much of that another cell had already spent."""
 
     def total(name: str, among: Iterable[Phase] = phases) -> Any:
@@ -109,9 +199,9 @@ def cost_of(phases: Sequence[Phase], relative_cost: float, wall_seconds: float, 
     seconds, images = total("train_seconds"), total("images")
     return Cost(
         train_seconds=seconds,
-        evaluation_seconds=total("evaluation_seconds"),
+        evaluation_seconds=total("evaluation_seconds") + measuring_seconds,
         reused_seconds=total("train_seconds", reused),
-        work_seconds=total("train_seconds", done_here) + total("evaluation_seconds", done_here),
+        work_seconds=total("train_seconds", done_here) + total("evaluation_seconds", done_here) + measuring_seconds,
         images=images,
         images_per_second=images / max(seconds, 1e-9),
         relative_cost=relative_cost,

@@ -5,12 +5,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-import numpy as np
 import torch
 
-from ltbench.data import LongTailed
+from ltbench.data import LongTailed, Split
+from ltbench.engine.batches import held_out
+from ltbench.engine.evaluate import predictions
 from ltbench.engine.image_source import Place
-from ltbench.engine.stage import RunningStage, State
+from ltbench.engine.process import numerics
+from ltbench.engine.stage import RunningStage, State, trained_network
 from ltbench.engine.task import Task, Tier
 from ltbench.engine.train import train_stage
 from ltbench.method.contract import Method, Stage
@@ -18,13 +20,15 @@ from ltbench.plan.cell import Cell
 from ltbench.results.record import Result
 from ltbench.results.store import Store
 from ltbench.runner.checkpoint import StageFiles
-from ltbench.runner.measure import Phase, result_of
+from ltbench.runner.environment import environment
+from ltbench.runner.measure import Measurement, Phase, result_of
 
 
 def run_cell(
     cell: Cell,
     methods: Sequence[Method],
     data: LongTailed,
+    test: Callable[[], Split] | None,
     store: Store,
     *,
     device: torch.device,
@@ -34,12 +38,13 @@ def run_cell(
     images_in: Place | Literal["auto"] = "auto",
     processes: int = 1,
 ) -> Result:
-    """Train the stages of a cell that the store lacks, and measure the last one.
+    """Train the stages of a cell that the store lacks, then read the test images and measure the last one.
 
     Args:
         cell: the training run.
         methods: the methods of its chain.
-        data: the long-tailed data set.
+        data: the long-tailed data set; without test images, unless the recipe asks for a test curve.
+        test: reads the test images; None: measure on the validation images.
         store: where stages are looked up and stored, and the arrays.
         device: where to train.
         checkpoint_every_s: seconds between checkpoints.
@@ -49,12 +54,21 @@ def run_cell(
         processes: number that share this machine.
 
     Raises:
-        TrainingFailed: when a loss is not finite.
+        TrainingFailed: when a loss or a logit is not finite.
     """
     started = time.perf_counter()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    task = Task.of(data, cell.recipe, cell.seed, device, tier=tier, images_in=images_in, processes=processes)
+    task = Task.of(
+        data,
+        cell.recipe,
+        cell.seed,
+        device,
+        tier=tier,
+        images_in=images_in,
+        processes=processes,
+        environment=environment(device).rounding,
+    )
     phases: list[Phase] = []
     for number, method in enumerate(methods):
         for index, stage in enumerate(method.stages()):
@@ -62,13 +76,32 @@ def run_cell(
             notify = functools.partial(on_epoch, f"{method.name}: {stage.name}")
             files = StageFiles(store, cell.stage_id(number, index), device, checkpoint_every_s)
             state, reused = _stage(files, method, stage, len(phases), task, before, notify)
-            phases.append(Phase(stage.name, state, reused, own=number == len(methods) - 1))
-    measured, split = data.measured
-    logits = phases[-1].state["logits"][measured].numpy()
-    classes = np.min_scalar_type(logits.shape[1] - 1)
-    predicted = logits.argmax(axis=1).astype(classes)
-    store.write_arrays(cell.id, {"logits": logits, "labels": split.labels.astype(classes), "predicted": predicted})
-    return result_of(cell, methods[-1], task, phases, time.perf_counter() - started)
+            phases.append(Phase(method.name, stage.name, state, reused, own=number == len(methods) - 1))
+    measured = _measured(methods[-1], task, phases[-1].state, test)
+    arrays = store.write_arrays(cell.id, measured.arrays)
+    return result_of(cell, methods[-1], task, phases, measured, arrays, time.perf_counter() - started)
+
+
+def _measured(method: Method, task: Task, state: State, test: Callable[[], Split] | None) -> Measurement:
+    """What the stored networks of the last stage predict: after its last epoch, and after the best on validation."""
+    began = time.perf_counter()
+    split = task.data.val if test is None else test()
+    assert split is not None
+    images = held_out(split, task.recipe, task.images_in, task.device)
+    best = state["best"]
+    epochs = {state["epoch"]: state["network"]} | ({best["epoch"]: best["network"]} if best else {})
+    with numerics(strict=task.recipe.precision == "fp32-strict"):
+        found = {
+            epoch: predictions(method, trained_network(method, task, network), task, images, epoch)
+            for epoch, network in epochs.items()
+        }
+    return Measurement(
+        split="val" if test is None else "test",
+        labels=split.labels,
+        last=found[state["epoch"]],
+        best=(best["epoch"], found[best["epoch"]]) if best else None,
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _stage(

@@ -1,4 +1,4 @@
-"""How a plan is carried out: device, processes, threads. None of it changes what is computed."""
+"""How a plan is carried out: device, processes, threads."""
 
 import os
 from collections.abc import Sequence
@@ -14,13 +14,14 @@ MOST_RUNS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a plan is carried out. Results do not depend on it, except for rounding that depends on ``threads``.
+    """How a plan is carried out. Results do not depend on it, except for rounding by device, ``threads`` and ``tier``.
 
     Attributes:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         checkpoint_every_s: seconds between checkpoints of a running stage.
         workers: processes; None: one for each core where there are at least as many cells to train, and no GPU.
-        threads: of each process; None: the cores divided by the workers.
+        threads: of each process. Sums over two threads round differently from sums over one, so the default never
+            depends on the machine or on how much there is to do.
         tier: ``eager``, or on a GPU ``graph`` or ``compiled``.
         runs_per_device: runs at once in this process, on a GPU each on a stream of its own; ``auto``: as many as make
             all of them together faster.
@@ -31,7 +32,7 @@ class RunOptions:
     device: str = "auto"
     checkpoint_every_s: float = 30.0
     workers: int | None = None
-    threads: int | None = None
+    threads: int = 1
     tier: Literal["eager", "graph", "compiled"] = "eager"
     runs_per_device: int | Literal["auto"] = 1
     images_in: Literal["auto", "device", "host", "file"] = "auto"
@@ -62,6 +63,5 @@ class RunOptions:
                     f"{name} has no packed file, only image folders have one; use --images-in host", "file"
                 )
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = self.workers or (cores if device.type == "cpu" and len(cells) >= cores and not several else 1)
-        shares = workers * (MOST_RUNS if self.runs_per_device == "auto" else self.runs_per_device)
-        return replace(self, device=str(device), workers=workers, threads=self.threads or max(1, cores // shares))
+        workers = self.workers or (min(cores, len(cells)) or 1 if device.type == "cpu" and not several else 1)
+        return replace(self, device=str(device), workers=workers)

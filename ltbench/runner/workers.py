@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -67,7 +67,7 @@ def trainer(
         todo = missing(plan, before)
         if options.workers != 1 or options.runs_per_device != 1:
             todo = longest_first(todo)
-        cells = [{"id": p.cell.id, "row": p.cell.row, **p.cell.describe(), "shots": p.cell.shots} for p in plan.cells]
+        cells = [{"id": p.cell.id, "row": p.cell.row, **p.cell.describe()} for p in plan.cells]
         name = f"{plan.suite.name}-{digest([cell['id'] for cell in cells])}"
         store.add_plan(name, {"suite": plan.suite.name, "cells": cells})
         job = Job(plan, tuple(todo), {p.cell.id: before[p.cell.id].created for p in todo if p.cell.id in before})
@@ -110,14 +110,15 @@ def _work_through(job: Job, store: Store, options: RunOptions, listen: Reporter)
     from ltbench.engine.process import numerics, own_stream, prepare
 
     prepare()
-    torch.set_num_threads(options.threads or 1)
+    torch.set_num_threads(options.threads)
     todo, speed, reporting, cutting = Todo(job.todo, store), Speed(), threading.Lock(), threading.Lock()
     cuts = functools.lru_cache(maxsize=4)(cut)
 
     def data(planned: Planned) -> LongTailed:
         cell = planned.cell
         with cutting:
-            return cuts(planned.images, cell.imbalance, cell.subset_seed, cell.holdout)
+            found = cuts(planned.images, cell.imbalance, cell.subset_seed, cell.holdout)
+        return replace(found, test=planned.test.read()) if cell.recipe.test_curve and planned.test else found
 
     def one(claim: Claim) -> Record:
         cell = claim.planned.cell
@@ -171,6 +172,7 @@ def _train(
             planned.cell,
             copy.deepcopy(planned.methods),  # ``setup`` changes them for this cell's class counts
             data(planned),
+            planned.test.read if planned.test else None,
             store,
             device=torch.device(options.device),
             checkpoint_every_s=options.checkpoint_every_s,

@@ -5,6 +5,7 @@ import json
 from rich.console import Console
 from rich.table import Table
 
+from ltbench.metrics import shot_groups
 from ltbench.results.record import Measured, Record, Result
 from ltbench.units import duration, mebibytes
 
@@ -55,14 +56,18 @@ def _result(result: Result) -> dict[str, str]:
     cost = result.cost
     shared = f"{cost.runs_together} runs together on the device"
     peak = shared if cost.peak_memory_bytes is None else f"peak memory {mebibytes(cost.peak_memory_bytes)}"
-    tiers = [f"{tier.stage}: {tier.tier}{f' ({tier.reason})' if tier.reason else ''}" for tier in result.tiers]
+    stages = [
+        f"{stage.method}: {stage.stage} ({'reused, ' if stage.reused else ''}{stage.tier}"
+        f"{f', {stage.reason}' if stage.reason else ''}) on {', then on '.join(stage.environments)}"
+        for stage in result.stages
+    ]
     return {
         "training images": f"{' '.join(map(str, result.class_counts))} (of each class)",
-        "classes": ", ".join(f"{n} {name}" for name, n in result.groups.items()),
+        "classes": ", ".join(f"{len(members)} {name}" for name, members in shot_groups(result.class_counts).items()),
         "cost": f"training {duration(cost.train_seconds)} ({cost.reused_seconds:.1f} s of it reused from other cells), "
         f"evaluation {duration(cost.evaluation_seconds)}, {cost.images_per_second:.0f} images/s, {peak}, "
         f"{result.parameters} parameters",
-        "execution": ", ".join(tiers),
+        "stages": "; ".join(stages),
         "images in": result.images_in,
         "environment": ", ".join(f"{name} {value}" for name, value in result.environment if value is not None),
     }

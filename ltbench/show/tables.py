@@ -76,6 +76,7 @@ def footnotes(board: pd.DataFrame, protocol: Protocol) -> list[str]:
     notes = [" ".join(defined)]
     notes += [" ".join([MARKS, *(text for over, text in TESTS.items() if (board.compared_over == over).any())])]
     notes += [f"many / medium / few: {shots_note(shots)}." for shots in dict.fromkeys(board.shots)]
+    notes += [rounding_note(board)] if board.seeds.any() else []
     if protocol == "best-on-test":
         notes.append("OPTIMISTIC: the epoch was chosen on the test set, as in many papers. Not a ranking.")
     if protocol == "val":
@@ -89,6 +90,14 @@ def footnotes(board: pd.DataFrame, protocol: Protocol) -> list[str]:
     return notes + [
         f"FAILED: {row.method} ({row.dataset} / {row.imbalance}): {row.reason}" for row in lost.itertuples()
     ]
+
+
+def rounding_note(board: pd.DataFrame) -> str:
+    """Where the results were trained; of several environments, that their results are averaged all the same."""
+    found = dict.fromkeys(part for given in board.rounding.dropna() for part in str(given).split(" | "))
+    if len(found) == 1:
+        return f"Trained on: {next(iter(found))}."
+    return f"Averaged over {len(found)} environments, in which numbers are rounded differently: {'; '.join(found)}."
 
 
 def shots_note(shots: str) -> str:

@@ -57,7 +57,9 @@ def suite_experiments(store: Store) -> Iterator[Experiment]:
             suites.setdefault(f"recipe {record.recipe}", set()).add(cell)
     for name, ids in suites.items():
         if ids & records.keys():
-            yield _experiment(name, load_results(store, "last", ids), records)
+            found = load_results(store, "last", ids)
+            if len(cells := found[found.status != "stale"]):
+                yield _experiment(name, cells, records)
 
 
 def _experiment(name: str, cells: pd.DataFrame, records: Mapping[str, Record]) -> Experiment:

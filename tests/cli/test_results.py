@@ -110,7 +110,8 @@ def test_tables_stand_in_one_order_whatever_was_trained_first(ltbench: Cli) -> N
 
 def test_protocols(ltbench: Cli) -> None:
     options = ("--imbalance", "10", "--seeds", "1", "--methods", "ce", "--set", "holdout=10")
-    ltbench("run", *options, "--set", "recipe.epochs=6", "--set", "recipe.evaluate_every=1")
+    settings = ("--set", "recipe.epochs=6", "--set", "recipe.evaluate_every=1", "--set", "recipe.test_curve=true")
+    ltbench("run", *options, *settings)
     (record,) = records().values()
     assert [e.epoch for e in record.finished.evaluations] == [1, 2, 3, 4, 5, 6]
     by_test = [e.test.balanced_accuracy for e in record.finished.evaluations]
@@ -122,6 +123,20 @@ def test_protocols(ltbench: Cli) -> None:
     assert found["val"]["balanced_accuracy"] == pytest.approx(by_test[int(np.argmax(by_val))])
     assert found["best-on-test"]["balanced_accuracy"] == pytest.approx(max(by_test))
     assert "OPTIMISTIC" in ltbench("leaderboard", "--protocol", "best-on-test").out
+
+
+def test_the_best_network_on_validation_is_kept_and_measured_after_training(ltbench: Cli) -> None:
+    options = ("--imbalance", "10", "--seeds", "1", "--methods", "ce", "--set", "holdout=10")
+    options += ("--set", "recipe.epochs=6", "--set", "recipe.evaluate_every=1")
+    ltbench("run", *options, "--results", "blind")
+    ltbench("run", *options, "--set", "recipe.test_curve=true", "--results", "curve")
+    (blind,), (curve,) = (list(records(results).values()) for results in ("blind", "curve"))
+    assert [e.test is None for e in blind.finished.evaluations] == [True] * 5 + [False]
+    for protocol in ("last", "val"):
+        assert blind.finished.protocols[protocol] == curve.finished.protocols[protocol]
+    assert "best-on-test" not in blind.finished.protocols
+    answer = ltbench("leaderboard", "--protocol", "best-on-test", "--results", "blind")
+    assert "no test curve (--set recipe.test_curve=true)" in answer.out
 
 
 def test_without_validation_the_val_protocol_says_so(ltbench: Cli, some_results: None) -> None:

@@ -420,4 +420,4 @@ def test_a_method_in_another_folder_is_found_when_the_folder_is_given() -> None:
     mine(at="more")
     sources = discover([Path("more")])["mine"].pieces
     assert Present([Path("more")]).changes(sources) == {}
-    assert Present().changes({"no_such_method.X": "0"}) == {"no_such_method.X": "not found"}
+    assert Present().changes({"no_such_method.X": "0"}) == {"no_such_method.X": "no file"}

@@ -34,7 +34,6 @@ datasets = ["digits"]
 profile = "step"
 imbalance = [10, "exp:20", "natural"]
 seeds = [3, 5]
-shots = [10, 50]
 [recipe]
 base = "digits"
 epochs = 10
@@ -44,7 +43,7 @@ gamma = 2.0
     )
     assert suite.name == "mine"
     assert suite.imbalance == (Imbalance("step", 10), Imbalance("exp", 20), Imbalance("natural"))
-    assert (suite.seeds, suite.shots) == ((3, 5), (10, 50))
+    assert suite.seeds == (3, 5)
     assert suite.recipe.label == "digits[epochs=10]"
     assert suite.recipe.milestones == (8, 9)
 
@@ -57,7 +56,7 @@ gamma = 2.0
         ("seeds = [1, 1]", r"line 2: seeds: .*different"),
         ("imbalance = [0.5]", r"line 2: imbalance 0\.5 is below 1"),
         ('recipe = "ldma"', r"line 2: unknown recipe 'ldma'; did you mean 'ldam'"),
-        ('shots = "half"', r"line 2: shots"),
+        ("shots = [20, 100]", r"line 2: unknown key 'shots'"),
         ("[recipe]\nbatchsize = 4", r"line 3: unknown recipe setting 'batchsize'; did you mean 'batch_size'"),
         ("[recipe]\nlr = -4", r"line 3: recipe\.lr=-4"),
         ("subset_seeds = [0, 0]", r"line 2: subset_seeds: .*different"),

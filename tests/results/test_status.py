@@ -1,12 +1,15 @@
 """What ``ltbench status`` says of a results folder, above all which results are stale."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ltbench.method.registry import discover
 from ltbench.method.source import engine
+from ltbench.results.leaderboard import load_results
 from ltbench.results.status import cell_states, counts, stale_lines, with_changes
 from ltbench.results.store import Store
 from tests.conftest import FAST, Answer
@@ -49,7 +52,11 @@ def store() -> Store:
 
 
 def lines(store: Store, *folders: Path) -> list[str]:
-    return stale_lines(with_changes(cell_states(store), store, folders))
+    return said(with_changes(cell_states(store), store, folders))
+
+
+def said(cells: Iterable[dict[str, Any]]) -> list[str]:
+    return stale_lines((cell["method"], cell["changed"]) for cell in cells)
 
 
 def test_cells_are_done_failed_or_to_do(helper: Path, store: Store) -> None:
@@ -74,30 +81,55 @@ def test_edits_of_the_same_cells_are_one_line_and_others_lines_of_their_own(help
     old = made_record(store, "crt", seed=2, sources={**sources, **discover()["crt"].pieces, "crt.Crt": "old"})
     new = made_record(store, "ride", seed=2, sources={**sources, "ltbench.metrics.gone": "old"})
     cells = [{"id": r.id, "method": r.method, "seed": 2} for r in (old, new)]
-    found = stale_lines(with_changes(cells, store))
+    found = said(with_changes(cells, store))
     assert found == [
         "stale: 2 cells of crt, ride (edited: ltbench.metrics.scores, ltbench.metrics.summary)",
         "stale: 1 cell of crt (edited: crt.Crt)",
         "stale: 1 cell of ride (not found: ltbench.metrics.gone)",
-        "If method files are in other folders than ./methods, name these with --methods-dir.",
     ]
 
 
 def test_of_many_names_the_first_few_are_shown() -> None:
-    cell = {"method": "m", "changed": dict.fromkeys("abcdefgh", "edited")}
-    assert stale_lines([cell]) == ["stale: 1 cell of m (edited: a, b, c, d, e, f and 2 more)"]
+    assert stale_lines([("m", dict.fromkeys("abcdefgh", "edited"))]) == [
+        "stale: 1 cell of m (edited: a, b, c, d, e, f and 2 more)"
+    ]
 
 
 def test_a_file_in_another_folder_is_found_when_the_folder_is_given(helper: Path, store: Store) -> None:
     Path("methods").rename("elsewhere")
     assert lines(store, Path("elsewhere")) == []
+    assert lines(store) == [
+        "not compared with the code: 2 cells of mine (no file: _lib.SCALE, _lib.scaled, mine.Mine)",
+        "Name the folders of method files that are not in ./methods with --methods-dir.",
+    ]
+    assert set(load_results(store).status) == {"done", "failed"}  # where nothing is known, a result counts
 
 
 def test_from_the_run_to_the_line(helper: Path, ltbench: Callable[..., Answer]) -> None:
     run = ("run", *FAST, "--methods", "ce,mine")
     assert ltbench(*run).status == 0
     assert "stale" not in ltbench("status").out
+    first = ltbench("leaderboard", "--format", "csv").out
     helper.write_text(HELPER.replace("2", "3"))
     assert "stale: 1 cell of mine (edited: _lib.SCALE)\n" in ltbench("status").out
+    answer = ltbench("leaderboard", "--format", "csv")
+    assert "stale: 1 cell of mine (edited: _lib.SCALE)" in answer.err
+    assert "mine" in first and "mine" not in answer.out
     assert "1 done, 1 to do" in ltbench(*run).err
     assert "stale" not in ltbench("status").out
+    helper.write_text(HELPER)  # the edit is undone: the first results count again, and no others
+    assert "2 done, 0 to do" in ltbench(*run).err
+    assert ltbench("leaderboard", "--format", "csv").out == first
+
+
+def test_after_an_edit_and_a_run_at_one_imbalance_the_other_shows_no_old_row(
+    helper: Path, ltbench: Callable[..., Answer]
+) -> None:
+    both = ("run", *FAST, "--methods", "ce,mine", "--imbalance", "20,10")
+    assert ltbench(*both).status == 0
+    helper.write_text(HELPER.replace("2", "3"))
+    assert ltbench(*both[:-1], "20").status == 0
+    rows = json.loads(ltbench("leaderboard", "--json").out)
+    assert {(row["method"], row["imbalance"]) for row in rows} == {("ce", "20"), ("ce", "10"), ("mine", "20")}
+    ltbench("report")
+    assert "stale: 1 cell of mine (edited: _lib.SCALE)" in Path("report.html").read_text()

@@ -70,7 +70,7 @@ def test_graphs_replayed_together_on_a_gpu_give_the_records_of_one_at_a_time(ltb
     assert ltbench("run", *CELLS, *graphs, "--runs-per-device", "4", "--results", "together").status == 1
     assert ltbench("run", *CELLS, *graphs, "--results", "alone").status == 1
     found = finished("together")
-    assert {tier.tier for record in found.values() for tier in record.finished.tiers} == {"graph"}
+    assert {tier.tier for record in found.values() for tier in record.finished.stages} == {"graph"}
     assert found == finished("alone")
 
 

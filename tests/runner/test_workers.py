@@ -44,16 +44,16 @@ def test_a_worker_whose_parent_is_gone_ends_and_fails_no_cell() -> None:
         _Remote(theirs).epoch("cell", "stage", 1, 2)
 
 
-@pytest.mark.parametrize(("cells", "workers", "threads"), [(1, 1, 4), (3, 1, 4), (4, 4, 1), (100, 4, 1)])
-def test_one_single_threaded_worker_a_core_when_there_are_cells_enough(
-    monkeypatch: pytest.MonkeyPatch, cells: int, workers: int, threads: int
+@pytest.mark.parametrize(("cells", "workers"), [(0, 1), (1, 1), (3, 3), (4, 4), (100, 4)])
+def test_a_cell_has_one_thread_however_many_cells_are_left(
+    monkeypatch: pytest.MonkeyPatch, cells: int, workers: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
     found = RunOptions(device="cpu").resolved([None] * cells)
-    assert (found.workers, found.threads) == (workers, threads)
+    assert (found.workers, found.threads) == (workers, 1)
 
 
 def test_given_numbers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(4)), raising=False)
-    assert RunOptions(device="cpu", workers=2).resolved([None] * 100).threads == 2
+    assert RunOptions(device="cpu", workers=2).resolved([None] * 100).workers == 2
     assert RunOptions(device="cpu", threads=3).resolved([None]).threads == 3

@@ -135,7 +135,7 @@ def test_every_number_has_its_command_and_environment(store: Store, page: Page) 
     assert page.text.count("on a machine, revision abc") == 19
     (environment,) = re.findall(r"19 cells: .*? revision \w+", page.text)
     assert "python 3 , ltbench 0 , torch 2" in environment
-    assert environment.endswith("device_name a machine , threads 1 , revision abc")
+    assert environment.endswith("device_name a machine , instructions avx2 , threads 1 , revision abc")
 
 
 def test_the_page_is_whole_by_itself(page: Page) -> None:

@@ -150,6 +150,7 @@ ASKS = MINE.replace(
 """,
 ).replace("Range\n", "Range, Stage\n")
 
+# a method that searches all objects of its process
 LOOKS = MINE.replace(
     "temperature = Range(2.0, 0.5, 4.0, log=True)",
     """temperature = Range(2.0, 0.5, 4.0, log=True)
@@ -293,7 +294,9 @@ def test_run_tuned_after_an_edit(ltbench: Cli) -> None:
     Path("methods").mkdir()
     Path("methods/mine.py").write_text(MINE)
     made(ltbench, "--methods", "mine", "--trials", "1")
-    Path("methods/mine.py").write_text(MINE + "\n# another one\n")
+    Path("methods/mine.py").write_text(MINE + "\n# a comment changes no number\n")
+    assert ltbench("run", *SMALL, "--methods", "mine", "--tuned", "--dry-run").status == 0
+    Path("methods/mine.py").write_text(MINE.replace("/ self.temperature", "/ (2 * self.temperature)"))
     answer = ltbench("run", *SMALL, "--methods", "mine", "--tuned")
     assert answer.status == 2
     assert "is of another version of the method, images or recipe" in answer.err

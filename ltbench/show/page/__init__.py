@@ -15,10 +15,12 @@ import pandas as pd
 
 from ltbench import __version__
 from ltbench.errors import InputError
+from ltbench.metrics import Shots
 from ltbench.results import diagnostics
 from ltbench.results.across_tables import ranks_by_setting, subset_spread
 from ltbench.results.leaderboard import TABLE, leaderboard, load_results
 from ltbench.results.record import Environment, Record, now
+from ltbench.results.status import stale_lines
 from ltbench.results.store import Store, write_whole
 from ltbench.show.columns import COLUMNS, Column, Row, columns_of, rows_of
 from ltbench.show.page.plots import Plot, rank_plots, table_plots, tuning_plots
@@ -52,7 +54,13 @@ class Section:
 
 
 def write_report(
-    results: Path, output: Path, ids: Collection[str] | None = None, figures: Path | None = None
+    results: Path,
+    output: Path,
+    ids: Collection[str] | None = None,
+    figures: Path | None = None,
+    *,
+    shots: Shots = "auto",
+    methods_dirs: Sequence[Path] = (),
 ) -> list[Path]:
     """Write the page and, if wanted, its figures (PNG, PDF) and tables (Markdown, CSV, LaTeX).
 
@@ -61,6 +69,8 @@ def write_report(
         output: the HTML file.
         ids: of the cells to report; None: all.
         figures: folder for figures and tables; None: none are written.
+        shots: groups of classes.
+        methods_dirs: folders with method files, besides ``./methods``.
 
     Returns:
         The files.
@@ -69,13 +79,14 @@ def write_report(
         InputError: when there are no results, or a file cannot be written.
     """
     store = Store(results)
-    cells = load_results(store, ids=ids)
+    found = load_results(store, ids=ids, shots=shots, methods_dirs=methods_dirs)
+    cells = found[found.status != "stale"] if len(found) else found
     if cells.empty:
         raise InputError(f"no results in {results} to report; make some with ltbench run")
     _check_writable(output, "another file with -o")
     if figures is not None:
         _check_writable(figures / "leaderboard.md", "another folder with --figures")
-    report = Report(store, cells)
+    report = Report(store, cells, stale_lines(zip(found.method, found.changed, strict=True)))
     write_whole(output, report.html().encode())
     return [output, *([] if figures is None else report.write_figures(figures))]
 
@@ -96,11 +107,12 @@ class Report:
 
     Args:
         store: the results.
-        cells: from ``load_results``; not empty.
+        cells: from ``load_results``; not empty, and none of them stale.
+        warnings: lines on results that are not in the tables.
     """
 
-    def __init__(self, store: Store, cells: pd.DataFrame) -> None:
-        self.store, self.cells = store, cells
+    def __init__(self, store: Store, cells: pd.DataFrame, warnings: Sequence[str] = ()) -> None:
+        self.store, self.cells, self.warnings = store, cells, warnings
         latest = store.latest()
         self.records = {cell: latest[cell] for cell in cells.id}
         self.studies = studies(store.root)
@@ -154,7 +166,7 @@ class Report:
             finished=finished,
             failed=len(self.cells) - finished,
             suites=sorted({record.suite for record in self.records.values()}),
-            notes=footnotes(self.board, "last"),
+            notes=[*self.warnings, *footnotes(self.board, "last")],
             accuracy=COLUMNS[0],
             version=__version__,
             created=now()[:19].replace("T", " "),
