@@ -118,7 +118,7 @@ def test_published_figures_stand_beside_results_of_the_same_recipe_only() -> Non
 
     entry = discover()["ce"]
     link = Link("ce", entry.source, {})
-    cell = Cell("cifar10", "cifar10", "f", Imbalance("exp", 100), 0, 0, "auto", (link,), {}, Recipe())
+    cell = Cell("cifar10", "cifar10", "f", Imbalance("exp", 100), 0, 0, (link,), {}, Recipe())
     method = entry.method()
     assert paper_of(cell, method) == Paper(accuracy=70.36, source="Cao19 table 2", grade="A")
     assert paper_of(replace(cell, recipe=Recipe().changed({"epochs": 20})), method) is None
