@@ -1,6 +1,6 @@
 """The leaderboard: records as a pandas frame with one row a cell, then one row a method. Needs no torch."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ltbench.method.published import Published
 from ltbench.plan.cell import entry
+from ltbench.results.papers import comparable, published
 from ltbench.results.record import Protocol, Record
 from ltbench.results.statistics import (
     LEVEL,
@@ -79,7 +81,8 @@ def load_results(
         store = results if isinstance(results, Store) else Store(results)
         latest = store.latest()
         records = _current(record for cell, record in latest.items() if ids is None or cell in ids)
-        frame = pd.DataFrame([_row(record, protocol) for record in records])
+        figures = published()
+        frame = pd.DataFrame([_row(record, protocol, figures.get(record.method, ())) for record in records])
         _add_metrics_of_hits(frame, records, protocol)
     frame["logits_in"] = str(store.root) if protocol == "last" else None
     return frame
@@ -100,7 +103,7 @@ def _current(records: Iterable[Record]) -> list[Record]:
     return [record for slot, record in zip(slots, by_age, strict=True) if record.row == newest[slot]]
 
 
-def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
+def _row(record: Record, protocol: Protocol, figures: Sequence[Published]) -> dict[str, Any]:
     names = ("id", "status", "reason", "dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "recipe")
     row = {name: getattr(record, name) for name in names} | {
         "method": record.entry,
@@ -118,11 +121,8 @@ def _row(record: Record, protocol: Protocol) -> dict[str, Any]:
         row |= {metric: _number(getattr(measured, metric)) for metric in METRICS}
         row |= {f"{group}_classes": n for group, n in result.groups.items()}
         row |= {name: _number(getattr(result.cost, name)) for name in COSTS}
-        if result.paper:
-            row |= {
-                "paper": result.paper.accuracy,
-                "paper_source": f"{result.paper.source}, grade {result.paper.grade}",
-            }
+        if paper := comparable(record, protocol, figures):
+            row |= {"paper": paper.accuracy, "paper_source": f"{paper.source}, grade {paper.grade}"}
     elif result:
         row |= {"status": "failed", "reason": f"no validation split, so nothing under protocol '{protocol}'"}
     row["created"] = record.created
@@ -157,7 +157,8 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
         The columns of ``TABLE``, ``method``, ``seeds`` (finished), ``failed`` and ``reason``; the mean of each metric
         over seeds, ``interval`` (half width of the 95 % interval of the balanced accuracy) and ``interval_from``
         (``seeds``, or ``images`` where there is one seed); the means of the costs; ``paper`` and ``paper_source``, the
-        published accuracy for the same recipe, if there is one; ``trials`` and ``tuned_values`` of a tuned row;
+        published accuracy under the same settings, if there is one (see `ltbench.results.papers.differences`);
+        ``trials`` and ``tuned_values`` of a tuned row;
         ``rank`` within the table, by mean; ``relative_accuracy``; ``best`` and ``tied`` (not distinguishable from the
         best; the best itself included).
 

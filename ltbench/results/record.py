@@ -113,14 +113,6 @@ class Environment(Frozen):
     revision: str | None
 
 
-class Paper(Frozen):
-    """A published accuracy for this very comparison, in percent."""
-
-    accuracy: float
-    source: str
-    grade: Literal["A", "B"]
-
-
 class Result(Frozen):
     """What came out of a finished cell.
 
@@ -147,7 +139,6 @@ class Result(Frozen):
     image: tuple[int, int, int]
     images_in: str
     parameters: int
-    paper: Paper | None
     cost: Cost
     environment: Environment
 

@@ -217,7 +217,7 @@ COLUMNS = (
     Column(
         key="paper",
         heading="paper",
-        about="published accuracy under the same recipe, usually of the best epoch on the test set",
+        about="published accuracy under the same settings, the choice of the epoch included",
         format=_number("paper"),
         absent_if_empty=True,
         footnote=True,

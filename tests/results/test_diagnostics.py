@@ -3,10 +3,9 @@ import pandas as pd
 import pytest
 import torch
 
-from ltbench.method.published import Published
 from ltbench.metrics import per_image, scores
 from ltbench.results import diagnostics
-from ltbench.results.leaderboard import leaderboard, load_results
+from ltbench.results.leaderboard import load_results
 from ltbench.results.record import Evaluation, StageLosses
 from ltbench.results.store import Store
 from tests.made import COUNTS, EACH, chosen, evaluated, made_failure, made_record, measured, record_of
@@ -126,69 +125,6 @@ def test_reliability_pools_the_seeds_and_names_what_it_cannot_read(store: Store)
     assert frame.images.tolist() == alone.images.tolist()
     assert np.allclose(frame.accuracy[known], (alone.correct / alone.images)[known])
     assert frame.accuracy[~known].isna().all()
-
-
-def in_paper(accuracy: float = 70.0, **changes) -> Published:
-    known = {"dataset": "cifar10", "imbalance": "100", "source": "Cao19 table 2", "family": "F1", "grade": "A"}
-    return Published(accuracy=accuracy, **known | changes)
-
-
-F1 = in_paper()
-
-
-def papers(store: Store, *figures: Published) -> pd.DataFrame:
-    cells, records = of(store)
-    return diagnostics.against_papers(leaderboard(cells), cells, records, {"ce": figures})
-
-
-def made_cifar(store: Store, accuracies: tuple[float, ...] = (70.5, 71.0, 69.9), **changes) -> None:
-    given = {"dataset": "cifar10", "recipe": "ldam", "recipe_values": {"backbone": "resnet32_cifar"}} | changes
-    for seed, accuracy in enumerate(accuracies):
-        protocols = {"last": chosen(accuracy), "best-on-test": chosen(accuracy + 1)}
-        made_record(store, "ce", seed=seed, protocols=protocols, **given)
-
-
-@pytest.mark.parametrize(("published", "verdict"), [(70.0, "within"), (65.0, "above"), (75.0, "below")])
-def test_the_verdict_is_whether_the_papers_figure_lies_in_our_interval(
-    store: Store, published: float, verdict: str
-) -> None:
-    made_cifar(store)
-    (row,) = papers(store, in_paper(published)).to_dict("records")
-    assert row["verdict"] == verdict
-    assert row["difference"] == pytest.approx(np.mean((70.5, 71.0, 69.9)) - published)
-    assert row["best_on_test"] == pytest.approx(np.mean((70.5, 71.0, 69.9)) + 1)
-
-
-@pytest.mark.parametrize(
-    ("changes", "figure", "other"),
-    [
-        ({"dataset": "cifar10 (imagefolder)"}, F1, "images"),
-        ({"holdout": 25}, F1, "images"),
-        ({"recipe": "ldam[epochs=20]"}, F1, "recipe"),
-        ({}, in_paper(family="F2"), "recipe"),
-        ({}, in_paper(backbone="resnet34"), "backbone"),
-        ({"hyperparameters": {"gamma": 2.0}}, F1, "hyper-parameters"),
-        ({"trials": 10}, F1, "hyper-parameters"),
-        ({"recipe": "digits"}, in_paper(family="F5", backbone="resnet34"), "recipe, backbone"),
-    ],
-)
-def test_what_differs_is_never_compared(store: Store, changes: dict, figure: Published, other: str) -> None:
-    made_cifar(store, **changes)
-    (row,) = papers(store, figure).to_dict("records")
-    assert row["verdict"] == f"not comparable: other {other}"
-    assert np.isnan(row["difference"])
-
-
-def test_figures_of_other_data_sets_and_imbalances_do_not_show(store: Store) -> None:
-    made_cifar(store)
-    assert papers(store, in_paper(dataset="cifar100"), in_paper(imbalance="10")).empty
-
-
-def test_where_the_methods_file_is_gone_its_records_have_the_published_accuracy(store: Store) -> None:
-    made_cifar(store, paper={"accuracy": 70.36, "source": "Cao19, table 2", "grade": "A"})
-    (row,) = papers(store).to_dict("records")
-    assert (row["paper"], row["paper_source"], row["paper_grade"]) == (70.36, "Cao19, table 2", "A")
-    assert row["verdict"] == "within"
 
 
 def test_failed_cells_are_in_no_finding(store: Store) -> None:
