@@ -10,6 +10,7 @@ import torch
 from ltbench.engine.evaluate import TrainingFailed, evaluate, features
 from ltbench.engine.process import numerics
 from ltbench.engine.stage import RunningStage, State
+from ltbench.plan.recipe import Recipe
 
 
 class Checkpoint(Protocol):
@@ -57,7 +58,7 @@ def train_stage(
                 state["losses"].append(sum(losses) / len(losses))
                 state["images"] += plan[0].numel()
             if epoch + 1 < running.epochs:
-                if (epoch + 1) % recipe.evaluate_every == 0:
+                if recipe.evaluates(epoch + 1, running.epochs):
                     evaluate(running)
                 if checkpoint.due():
                     checkpoint.save(running.to_save())
@@ -67,6 +68,18 @@ def train_stage(
                 running.stage.finish(running.net, functools.partial(features, running))
         evaluate(running)
     return state | {"network": running.net.state_dict()}
+
+
+def with_evaluations(state: State, recipe: Recipe, epochs: int) -> State | None:
+    """The state of a stage with exactly the evaluations that a recipe asks for; None where one of them is missing.
+
+    Args:
+        state: of the stage, finished or not, trained under a recipe that may differ in ``evaluate_every``.
+        epochs: length of the stage.
+    """
+    asked = [epoch for epoch in range(min(1, epochs), state["epoch"] + 1) if recipe.evaluates(epoch, epochs)]
+    found = [evaluation for evaluation in state["evaluations"] if evaluation["epoch"] in asked]
+    return state | {"evaluations": found} if len(found) == len(asked) else None
 
 
 def _check_finite(losses: list[float], running: RunningStage) -> None:

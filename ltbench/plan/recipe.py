@@ -48,7 +48,8 @@ class Recipe(BaseModel):
     precision: Literal["fp32", "fp32-strict", "bf16"] = "fp32"
     """``fp32`` lets a GPU use TF32 in convolutions, as PyTorch does by default; ``bf16`` is autocast."""
     evaluate_every: int = Field(10, ge=1)
-    """Epochs between evaluations; there is always one at the end."""
+    """Epochs between evaluations; there is always one at the end. Most papers evaluate every epoch, to report the best
+    on the test set. It does not change training, so recipes that differ in it share stages."""
 
     @field_validator("resized_crop")
     @classmethod
@@ -124,9 +125,17 @@ class Recipe(BaseModel):
         """Epochs of a stage that lasts this share of the recipe's: at least 1, or 0 for a post-hoc step (share 0)."""
         return max(1, round(share * self.epochs)) if share else 0
 
+    def evaluates(self, epoch: int, epochs: int) -> bool:
+        """Whether a stage of so many epochs is evaluated after this one (counted from 1; 0 for a post-hoc step)."""
+        return epoch == epochs or epoch % self.evaluate_every == 0
+
     def identity(self) -> dict[str, Any]:
         """The values that can change a result: all but the name."""
         return self.model_dump(mode="json", exclude={"base"})
+
+    def identity_of_training(self) -> dict[str, Any]:
+        """The values that can change a trained network."""
+        return self.model_dump(mode="json", exclude={"base", "evaluate_every"})
 
 
 RECIPES: dict[str, Recipe] = {

@@ -92,7 +92,8 @@ def best_on_test_bias(cells: pd.DataFrame, records: Mapping[str, Record]) -> pd.
 
     Returns:
         One row a cell with a test split: ``method``, ``seed``, ``bias`` (balanced accuracy under ``best-on-test`` less
-        that under ``last``, points) and ``evaluations``, the number of evaluations of the last stage.
+        that under ``last``, points), ``evaluations`` and ``epochs`` of the last stage: among so many evaluations of so
+        many epochs the best was chosen.
     """
     rows = []
     done = cells[cells.status == "done"]
@@ -101,8 +102,8 @@ def best_on_test_bias(cells: pd.DataFrame, records: Mapping[str, Record]) -> pd.
         if best := result.protocols.get("best-on-test"):
             bias = best.balanced_accuracy - result.last.balanced_accuracy
             among = sum(evaluation.stage == result.evaluations[-1].stage for evaluation in result.evaluations)
-            rows.append((method, seed, bias, among))
-    return pd.DataFrame(rows, columns=["method", "seed", "bias", "evaluations"])
+            rows.append((method, seed, bias, among, len(result.losses[-1].loss)))
+    return pd.DataFrame(rows, columns=["method", "seed", "bias", "evaluations", "epochs"])
 
 
 def reliability_bins(logits: ArrayLike, labels: ArrayLike) -> pd.DataFrame:

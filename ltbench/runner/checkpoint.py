@@ -4,6 +4,7 @@ import functools
 import io
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,16 +12,26 @@ import torch
 from ltbench.engine.stage import State
 from ltbench.results.store import Store, write_whole
 
+Usable = Callable[[State], State | None]
+
+
+def _all(state: State) -> State:
+    return state
+
 
 class StageFile:
-    """The checkpoint of a stage in the store, saved at most every ``every_s`` seconds."""
+    """The checkpoint of a stage in the store, saved at most every ``every_s`` seconds.
 
-    def __init__(self, path: Path, device: torch.device, every_s: float) -> None:
-        self.path, self.device, self.every_s = path, device, every_s
+    Args:
+        usable: what of a saved state can be used; None: nothing.
+    """
+
+    def __init__(self, path: Path, device: torch.device, every_s: float, usable: Usable = _all) -> None:
+        self.path, self.device, self.every_s, self.usable = path, device, every_s, usable
         self.saved_at = time.monotonic()
 
     def load(self) -> State | None:
-        """The last saved state, or None; a file that cannot be read causes a warning and is ignored."""
+        """What can be used of the last saved state, or None; an unreadable file causes a warning and is ignored."""
         if not self.path.exists():
             return None
         try:
@@ -30,7 +41,7 @@ class StageFile:
                 f"{self.path} cannot be read ({type(error).__name__}); the stage is trained again", stacklevel=2
             )
             return None
-        return state
+        return self.usable(state)
 
     def due(self) -> bool:
         """Whether ``every_s`` seconds have passed since the last save."""
@@ -47,7 +58,9 @@ class StageFile:
 class StageFiles:
     """The files of a stage in the store: the finished one, and the checkpoint."""
 
-    def __init__(self, store: Store, stage: str, device: torch.device, checkpoint_every_s: float) -> None:
-        self.finished = StageFile(store.stage_path(stage), device, checkpoint_every_s)
-        self.partial = StageFile(store.stage_path(stage, partial=True), device, checkpoint_every_s)
+    def __init__(
+        self, store: Store, stage: str, device: torch.device, checkpoint_every_s: float, usable: Usable
+    ) -> None:
+        self.finished = StageFile(store.stage_path(stage), device, checkpoint_every_s, usable)
+        self.partial = StageFile(store.stage_path(stage, partial=True), device, checkpoint_every_s, usable)
         self.locked = functools.partial(store.locked, f"stage-{stage}")

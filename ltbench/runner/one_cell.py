@@ -12,9 +12,10 @@ from ltbench.data import LongTailed
 from ltbench.engine.image_source import Place
 from ltbench.engine.stage import RunningStage, State
 from ltbench.engine.task import Task, Tier
-from ltbench.engine.train import train_stage
+from ltbench.engine.train import train_stage, with_evaluations
 from ltbench.method.contract import Method, Stage
 from ltbench.plan.cell import Cell
+from ltbench.plan.recipe import Recipe
 from ltbench.results.record import Result
 from ltbench.results.store import Store
 from ltbench.runner.checkpoint import StageFiles
@@ -60,9 +61,11 @@ def run_cell(
         for index, stage in enumerate(method.stages()):
             before = phases[-1].state if phases else None
             notify = functools.partial(on_epoch, f"{method.name}: {stage.name}")
-            files = StageFiles(store, cell.stage_id(number, index), device, checkpoint_every_s)
+            own = number == len(methods) - 1
+            usable = functools.partial(_usable, own, cell.recipe, cell.recipe.stage_epochs(stage.epochs))
+            files = StageFiles(store, cell.stage_id(number, index), device, checkpoint_every_s, usable)
             state, reused = _stage(files, method, stage, len(phases), task, before, notify)
-            phases.append(Phase(stage.name, state, reused, own=number == len(methods) - 1))
+            phases.append(Phase(stage.name, state, reused, own))
     measured, split = data.measured
     logits = phases[-1].state["logits"][measured].numpy()
     classes = np.min_scalar_type(logits.shape[1] - 1)
@@ -91,6 +94,11 @@ def _stage(
         files.finished.save(state)
         files.partial.path.unlink(missing_ok=True)
         return state, False
+
+
+def _usable(own: bool, recipe: Recipe, epochs: int, state: State) -> State | None:
+    """What a cell can use of a stored stage: of its own method's stages, the evaluations that its recipe asks for."""
+    return with_evaluations(state, recipe, epochs) if own else state
 
 
 def _to_cpu(state: State) -> State:

@@ -95,9 +95,10 @@ def test_the_bias_is_best_on_test_less_last_among_the_evaluations_of_the_last_st
         "crt",
         protocols={"last": chosen(60.0, epoch=4), "best-on-test": chosen(63.5, epoch=2)},
         evaluations=[evaluated(stage, 1, 60.0) for stage in ("a", "b", "b", "b")],
+        losses=[StageLosses(stage="a", loss=(1.0,)), StageLosses(stage="b", loss=(1.0,) * 4)],
     )
     bias = diagnostics.best_on_test_bias(*of(store)).set_index("method")
-    assert bias.loc["crt", ["bias", "evaluations"]].tolist() == [3.5, 3]
+    assert bias.loc["crt", ["bias", "evaluations", "epochs"]].tolist() == [3.5, 3, 4]
     assert bias.loc["ce", "bias"] >= 0
     assert bias.loc["ce", "evaluations"] == 2
 
