@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from ltbench.method.published import Published
-from ltbench.metrics import ECE_BINS, confidence_bins
+from ltbench.metrics import ECE_BINS, class_weights, confidence_bins
 from ltbench.results.leaderboard import TABLE
 from ltbench.results.papers import differences, verdict
 from ltbench.results.record import Protocol, Record, Result
@@ -109,32 +109,35 @@ def best_on_test_bias(cells: pd.DataFrame, records: Mapping[str, Record]) -> pd.
 def reliability_bins(logits: ArrayLike, labels: ArrayLike) -> pd.DataFrame:
     """Accuracy and confidence in the 15 bins of the ECE (Guo et al., ICML 2017, equations 1 and 2).
 
+    As in `ltbench.metrics.scores`, every class has the same weight.
+
     Args:
         logits: [N, C].
         labels: [N].
 
     Returns:
-        One row a bin: numbers of ``images`` and ``correct`` ones, and ``confidence``, the sum of the probabilities of
-        their predicted classes.
+        One row a bin: number of ``images``, their ``weight``, the weight of the ``correct`` ones, and ``confidence``,
+        the weighted sum of the probabilities of their predicted classes. The weights of all bins are together 1.
     """
     z = np.asarray(logits, np.float32)
     confidence = 1 / np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1, dtype=np.float64)
     correct = z.argmax(axis=1) == np.asarray(labels)
-    weights = {"images": None, "correct": correct, "confidence": confidence}
+    weight = class_weights(np.asarray(labels))
+    sums = {"images": None, "weight": weight, "correct": weight * correct, "confidence": weight * confidence}
     bins = confidence_bins(confidence)
-    return pd.DataFrame({name: np.bincount(bins, weight, ECE_BINS) for name, weight in weights.items()})
+    return pd.DataFrame({name: np.bincount(bins, values, ECE_BINS) for name, values in sums.items()})
 
 
 def reliability(cells: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, list[str]]:
     """Reliability of every method, from the stored logits of all seeds together.
 
     Returns:
-        One row a method x bin: ``method``, ``bin``, ``images``, ``accuracy`` and ``confidence`` (means in [0, 1], NaN
-        where the bin is empty); and the ids of cells without logits that can be read.
+        One row a method x bin: ``method``, ``bin``, ``images``, ``accuracy`` and ``confidence`` (means in [0, 1], each
+        class with the same weight; NaN where the bin is empty); and the ids of cells without logits that can be read.
     """
     parts, missing = [], []
     for method, part in cells[cells.status == "done"].groupby("method", sort=False):
-        total = pd.DataFrame(0.0, index=range(ECE_BINS), columns=["images", "correct", "confidence"])
+        total = pd.DataFrame(0.0, index=range(ECE_BINS), columns=["images", "weight", "correct", "confidence"])
         for cell in part.id:
             try:
                 arrays = store.arrays(cell)
@@ -143,7 +146,7 @@ def reliability(cells: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, list[s
                 continue
             total += reliability_bins(arrays["logits"], arrays["labels"])
         if total.images.any():
-            means = total[["correct", "confidence"]].div(total.images.where(total.images > 0), axis=0)
+            means = total[["correct", "confidence"]].div(total.weight.where(total.images > 0), axis=0)
             means = means.rename(columns={"correct": "accuracy"}).assign(images=total.images, bin=total.index)
             parts.append(means.assign(method=method))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(), missing

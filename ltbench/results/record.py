@@ -26,7 +26,10 @@ class Frozen(BaseModel):
 
 
 class Measured(Frozen):
-    """The metrics of one evaluation on one split, in percent (``nll`` in nats); None for an empty group of classes."""
+    """The metrics of one evaluation on one split, in percent (``nll`` in nats); None for an empty group of classes.
+
+    Each class with images has the same weight in all of them but ``accuracy``.
+    """
 
     balanced_accuracy: float
     balanced_error: float

@@ -115,8 +115,8 @@ def _reliability_plot(key: str, board: pd.DataFrame, cells: pd.DataFrame, store:
     if bins.empty:
         return []
     caption = (
-        "Accuracy against confidence in 15 bins, all seeds together. On the diagonal, confidence equals accuracy; "
-        f"below the diagonal, the method is overconfident. {MARKS}"
+        "Accuracy against confidence in 15 bins, all seeds together, every class with the same weight. On the "
+        f"diagonal, confidence equals accuracy; below the diagonal, the method is overconfident. {MARKS}"
     )
     if missing:
         caption += f" Cells without readable logits are excluded: {', '.join(missing)}."
