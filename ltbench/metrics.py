@@ -52,6 +52,17 @@ def confidence_bins(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
     return np.clip(np.ceil(confidence * ECE_BINS).astype(np.intp) - 1, 0, ECE_BINS - 1)
 
 
+def class_weights(labels: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """Weights of images [N], together 1, that give each class in ``labels`` [N] the same weight.
+
+    A sum with them is the mean over classes of the means over their images, as balanced accuracy is. On a test set with
+    equal classes it is the mean over images.
+    """
+    counts = np.bincount(labels)
+    weights: NDArray[np.float64] = 1 / (counts[labels] * np.count_nonzero(counts))
+    return weights
+
+
 def scores(images: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> dict[str, Any]:
     """The metrics of one evaluation.
 
@@ -62,23 +73,25 @@ def scores(images: NDArray[np.float32], labels: NDArray[np.int64], classes: int)
 
     Returns:
         ``hits``: correctly predicted images of each class, [C]; ``accuracy``; ``macro_f1``: mean over classes of the
-        harmonic mean of precision and recall (0 where a class is neither hit nor predicted); ``nll`` and ``brier``:
-        means over images; ``ece``: expected calibration error over 15 equal-width bins of confidence (Guo et al., ICML
-        2017, equation 3). All in [0, 1] except ``nll``.
+        harmonic mean of precision and recall (0 where a class is neither hit nor predicted). ``nll`` and ``brier``:
+        means over the classes with images of the means over their images. ``ece``: expected calibration error over 15
+        equal-width bins of confidence (Guo et al., ICML 2017, equation 3), where each image has the weight of
+        `class_weights`: the error on a test set with equal classes. All in [0, 1] except ``nll``.
     """
     predicted = images[0].astype(np.int64)
     confidence, nll, brier = images[1:].astype(np.float64)
     correct = predicted == labels
     hits = np.bincount(labels[correct], minlength=classes)
     seen = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
-    gap = np.bincount(confidence_bins(confidence), correct - confidence, minlength=ECE_BINS)
+    weights = class_weights(labels)
+    gap = np.bincount(confidence_bins(confidence), weights * (correct - confidence), minlength=ECE_BINS)
     return {
         "hits": hits.tolist(),
         "accuracy": float(correct.mean()),
         "macro_f1": float((2 * hits / np.maximum(seen, 1)).mean()),
-        "nll": float(nll.mean()),
-        "brier": float(brier.mean()),
-        "ece": float(np.abs(gap).sum() / len(labels)),
+        "nll": float(weights @ nll),
+        "brier": float(weights @ brier),
+        "ece": float(np.abs(gap).sum()),
     }
 
 

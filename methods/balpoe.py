@@ -28,7 +28,8 @@ class BalPoe(Method):
         source="BalPoE",
         family="F2",
         grade="A",
-        settings={"recipe.nesterov": True, "alpha": 0.4},
+        epoch="last",
+        settings={"recipe.nesterov": True, "recipe.decay": 0.1, "alpha": 0.4, "network": "cosine heads"},
         accuracies={"cifar100": {100: 52.0, 50: 56.3, 10: 64.8}},
     )
 

@@ -25,6 +25,8 @@ class CrossEntropyDrw(Method):
             source="Cao19 tables 2 and 5",
             family="F1",
             grade="A",
+            epoch="best-on-test",
+            subset_seed=0,
             settings={"defer_at": 0.8, "beta": 0.9999},
             accuracies={"cifar10": {100: 74.86, 10: 86.88}, "cifar100": {100: 40.66, 10: 57.32}},
         )
@@ -32,6 +34,8 @@ class CrossEntropyDrw(Method):
             source="BagofTricks-LT gallery",
             family="F1",
             grade="A",
+            epoch="best-on-test",
+            subset_seed=0,
             settings={"defer_at": 0.8, "beta": 0.9999},
             accuracies={"cifar10": {50: 79.35}},
         )
@@ -39,6 +43,8 @@ class CrossEntropyDrw(Method):
             source="BagofTricks-LT gallery",
             family="F1",
             grade="A",
+            epoch="best-on-test",
+            subset_seed=0,
             settings={"defer_at": 0.8, "class weights": "1 / n"},
             accuracies={"cifar100": {50: 46.8}},
         )

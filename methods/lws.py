@@ -20,6 +20,8 @@ class Lws(Decoupled):
         source="BagofTricks-LT gallery",
         family="F1",
         grade="A",
+        epoch="best-on-test",
+        subset_seed=0,
         settings={"epochs": 0.15, "lr": 0.1, "weight_decay": 0.0005, "schedule": "step"},
         accuracies={"cifar10": {100: 72.63, 50: 78.66}, "cifar100": {100: 40.16, 50: 45.21}},
     )

@@ -19,7 +19,9 @@ class LwsMixup(Decoupled):
         source="MiSLAS",
         family="F1",
         grade="A",
-        settings={"recipe.decay": 0.1, "weight_decay": 0.0002},
+        epoch="best-on-test",
+        subset_seed=0,
+        settings={"recipe.decay": 0.1, "weight_decay": 0.0002, "epochs": 0.05},
         accuracies={"cifar10": {100: 76.3, 50: 82.6, 10: 89.6}, "cifar100": {100: 44.2, 50: 50.7, 10: 62.3}},
     )
 

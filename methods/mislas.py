@@ -33,6 +33,8 @@ class Mislas(Decoupled):
             source="MiSLAS",
             family="F1",
             grade="A",
+            epoch="best-on-test",
+            subset_seed=0,
             settings={"recipe.decay": 0.1, "weight_decay": 2e-4, "smooth_head": head, "smooth_tail": tail} | others,
         )
         for dataset, imbalance, accuracy, head, tail, others in (

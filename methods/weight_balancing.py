@@ -31,8 +31,9 @@ class WeightBalancing(Method):
         source="WB",
         family="F5",
         grade="A",
+        epoch="best-on-test",
         backbone="resnet34",
-        settings={"recipe.epochs": 320, "recipe.batch_size": 64, "lr": 0.01, "weight_decay": 5e-3},
+        settings={"recipe.epochs": 320, "recipe.batch_size": 64, "lr": 0.01, "stage 2": "other loss, decay, cap"},
         accuracies={"cifar100": {100: 53.35}},
     )
 

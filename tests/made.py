@@ -58,7 +58,6 @@ def record_of(method: str, imbalance: str = "100", seed: int = 0, **changes: Any
         "image": (8, 8, 1),
         "images_in": "device",
         "parameters": 1,
-        "paper": None,
         "cost": Cost(train_seconds=2.0 + len(method), **seconds, **speed),
         "environment": Environment(**environment),
     }

@@ -23,22 +23,47 @@ def test_scores_against_scikit_learn(logits_and_labels: tuple[torch.Tensor, np.n
     assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(labels, predicted))
     expected_f1 = sklearn_metrics.f1_score(labels, predicted, average="macro", labels=classes, zero_division=0)
     assert found["macro_f1"] == pytest.approx(expected_f1)
-    assert found["nll"] == pytest.approx(sklearn_metrics.log_loss(labels, p, labels=classes), rel=1e-5)
-    assert found["brier"] == pytest.approx(np.mean(np.sum((p - np.eye(8)[labels]) ** 2, axis=1)), rel=1e-5)
+    each = [sklearn_metrics.log_loss(labels[labels == c], p[labels == c], labels=classes) for c in range(7)]
+    assert found["nll"] == pytest.approx(np.mean(each), rel=1e-5)
+    squares = np.sum((p - np.eye(8)[labels]) ** 2, axis=1)
+    assert found["brier"] == pytest.approx(np.mean([squares[labels == c].mean() for c in range(7)]), rel=1e-5)
     assert found["hits"] == np.diag(sklearn_metrics.confusion_matrix(labels, predicted, labels=classes)).tolist()
 
 
-def test_ece_against_its_definition(logits_and_labels: tuple[torch.Tensor, np.ndarray]) -> None:
+def test_ece_against_its_definition_with_equal_weight_for_each_class(
+    logits_and_labels: tuple[torch.Tensor, np.ndarray],
+) -> None:
     logits, labels = logits_and_labels
+    keep = np.random.default_rng(0).random(900) < 1 / (1 + labels)  # class 6 keeps a seventh of its images
+    logits, labels = logits[torch.from_numpy(keep)], labels[keep]
     p = logits.softmax(1).numpy()
     confidence, correct = p.max(1).astype(float), p.argmax(1) == labels
     expected = 0.0
     for m in range(15):
-        inside = (confidence > m / 15) & (confidence <= (m + 1) / 15)
-        if inside.any():
-            expected += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+        accuracy_in_bin = confidence_in_bin = 0.0
+        for c in range(7):
+            inside = (confidence > m / 15) & (confidence <= (m + 1) / 15) & (labels == c)
+            accuracy_in_bin += correct[inside].sum() / (labels == c).sum() / 7
+            confidence_in_bin += confidence[inside].sum() / (labels == c).sum() / 7
+        expected += abs(accuracy_in_bin - confidence_in_bin)
     found = scores(per_image(logits, torch.from_numpy(labels)).numpy(), labels, 8)
     assert found["ece"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_with_equal_classes_calibration_is_the_mean_over_images(
+    logits_and_labels: tuple[torch.Tensor, np.ndarray],
+) -> None:
+    logits, labels = logits_and_labels
+    keep = np.concatenate([np.flatnonzero(labels == c)[:100] for c in range(7)])
+    logits, labels = logits[torch.from_numpy(keep)], labels[keep]
+    images = per_image(logits, torch.from_numpy(labels)).numpy()
+    found = scores(images, labels, 8)
+    predicted, confidence, nll, brier = images.astype(float)
+    bins = np.digitize(confidence, np.linspace(0, 1, 16)[1:-1], right=True)
+    correct = predicted == labels
+    gaps = [abs((correct - confidence)[bins == m].sum()) for m in range(15)]
+    assert (found["nll"], found["brier"]) == (pytest.approx(nll.mean()), pytest.approx(brier.mean()))
+    assert found["ece"] == pytest.approx(sum(gaps) / len(labels))
 
 
 def test_summary_leaves_out_classes_without_test_images() -> None:

@@ -104,23 +104,3 @@ def test_the_targets_are_read_from_a_report() -> None:
     rows = verdicts({"step_times": steps, "together": together, "long_run": run, "evaluation_seconds": 0.02})
     assert [row["met"] for row in rows] == ["must", "aim", "missed", "must", "aim"]
     assert [row["measured"] for row in rows] == [4.0, 2.5, 31.0, 0.5, pytest.approx(108 * (8.5 + 0.4) / 60)]
-
-
-def test_published_figures_stand_beside_results_of_the_same_recipe_only() -> None:
-    from dataclasses import replace
-
-    from ltbench.data import Imbalance
-    from ltbench.method.registry import discover
-    from ltbench.plan.cell import Cell, Link
-    from ltbench.plan.recipe import Recipe
-    from ltbench.results.record import Paper
-    from ltbench.runner.measure import paper_of
-
-    entry = discover()["ce"]
-    link = Link("ce", entry.source, {})
-    cell = Cell("cifar10", "cifar10", "f", Imbalance("exp", 100), 0, 0, (link,), {}, Recipe())
-    method = entry.method()
-    assert paper_of(cell, method) == Paper(accuracy=70.36, source="Cao19 table 2", grade="A")
-    assert paper_of(replace(cell, recipe=Recipe().changed({"epochs": 20})), method) is None
-    assert paper_of(replace(cell, label="cifar10 (imagefolder)"), method) is None
-    assert paper_of(replace(cell, imbalance=Imbalance("step", 100)), method) is None

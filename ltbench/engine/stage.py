@@ -40,7 +40,7 @@ class RunningStage:
             split at the last evaluation; ``best``: epoch and network of the best evaluation on the validation split;
             ``train_seconds``, ``evaluation_seconds``; ``images``: images trained on so far; ``tier`` and
             ``tier_reason``: how steps are run, and why not in the tier of the task; ``environments``: where it was
-            trained, more than one after a move to another machine.
+            trained, more than one after a move to another machine; ``evaluates``: see `Recipe.evaluation`.
     """
 
     def __init__(self, method: Method, stage: Stage, position: int, task: Task, before: State | None = None) -> None:
@@ -57,7 +57,7 @@ class RunningStage:
         self.clock = Clock(torch.zeros((), device=task.device))
         self.state: State = {"epoch": 0, "losses": [], "evaluations": [], "logits": {}, "best": None, "images": 0}
         self.state |= {"train_seconds": 0.0, "evaluation_seconds": 0.0, "tier": "eager", "tier_reason": ""}
-        self.state["environments"] = [task.environment]
+        self.state |= {"environments": [task.environment], "evaluates": task.recipe.evaluation}
         self._draws = Draws(task.device)
         self._run: Epochs | None = None
 

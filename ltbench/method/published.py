@@ -18,6 +18,9 @@ other  none of these, or not known
 ====== ==========================================================================================
 """
 
+Epoch = Literal["last", "best-on-test"]
+"""Which epoch an accuracy is of."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
@@ -32,9 +35,12 @@ class Published:
         grade: A, read in the paper or its repository; B, read in another paper's table.
         backbone: network.
         groups: accuracy of many-, medium- and few-shot classes in percent, if the source has them.
-        settings: what the source says about the settings, if it differs from our defaults or matters beside them:
-            hyper-parameters of the method by their name here, values of the recipe as ``"recipe.epochs"``, anything
-            else in words. Empty if the source says nothing.
+        epoch: the epoch that the source reports: the last, or the best on the test set; None: not known.
+        subset_seed: the seed of the source's training images, as in suites (0: the subset of Cao et al.); None: other
+            images, or not known.
+        settings: the source's hyper-parameters of the method, by their name here, where they differ from our defaults
+            or matter beside them; values of the recipe, as ``"recipe.epochs"``, that differ from those of the family;
+            and in words what else differs from our method, which then is never compared with this accuracy.
     """
 
     dataset: str
@@ -45,6 +51,8 @@ class Published:
     grade: Literal["A", "B"]
     backbone: str = "resnet32_cifar"
     groups: tuple[float, float, float] | None = None
+    epoch: Epoch | None = None
+    subset_seed: int | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -57,12 +65,15 @@ class Published:
         accuracies: Mapping[str, Mapping[int, float]],
         groups: Mapping[str, Mapping[int, tuple[float, float, float]]] = {},
         backbone: str = "resnet32_cifar",
+        epoch: Epoch | None = None,
+        subset_seed: int | None = None,
         settings: Mapping[str, object] = {},
     ) -> tuple["Published", ...]:
         """Build the accuracies of one source.
 
         Args:
-            source: this, ``family``, ``grade``, ``backbone`` and ``settings`` are those of every accuracy.
+            source: this, ``family``, ``grade``, ``backbone``, ``epoch``, ``subset_seed`` and ``settings`` are those of
+                every accuracy.
             accuracies: data set -> imbalance factor -> accuracy, as in ``{"cifar10": {100: 77.54, 50: 81.11}}``.
             groups: data set -> imbalance factor -> accuracy of the three groups.
         """
@@ -76,6 +87,8 @@ class Published:
                 grade=grade,
                 backbone=backbone,
                 groups=groups.get(dataset, {}).get(imbalance),
+                epoch=epoch,
+                subset_seed=subset_seed,
                 settings=settings,
             )
             for dataset, by_imbalance in accuracies.items()

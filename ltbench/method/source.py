@@ -33,7 +33,7 @@ ENGINE = {
 NOT_COUNTED = {
     "ltbench.errors": "messages",
     "ltbench.plan.cell": "identities: what can change a result is in them",
-    "ltbench.plan.recipe.FAMILIES": "the published figures that are shown beside a result",
+    "ltbench.plan.recipe.FAMILIES": "recipes of the published accuracies that are shown beside results",
     "ltbench.plan.recipe.RECIPES": "the values of a recipe are in the identity",
     "ltbench.results.record": "the form in which numbers are stored",
     "ltbench.results.store": "files and locks",

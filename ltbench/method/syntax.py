@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 UNUSED_FIELDS = ("ctx", "kind", "type_comment")
 """Fields of syntax nodes that follow from the rest, or change nothing."""
+UNUSED_ATTRIBUTES = ("published",)
+"""Attributes of classes that cannot change a number: `Method.published` is shown beside results."""
 Chain = tuple[str, ...]
 """A name with the attributes taken of it: ``a.b.c`` is ``("a", "b", "c")``."""
 
@@ -104,6 +106,8 @@ def _add(syntax: Syntax, statement: ast.stmt) -> None:
         for inner in statement.orelse:
             _add(syntax, inner)
     elif names := _defined(statement, syntax):
+        if isinstance(statement, ast.ClassDef):
+            statement.body = [inner for inner in statement.body if not _is_unused(inner)]
         for name in names:
             syntax.definitions.setdefault(name, []).append(statement)
     elif not _is_docstring(statement):
@@ -127,6 +131,21 @@ def _defined(statement: ast.stmt, syntax: Syntax) -> list[str]:
         targets = [statement.name]  # type: ignore[attr-defined]
     names = [target.id for target in targets if isinstance(target, ast.Name)]
     return names if len(names) == len(targets) else []
+
+
+def assigned(statement: ast.stmt) -> list[str]:
+    """The names that an assignment in a class body sets; empty for any other statement."""
+    if isinstance(statement, ast.Assign):
+        return [target.id for target in statement.targets if isinstance(target, ast.Name)]
+    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+        return [statement.target.id]
+    return []
+
+
+def _is_unused(statement: ast.stmt) -> bool:
+    """Whether a statement in a class body sets nothing but attributes that cannot change a number."""
+    names = assigned(statement)
+    return bool(names) and set(names) <= set(UNUSED_ATTRIBUTES)
 
 
 def canonical(node: Any) -> str:

@@ -107,7 +107,7 @@ class Cell:
             [
                 "stage",
                 self._data(),
-                self.recipe.identity(),
+                self.recipe.identity_of_training(),
                 self.seed,
                 before,
                 self._link(self.chain[link]),

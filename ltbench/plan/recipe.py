@@ -51,7 +51,8 @@ class Recipe(BaseModel):
     """Epochs between evaluations on the validation split, where there is one. The last epoch is always evaluated."""
     test_curve: bool = False
     """Evaluate on the test split every ``evaluate_every`` epochs too, as papers do that report the best of them. The
-    test images are then in the memory of the process that trains. Without it they are read after training."""
+    test images are then in the memory of the process that trains. Without it they are read after training. Most papers
+    evaluate every epoch."""
 
     @field_validator("resized_crop")
     @classmethod
@@ -131,9 +132,15 @@ class Recipe(BaseModel):
         """The values that can change a result: all but the name."""
         return self.model_dump(mode="json", exclude={"base"})
 
+    def identity_of_training(self) -> dict[str, Any]:
+        """The values that can change a trained network."""
+        return self.model_dump(mode="json", exclude={"base", "evaluate_every", "test_curve"})
 
-FAMILIES = {"ldam": "F1"}
-"""Family (see ``Published.family``) of each recipe whose results may be compared with published ones."""
+    @property
+    def evaluation(self) -> str:
+        """What is evaluated while training, in words. It changes no trained network."""
+        return f"every {self.evaluate_every} epochs{', test images too' if self.test_curve else ''}"
+
 
 RECIPES: dict[str, Recipe] = {
     "ldam": Recipe(),
@@ -163,3 +170,7 @@ RECIPES: dict[str, Recipe] = {
         jitter=0.4,
     ),
 }
+
+FAMILIES = {"F1": RECIPES["ldam"], "F2": RECIPES["ldam"].changed({"weight_decay": 5e-4})}
+"""The recipe of each family (see ``Published.family``) whose results may be compared; a source's own values differ from
+it where ``Published.settings`` says so."""

@@ -5,20 +5,17 @@
 
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from ltbench.metrics import ECE_BINS, confidence_bins
-from ltbench.plan.recipe import FAMILIES
+from ltbench.method.published import Published
+from ltbench.metrics import ECE_BINS, class_weights, confidence_bins
 from ltbench.results.leaderboard import TABLE
-from ltbench.results.record import Record, Result
+from ltbench.results.papers import differences, verdict
+from ltbench.results.record import Protocol, Record, Result
 from ltbench.results.store import Store
-
-if TYPE_CHECKING:
-    from ltbench.method.published import Published
 
 
 def _finished(cells: pd.DataFrame, records: Mapping[str, Record]) -> Iterator[tuple[str, list[Result]]]:
@@ -95,7 +92,8 @@ def best_on_test_bias(cells: pd.DataFrame, records: Mapping[str, Record]) -> pd.
 
     Returns:
         One row a cell with a test split: ``method``, ``seed``, ``bias`` (balanced accuracy under ``best-on-test`` less
-        that under ``last``, points) and ``evaluations``, the number of evaluations of the last stage.
+        that under ``last``, points), ``evaluations`` and ``epochs`` of the last stage: among so many evaluations of so
+        many epochs the best was chosen.
     """
     rows = []
     done = cells[cells.status == "done"]
@@ -104,39 +102,42 @@ def best_on_test_bias(cells: pd.DataFrame, records: Mapping[str, Record]) -> pd.
         if best := result.protocols.get("best-on-test"):
             bias = best.balanced_accuracy - result.last.balanced_accuracy
             among = sum(evaluation.stage == result.evaluations[-1].stage for evaluation in result.evaluations)
-            rows.append((method, seed, bias, among))
-    return pd.DataFrame(rows, columns=["method", "seed", "bias", "evaluations"])
+            rows.append((method, seed, bias, among, len(result.losses[-1].loss)))
+    return pd.DataFrame(rows, columns=["method", "seed", "bias", "evaluations", "epochs"])
 
 
 def reliability_bins(logits: ArrayLike, labels: ArrayLike) -> pd.DataFrame:
     """Accuracy and confidence in the 15 bins of the ECE (Guo et al., ICML 2017, equations 1 and 2).
+
+    As in `ltbench.metrics.scores`, every class has the same weight.
 
     Args:
         logits: [N, C].
         labels: [N].
 
     Returns:
-        One row a bin: numbers of ``images`` and ``correct`` ones, and ``confidence``, the sum of the probabilities of
-        their predicted classes.
+        One row a bin: number of ``images``, their ``weight``, the weight of the ``correct`` ones, and ``confidence``,
+        the weighted sum of the probabilities of their predicted classes. The weights of all bins are together 1.
     """
     z = np.asarray(logits, np.float32)
     confidence = 1 / np.exp(z - z.max(axis=1, keepdims=True)).sum(axis=1, dtype=np.float64)
     correct = z.argmax(axis=1) == np.asarray(labels)
-    weights = {"images": None, "correct": correct, "confidence": confidence}
+    weight = class_weights(np.asarray(labels))
+    sums = {"images": None, "weight": weight, "correct": weight * correct, "confidence": weight * confidence}
     bins = confidence_bins(confidence)
-    return pd.DataFrame({name: np.bincount(bins, weight, ECE_BINS) for name, weight in weights.items()})
+    return pd.DataFrame({name: np.bincount(bins, values, ECE_BINS) for name, values in sums.items()})
 
 
 def reliability(cells: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, list[str]]:
     """Reliability of every method, from the stored logits of all seeds together.
 
     Returns:
-        One row a method x bin: ``method``, ``bin``, ``images``, ``accuracy`` and ``confidence`` (means in [0, 1], NaN
-        where the bin is empty); and the ids of cells without logits that can be read.
+        One row a method x bin: ``method``, ``bin``, ``images``, ``accuracy`` and ``confidence`` (means in [0, 1], each
+        class with the same weight; NaN where the bin is empty); and the ids of cells without logits that can be read.
     """
     parts, missing = [], []
     for method, part in cells[cells.status == "done"].groupby("method", sort=False):
-        total = pd.DataFrame(0.0, index=range(ECE_BINS), columns=["images", "correct", "confidence"])
+        total = pd.DataFrame(0.0, index=range(ECE_BINS), columns=["images", "weight", "correct", "confidence"])
         for cell in part.id:
             try:
                 arrays = store.arrays(cell)
@@ -145,83 +146,60 @@ def reliability(cells: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, list[s
                 continue
             total += reliability_bins(arrays["logits"], arrays["labels"])
         if total.images.any():
-            means = total[["correct", "confidence"]].div(total.images.where(total.images > 0), axis=0)
+            means = total[["correct", "confidence"]].div(total.weight.where(total.images > 0), axis=0)
             means = means.rename(columns={"correct": "accuracy"}).assign(images=total.images, bin=total.index)
             parts.append(means.assign(method=method))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(), missing
 
 
 def against_papers(
-    board: pd.DataFrame,
+    boards: Mapping[Protocol, pd.DataFrame],
     cells: pd.DataFrame,
     records: Mapping[str, Record],
-    published: "Mapping[str, Sequence[Published]]",
+    published: Mapping[str, Sequence[Published]],
 ) -> pd.DataFrame:
     """Our accuracies beside the published ones of the same method, data set and imbalance.
 
-    They are compared only where data set, recipe family, backbone and hyper-parameters all agree.
+    Each is compared with ours of the epoch that its source reports, and only where no setting differs.
 
     Args:
-        board: from ``leaderboard(cells)``.
-        published: accuracies of each method; for a method that has none here, those in its records are used.
+        boards: the leaderboard of these cells under the protocols ``last`` and ``best-on-test``.
+        cells: from ``load_results``, under either protocol.
+        published: accuracies of each method, from `ltbench.results.papers.published`.
 
     Returns:
         One row a method x published accuracy: ``method``, ``dataset``, ``imbalance``, ``recipe``,
-        ``balanced_accuracy``, ``interval``, ``interval_from``, ``seeds``, ``best_on_test`` (ours under this protocol,
-        as most papers choose the epoch), ``paper``, ``paper_dataset``, ``paper_source``, ``paper_family``,
-        ``paper_grade``, ``paper_backbone``, ``paper_settings``, ``difference`` (ours less the paper's, points; NaN
-        where they are not comparable) and ``verdict``: ``within`` our 95 % interval, ``below`` or ``above`` the paper's
-        accuracy, or the reason why they are not comparable.
+        ``balanced_accuracy``, ``interval``, ``interval_from``, ``seeds``, ``best_on_test`` (ours under this protocol;
+        NaN without a test split), ``paper`` and, with this prefix, the fields of `Published`; ``difference`` (ours less
+        the paper's, points; NaN where they are not comparable) and ``verdict``, see `ltbench.results.papers.verdict`,
+        or the reason why they are not comparable.
     """
-    ids = cells[cells.status == "done"].groupby([*TABLE, "method"]).id.agg(list)
+    ids = cells[cells.status == "done"].groupby([*TABLE, "method"]).id.first()
     ours = ("method", "dataset", "imbalance", "recipe", "balanced_accuracy", "interval", "interval_from", "seeds")
+    keys = [*TABLE, "method"]
+    in_board = {
+        name: {tuple(row[key] for key in keys): row for row in board.to_dict("records")}
+        for name, board in boards.items()
+    }
     rows = []
-    for row in board[board.seeds > 0].to_dict("records"):
-        of_row = [records[cell] for cell in ids[tuple(row[key] for key in [*TABLE, "method"])]]
-        best = [r.finished.protocols["best-on-test"] for r in of_row if "best-on-test" in r.finished.protocols]
-        best_on_test = float(np.mean([chosen.balanced_accuracy for chosen in best])) if best else np.nan
-        for paper in _papers(of_row[0], published):
-            other = _other(of_row[0], paper)
-            difference = np.nan if other else row["balanced_accuracy"] - paper["paper"]
-            if other:
-                verdict = f"not comparable: other {other}"
-            else:
-                verdict = "within" if abs(difference) <= row["interval"] else "above" if difference > 0 else "below"
-            found = {"best_on_test": best_on_test, **paper, "difference": difference, "verdict": verdict}
+    for key, row in in_board["last"].items():
+        if not row["seeds"]:
+            continue
+        record = records[ids[key]]
+        for paper in published.get(record.method, ()):
+            if (paper.dataset, paper.imbalance) != (record.dataset.split(" (")[0], record.imbalance):
+                continue
+            different = differences(record, paper)
+            chosen = in_board[paper.epoch or "last"][key]
+            difference = np.nan if different else chosen["balanced_accuracy"] - paper.accuracy
+            found = {
+                "best_on_test": in_board["best-on-test"][key]["balanced_accuracy"],
+                "paper": paper.accuracy,
+                **{f"paper_{name}": value for name, value in vars(paper).items() if name != "accuracy"},
+                "difference": difference,
+                "verdict": f"not comparable: other {', '.join(different)}"
+                if different
+                else verdict(difference, chosen["interval"], chosen["seeds"]),
+            }
             rows.append({name: row[name] for name in ours} | found)
     return pd.DataFrame(rows)
-
-
-def _papers(record: Record, published: "Mapping[str, Sequence[Published]]") -> list[dict[str, Any]]:
-    """The published accuracies of a record's method, data set and imbalance, as columns of ``against_papers``."""
-    images = record.dataset.split(" (")[0]
-    fields = ("dataset", "source", "family", "grade", "backbone", "settings")
-    found = [
-        {"paper": paper.accuracy} | {f"paper_{name}": getattr(paper, name) for name in fields}
-        for paper in published.get(record.method, ())
-        if (paper.dataset, paper.imbalance) == (images, record.imbalance)
-    ]
-    if not found and (stored := record.finished.paper):
-        found = [
-            {
-                "paper": stored.accuracy,
-                "paper_dataset": record.dataset,
-                "paper_source": stored.source,
-                "paper_family": FAMILIES.get(record.recipe, ""),
-                "paper_grade": stored.grade,
-                "paper_backbone": record.recipe_values["backbone"],
-                "paper_settings": {},
-            }
-        ]
-    return found
-
-
-def _other(record: Record, paper: Mapping[str, Any]) -> str:
-    """What makes a result and a published accuracy not comparable; empty if they are comparable."""
-    differs = {
-        "images": paper["paper_dataset"] != record.dataset or record.holdout > 0,
-        "recipe": paper["paper_family"] != FAMILIES.get(record.recipe),
-        "backbone": paper["paper_backbone"] != record.recipe_values["backbone"],
-        "hyper-parameters": bool(record.hyperparameters or record.trials),
-    }
-    return ", ".join(what for what, other in differs.items() if other)

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ltbench.method.published import Published
 from ltbench.metrics import Shots, group_recalls, shot_groups
 from ltbench.plan.cell import entry
+from ltbench.results.papers import comparable, published
 from ltbench.results.record import Protocol, Record
 from ltbench.results.statistics import (
     LEVEL,
@@ -89,11 +91,12 @@ def load_results(
     """
     with no_garbage():
         store = results if isinstance(results, Store) else Store(results)
-        sources = Sources(methods_dirs)
+        sources, figures = Sources(methods_dirs), published()
         records = [record for cell, record in store.latest().items() if ids is None or cell in ids]
         changes = {record.id: sources.changes(record) for record in records}
         records = _newest(records, changes)
-        frame = pd.DataFrame([_row(record, protocol, shots, changes[record.id]) for record in records])
+        rows = (_row(record, protocol, shots, changes[record.id], figures.get(record.method, ())) for record in records)
+        frame = pd.DataFrame(rows)
         _add_metrics_of_hits(frame, records, protocol)
     frame["logits_in"] = str(store.root) if protocol == "last" else None
     return frame
@@ -118,7 +121,9 @@ def _newest(records: Iterable[Record], changes: Mapping[str, Mapping[str, str]])
     return [record for slot, record in zip(slots, in_order, strict=True) if record.row == newest[slot]]
 
 
-def _row(record: Record, protocol: Protocol, shots: Shots, changed: Mapping[str, str]) -> dict[str, Any]:
+def _row(
+    record: Record, protocol: Protocol, shots: Shots, changed: Mapping[str, str], figures: Sequence[Published]
+) -> dict[str, Any]:
     names = ("id", "status", "reason", "dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "recipe")
     row = {name: getattr(record, name) for name in names} | {
         "method": record.entry,
@@ -144,11 +149,8 @@ def _row(record: Record, protocol: Protocol, shots: Shots, changed: Mapping[str,
             row |= {name: _number(value) for name, value in found.items()}
         row |= {f"{name}_classes": len(members) for name, members in groups.items()}
         row |= {name: _number(getattr(result.cost, name)) for name in COSTS}
-        if result.paper:
-            row |= {
-                "paper": result.paper.accuracy,
-                "paper_source": f"{result.paper.source}, grade {result.paper.grade}",
-            }
+        if paper := comparable(record, protocol, figures):
+            row |= {"paper": paper.accuracy, "paper_source": f"{paper.source}, grade {paper.grade}"}
     elif result:
         row |= {"status": "failed", "reason": f"{MISSING[protocol]}, so nothing under protocol '{protocol}'"}
     if is_stale(changed):
@@ -186,8 +188,9 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
         The columns of ``TABLE``, ``method``, ``seeds`` (finished), ``failed`` and ``reason``; the mean of each metric
         over seeds, ``interval`` (half width of the 95 % interval of the balanced accuracy) and ``interval_from``
         (``seeds``, or ``images`` where there is one seed); the means of the costs; ``paper`` and ``paper_source``, the
-        published accuracy for the same recipe, if there is one; ``trials`` and ``tuned_values`` of a tuned row;
-        ``rounding``, the environments of its seeds, separated by ``|``; ``shots``, the groups of classes;
+        published accuracy under the same settings, if there is one (see `ltbench.results.papers.differences`);
+        ``trials`` and ``tuned_values`` of a tuned row; ``rounding``, the environments of its seeds, separated by ``|``;
+        ``shots``, the groups of classes;
         ``rank`` within the table, by mean; ``relative_accuracy``; ``best`` and ``tied`` (not distinguishable from the
         best; the best itself included).
 

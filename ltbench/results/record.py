@@ -27,7 +27,10 @@ class Frozen(BaseModel):
 
 
 class Measured(Frozen):
-    """The metrics of one evaluation on one split, in percent (``nll`` in nats); None for an empty group of classes."""
+    """The metrics of one evaluation on one split, in percent (``nll`` in nats); None for an empty group of classes.
+
+    Each class with images has the same weight in all of them but ``accuracy``.
+    """
 
     balanced_accuracy: float
     balanced_error: float
@@ -137,14 +140,6 @@ class Environment(Frozen):
         return f"{chip}, torch {self.torch}, timm {self.timm}"
 
 
-class Paper(Frozen):
-    """A published accuracy for this very comparison, in percent."""
-
-    accuracy: float
-    source: str
-    grade: Literal["A", "B"]
-
-
 class Result(Frozen):
     """What came out of a finished cell.
 
@@ -169,7 +164,6 @@ class Result(Frozen):
     image: tuple[int, int, int]
     images_in: str
     parameters: int
-    paper: Paper | None
     cost: Cost
     environment: Environment
 

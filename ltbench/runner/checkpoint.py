@@ -13,10 +13,14 @@ from ltbench.results.store import Store, write_whole
 
 
 class StageFile:
-    """The checkpoint of a stage in the store, saved at most every ``every_s`` seconds."""
+    """The checkpoint of a stage in the store, saved at most every ``every_s`` seconds.
 
-    def __init__(self, path: Path, device: torch.device, every_s: float) -> None:
-        self.path, self.device, self.every_s = path, device, every_s
+    Args:
+        evaluates: `Recipe.evaluation` that a saved state must have; None: any.
+    """
+
+    def __init__(self, path: Path, device: torch.device, every_s: float, evaluates: str | None = None) -> None:
+        self.path, self.device, self.every_s, self.evaluates = path, device, every_s, evaluates
         self.saved_at = time.monotonic()
 
     def load(self) -> State | None:
@@ -30,7 +34,7 @@ class StageFile:
                 f"{self.path} cannot be read ({type(error).__name__}); the stage is trained again", stacklevel=2
             )
             return None
-        return state
+        return state if self.evaluates in (None, state["evaluates"]) else None
 
     def due(self) -> bool:
         """Whether ``every_s`` seconds have passed since the last save."""
@@ -47,7 +51,9 @@ class StageFile:
 class StageFiles:
     """The files of a stage in the store: the finished one, and the checkpoint."""
 
-    def __init__(self, store: Store, stage: str, device: torch.device, checkpoint_every_s: float) -> None:
-        self.finished = StageFile(store.stage_path(stage), device, checkpoint_every_s)
-        self.partial = StageFile(store.stage_path(stage, partial=True), device, checkpoint_every_s)
+    def __init__(
+        self, store: Store, stage: str, device: torch.device, checkpoint_every_s: float, evaluates: str | None = None
+    ) -> None:
+        self.finished = StageFile(store.stage_path(stage), device, checkpoint_every_s, evaluates)
+        self.partial = StageFile(store.stage_path(stage, partial=True), device, checkpoint_every_s, evaluates)
         self.locked = functools.partial(store.locked, f"stage-{stage}")

@@ -13,9 +13,7 @@ from ltbench.engine.stage import State
 from ltbench.engine.task import Task
 from ltbench.method.contract import Method
 from ltbench.metrics import scores, shot_groups, summary
-from ltbench.plan.cell import Cell
-from ltbench.plan.recipe import FAMILIES
-from ltbench.results.record import Chosen, Cost, Evaluation, Measured, Paper, Protocol, Result, StageLosses, StageRun
+from ltbench.results.record import Chosen, Cost, Evaluation, Measured, Protocol, Result, StageLosses, StageRun
 from ltbench.runner.environment import environment, peak_memory_bytes
 
 
@@ -72,7 +70,6 @@ class Measurement:
 
 
 def result_of(
-    cell: Cell,
     method: Method,
     task: Task,
     phases: Sequence[Phase],
@@ -116,7 +113,6 @@ def result_of(
         image=data.train.images.shape[1:],
         images_in=task.images_in,
         parameters=sum(v.numel() for k, v in last["network"].items() if not k.endswith(("_mean", "_var"))),
-        paper=paper_of(cell, method),
         cost=cost_of(phases, method.cost, measurement.seconds, wall_seconds, peak_memory_bytes(task.device)),
         environment=environment(task.device),
     )
@@ -208,12 +204,3 @@ def cost_of(
         wall_seconds=wall_seconds,
         peak_memory_bytes=peak_memory,
     )
-
-
-def paper_of(cell: Cell, method: Method) -> Paper | None:
-    """The published accuracy for this very comparison, if the method's file has one."""
-    asked = (cell.label, str(cell.imbalance), cell.recipe.backbone, FAMILIES.get(cell.recipe.label))
-    for figure in method.published:
-        if (figure.dataset, figure.imbalance, figure.backbone, figure.family) == asked and not cell.changed:
-            return Paper(accuracy=figure.accuracy, source=figure.source, grade=figure.grade)
-    return None

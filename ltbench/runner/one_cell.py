@@ -74,12 +74,14 @@ def run_cell(
         for index, stage in enumerate(method.stages()):
             before = phases[-1].state if phases else None
             notify = functools.partial(on_epoch, f"{method.name}: {stage.name}")
-            files = StageFiles(store, cell.stage_id(number, index), device, checkpoint_every_s)
+            own = number == len(methods) - 1
+            evaluates = cell.recipe.evaluation if own else None
+            files = StageFiles(store, cell.stage_id(number, index), device, checkpoint_every_s, evaluates)
             state, reused = _stage(files, method, stage, len(phases), task, before, notify)
-            phases.append(Phase(method.name, stage.name, state, reused, own=number == len(methods) - 1))
+            phases.append(Phase(method.name, stage.name, state, reused, own))
     measured = _measured(methods[-1], task, phases[-1].state, test)
     arrays = store.write_arrays(cell.id, measured.arrays)
-    return result_of(cell, methods[-1], task, phases, measured, arrays, time.perf_counter() - started)
+    return result_of(methods[-1], task, phases, measured, arrays, time.perf_counter() - started)
 
 
 def _measured(method: Method, task: Task, state: State, test: Callable[[], Split] | None) -> Measurement:

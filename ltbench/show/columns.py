@@ -175,18 +175,24 @@ COLUMNS = (
     Column(
         key="ece",
         heading="ECE",
-        about="expected calibration error in %, 15 bins",
+        about="expected calibration error in %, 15 bins, every class with the same weight",
         format=_number("ece"),
         dropped=6,
     ),
     Column(
         key="nll",
         heading="NLL",
-        about="negative log-likelihood in nats",
+        about="negative log-likelihood in nats, mean over classes",
         format=_number("nll", ".2f"),
         dropped=2,
     ),
-    Column(key="brier", heading="Brier", about="Brier score in %", format=_number("brier"), page_only=True),
+    Column(
+        key="brier",
+        heading="Brier",
+        about="Brier score in %, mean over classes",
+        format=_number("brier"),
+        page_only=True,
+    ),
     Column(
         key="train_seconds",
         heading="train",
@@ -217,7 +223,7 @@ COLUMNS = (
     Column(
         key="paper",
         heading="paper",
-        about="published accuracy under the same recipe, usually of the best epoch on the test set",
+        about="published accuracy under the same settings, the choice of the epoch included",
         format=_number("paper"),
         absent_if_empty=True,
         footnote=True,

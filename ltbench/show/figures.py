@@ -247,7 +247,8 @@ def best_on_test_bias(bias: pd.DataFrame) -> Figure:
     Args:
         bias: from ``diagnostics.best_on_test_bias``.
     """
-    means = bias.groupby("method").agg(bias=("bias", "mean"), evaluations=("evaluations", "max")).reset_index()
+    values = {"bias": ("bias", "mean"), "evaluations": ("evaluations", "max"), "epochs": ("epochs", "max")}
+    means = bias.groupby("method").agg(**values).reset_index()
     means = means.sort_values(["bias", "method"], ascending=[False, True])
     figure = Figure((HALF, 0.8 + ROW * len(means)), layout="constrained")
     axes = figure.subplots()
@@ -255,7 +256,8 @@ def best_on_test_bias(bias: pd.DataFrame) -> Figure:
     at = {method: y for y, method in enumerate(means.method)}
     axes.plot(bias.bias, bias.method.map(at), "o", color=INK, ms=2.2, ls="")
     for y, row in enumerate(rows_of(means)):
-        text = f"{row.bias:+.1f}, best of {row.evaluations}" if row.evaluations > 1 else "one evaluation: no choice"
+        among = f"all {row.epochs}" if row.evaluations >= row.epochs else f"{row.evaluations} of {row.epochs}"
+        text = f"{row.bias:+.1f}, best of {among}" if row.evaluations > 1 else "one evaluation: no choice"
         axes.text(1.02, y, text, va="center", size=7.5, transform=axes.get_yaxis_transform())
     axes.set_xlim(left=0)
     axes.grid(axis="x")

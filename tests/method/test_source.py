@@ -103,9 +103,12 @@ def test_editing_a_method_makes_it_alone_stale(copy: Path) -> None:
         ("ltbench/errors.py", "did you mean", "perhaps"),
         ("methods/focal.py", '"""', '"""Edited. '),
         ("methods/focal.py", "from ltbench import", "import math\nfrom ltbench import"),
+        ("methods/focal.py", "70.38", "71.5"),
+        ("methods/focal.py", "published = ", "published: tuple[Published, ...] = "),
+        ("ltbench/method/published.py", "backbone: str", "network: str"),
     ],
 )
-def test_editing_a_docstring_a_comment_the_layout_or_a_message_makes_nothing_stale(
+def test_editing_a_docstring_a_comment_a_message_or_a_published_accuracy_makes_nothing_stale(
     copy: Path, file: str, old: str, new: str
 ) -> None:
     assert edited(copy, file, old, new) == (set(), set())

@@ -80,8 +80,18 @@ READ = {
     "balpoe": row("BalPoE", "F2", "A", {}, {100: 52.0, 50: 56.3, 10: 64.8}),
     "weight_balancing": row("WB", "F5", "A", {}, {100: 53.35, 50: 57.71, 10: 68.67}),
 }
-IN_WORDS = {"sampler", "class weights", "network", "routing", "schedule"}
+IN_WORDS = {"sampler", "class weights", "network", "routing", "schedule", "loss", "targets", "stage 2"}
 """Settings that are neither a hyper-parameter nor a value of the recipe; ``schedule`` is that of a second stage."""
+CHOSEN = {  # the epoch that a source reports, and its subset: read in its code, configurations or text
+    CAO: ("best-on-test", 0),  # prints "Best Prec@1"
+    CAO_DEFERRED: ("best-on-test", 0),
+    GALLERY: ("best-on-test", 0),  # configs/cao_cifar: RANDOM_SEED 0, VALID_STEP 1, best_model.pth
+    OWN_RUN: ("best-on-test", 0),
+    MISLAS: ("best-on-test", 0),  # issue 7; rand_number=0
+    "CMO (copy in H2T)": ("best-on-test", 0),  # cifar_train.py, which is Cao's; opts.py: rand_number 0
+    "BalPoE": ("last", None),
+    "WB": ("best-on-test", None),  # the first images of each class, not a random subset
+}
 GROUPS = {("ride", "cifar100", "100"): (67.0, 49.9, 25.7)}
 UNPUBLISHED = {
     "ncm": "no accuracy on long-tailed CIFAR was found",
@@ -106,6 +116,7 @@ def test_a_published_accuracy_was_read_at_its_source(name: str, published: Publi
     assert READ[name][at] == published.accuracy
     assert published.groups == GROUPS.get((name, published.dataset, published.imbalance))
     assert published.backbone == ("resnet34" if published.family == "F5" else "resnet32_cifar")
+    assert (published.epoch, published.subset_seed) == CHOSEN.get(published.source, (None, None))
 
 
 def test_there_is_one_published_accuracy_for_a_comparison() -> None:
@@ -144,6 +155,7 @@ def test_a_published_accuracy_has_keywords_only_and_is_frozen() -> None:
         Published("cifar10", "100", 70.0, "x", "F1", "A")  # type: ignore[misc]
     published = Published(dataset="cifar10", imbalance="100", accuracy=70.0, source="x", family="F1", grade="A")
     assert (published.backbone, published.groups, published.settings) == ("resnet32_cifar", None, {})
+    assert (published.epoch, published.subset_seed) == (None, None)
     with pytest.raises(FrozenInstanceError):
         published.accuracy = 80.0  # type: ignore[misc]
 
@@ -153,6 +165,8 @@ def test_a_table_is_one_published_accuracy_for_each_data_set_and_imbalance() -> 
         source="x",
         family="F2",
         grade="B",
+        epoch="last",
+        subset_seed=0,
         settings={"tau": 1.0},
         accuracies={"cifar10": {100: 70.0, 50: 75.0}, "cifar100": {100: 40.0}},
         groups={"cifar100": {100: (60.0, 40.0, 10.0)}},
@@ -162,4 +176,5 @@ def test_a_table_is_one_published_accuracy_for_each_data_set_and_imbalance() -> 
         ("cifar10", "50", 75.0, None),
         ("cifar100", "100", 40.0, (60.0, 40.0, 10.0)),
     ]
-    assert {(p.source, p.family, p.grade, p.settings["tau"]) for p in made} == {("x", "F2", "B", 1.0)}
+    found = {(p.source, p.family, p.grade, p.epoch, p.subset_seed, p.settings["tau"]) for p in made}
+    assert found == {("x", "F2", "B", "last", 0, 1.0)}

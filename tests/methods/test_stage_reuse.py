@@ -32,12 +32,12 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return found
 
 
-def run(results: str, *methods: str) -> dict[str, Record]:
+def run(results: str, *methods: str, **recipe: int) -> dict[str, Record]:
     """The records of these methods, one epoch each."""
-    changes = {"recipe.epochs": 1}
+    changes = {f"recipe.{name}": value for name, value in ({"epochs": 1} | recipe).items()}
     cells = ltbench.run(methods=methods, imbalance=[100], seeds=1, workers=1, changes=changes, results=results)
     assert set(cells.status) == {"done"}
-    return {record.method: record for record in Store(results).latest().values()}
+    return {record.method: record for record in Store(results).latest().values() if record.id in set(cells.id)}
 
 
 @pytest.mark.parametrize("first", AFTER)
@@ -53,3 +53,18 @@ def test_a_shared_first_stage_is_trained_once_and_changes_no_bit(first: str, tra
         logits = [Store(results).arrays(alone.id)["logits"] for results in (method, "together")]
         assert np.array_equal(*logits)
     assert trained[first] == 1 + len(AFTER[first])
+
+
+def test_a_test_curve_shares_the_stages_of_other_methods_and_changes_no_trained_number(trained: Counter[str]) -> None:
+    seldom = run("together", "ce", "crt", epochs=4)
+    assert trained == Counter(["ce", "crt"])
+    (crt,) = run("together", "crt", epochs=4, evaluate_every=1, test_curve=True).values()
+    assert trained == Counter(["ce", "crt", "crt"])  # the stage of ce is ready, whatever was evaluated in it
+    assert crt.id != seldom["crt"].id
+    assert crt.finished.hits == seldom["crt"].finished.hits
+    often = run("together", "ce", epochs=4, evaluate_every=1, test_curve=True)["ce"].finished
+    assert trained["ce"] == 2  # its stored stage lacks evaluations
+    assert [evaluation.epoch for evaluation in often.evaluations if evaluation.test] == [1, 2, 3, 4]
+    same = seldom["ce"].finished
+    assert [evaluation.epoch for evaluation in same.evaluations] == [4]
+    assert (often.losses, often.hits, often.last) == (same.losses, same.hits, same.last)

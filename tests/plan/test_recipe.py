@@ -61,6 +61,14 @@ def test_every_setting_but_the_name_is_in_the_identity() -> None:
     assert RECIPES["imagenet-lt"].identity()["resized_crop"] == 224
 
 
+def test_how_often_a_recipe_evaluates_is_no_part_of_the_identity_of_its_training() -> None:
+    often = Recipe().changed({"evaluate_every": 1})
+    assert often.identity() != Recipe().identity()
+    assert often.identity_of_training() == Recipe().identity_of_training()
+    assert set(Recipe().identity()) - set(Recipe().identity_of_training()) == {"evaluate_every", "test_curve"}
+    assert [epoch for epoch in range(1, 26) if Recipe().evaluates(epoch, 25)] == [10, 20, 25]
+
+
 def test_the_network_sees_the_crop() -> None:
     assert Recipe().input_size(32, 48) == (32, 48)
     assert RECIPES["imagenet-lt"].input_size(256, 256) == (224, 224)

@@ -155,7 +155,12 @@ def test_the_bias_of_each_method(store: Store, cells: pd.DataFrame) -> None:
     assert sorted(figure.axes[0].lines[0].get_xdata()) == sorted(bias.bias)
     texts = dict(zip(labels(figure), [text.get_text() for text in figure.axes[0].texts], strict=True))
     assert texts["ce"] == "one evaluation: no choice"
-    assert texts["crt"] == f"+{means['crt']:.1f}, best of 2"
+    assert texts["crt"] == f"+{means['crt']:.1f}, best of 2 of 20"
+    bias.loc[bias.method == "crt", "epochs"] = 2
+    texts = dict(
+        zip(labels(figure), [t.get_text() for t in figures.best_on_test_bias(bias).axes[0].texts], strict=True)
+    )
+    assert texts["crt"] == f"+{means['crt']:.1f}, best of all 2"
 
 
 def made_ranks(ranks: dict[str, float], tied: list[tuple[str, ...]], difference: float = 1.2) -> Ranks:

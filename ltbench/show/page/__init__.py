@@ -1,7 +1,6 @@
 """One self-contained HTML page of a results folder, and its figures and tables as files. Needs no network.
 
-Everything comes from records and logits, except the published accuracies: they are in the methods' files, whose import
-needs torch.
+Everything comes from records and logits, except the published accuracies: they are read from the methods' files.
 """
 
 import re
@@ -9,7 +8,6 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -19,6 +17,7 @@ from ltbench.metrics import Shots
 from ltbench.results import diagnostics
 from ltbench.results.across_tables import ranks_by_setting, subset_spread
 from ltbench.results.leaderboard import TABLE, leaderboard, load_results
+from ltbench.results.papers import MARGIN, published
 from ltbench.results.record import Environment, Record, now
 from ltbench.results.status import stale_lines
 from ltbench.results.store import Store, write_whole
@@ -116,8 +115,9 @@ class Report:
         latest = store.latest()
         self.records = {cell: latest[cell] for cell in cells.id}
         self.studies = studies(store.root)
-        self.published = _published()
+        self.published = published()
         self.board = leaderboard(cells)
+        self.best_on_test = leaderboard(load_results(store, "best-on-test", set(cells.id)))
         tables = [part for _, part in self.board.groupby(TABLE, sort=False, dropna=False)]
         self.sections = [self._section(key, table) for key, table in zip(_keys(tables), tables, strict=True)]
         self.plots = rank_plots(cells)
@@ -137,7 +137,11 @@ class Report:
             rows=rows_of(board),
             columns=columns_of(board, page=True),
             records=records,
-            papers=rows_of(diagnostics.against_papers(board, cells, self.records, self.published)),
+            papers=rows_of(
+                diagnostics.against_papers(
+                    {"last": board, "best-on-test": self.best_on_test}, cells, self.records, self.published
+                )
+            ),
             plots=table_plots(key, board, cells, self.records, self.store) + tuning_plots(key, tuned),
         )
 
@@ -168,6 +172,7 @@ class Report:
             suites=sorted({record.suite for record in self.records.values()}),
             notes=[*self.warnings, *footnotes(self.board, "last")],
             accuracy=COLUMNS[0],
+            margin=MARGIN,
             version=__version__,
             created=now()[:19].replace("T", " "),
         )
@@ -205,10 +210,3 @@ def _groups(cells: pd.DataFrame, shots: str) -> list[str]:
         return []
     groups = [f"{int(done[f'{name}_classes'].iloc[0])} {name}" for name in ("many", "medium", "few")]
     return [f"Classes: {', '.join(groups)} ({shots_note(shots)})."]
-
-
-def _published() -> dict[str, Any]:
-    """The published accuracies of every method that is found."""
-    from ltbench.method.registry import discover
-
-    return {name: entry.method.published for name, entry in discover().items()}

@@ -115,8 +115,8 @@ def _reliability_plot(key: str, board: pd.DataFrame, cells: pd.DataFrame, store:
     if bins.empty:
         return []
     caption = (
-        "Accuracy against confidence in 15 bins, all seeds together. On the diagonal, confidence equals accuracy; "
-        f"below the diagonal, the method is overconfident. {MARKS}"
+        "Accuracy against confidence in 15 bins, all seeds together, every class with the same weight. On the "
+        f"diagonal, confidence equals accuracy; below the diagonal, the method is overconfident. {MARKS}"
     )
     if missing:
         caption += f" Cells without readable logits are excluded: {', '.join(missing)}."
@@ -133,12 +133,20 @@ def _bias_plot(key: str, cells: pd.DataFrame, records: Mapping[str, Record]) -> 
     else:
         means = chosen.groupby("method").bias.mean()
         caption = (
-            f"Best epoch on the test set minus last epoch of the same run. For the {len(means)} methods that were "
-            f"evaluated more than once, the mean is {means.mean():.1f} points and the largest {means.max():.1f} "
-            f"({means.idxmax()}); the bias grows with the number of evaluations. Bars: means over seeds; points: seeds."
+            f"Best epoch on the test set, chosen among {_number_of_evaluations(chosen)}, minus last epoch of the same "
+            f"run. For the {len(means)} methods that were evaluated more than once, the mean is {means.mean():.1f} "
+            f"points and the largest {means.max():.1f} ({means.idxmax()}). The bias grows with the number of "
+            "evaluations; papers choose among all epochs (recipe.evaluate_every=1). Bars: means over seeds; points: "
+            "seeds."
         )
     heading = "Bias of choosing the epoch on the test set"
     return [Plot(f"{key}-best-on-test", heading, caption, figures.best_on_test_bias(bias))]
+
+
+def _number_of_evaluations(bias: pd.DataFrame) -> str:
+    """``2 evaluations``, or ``2 to 20 evaluations`` where methods differ."""
+    low, high = bias.evaluations.min(), bias.evaluations.max()
+    return f"{low} evaluations" if low == high else f"{low} to {high} evaluations"
 
 
 def rank_plots(cells: pd.DataFrame) -> list[Plot]:
