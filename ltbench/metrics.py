@@ -1,5 +1,6 @@
 """The metrics of an evaluation, computed from logits. Imports torch only where logits are a tensor."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +90,8 @@ def scores(images: NDArray[np.float32], labels: NDArray[np.int64], classes: int)
         "hits": hits.tolist(),
         "accuracy": float(correct.mean()),
         "macro_f1": float((2 * hits / np.maximum(seen, 1)).mean()),
-        "nll": float(weights @ nll),
-        "brier": float(weights @ brier),
+        "nll": math.fsum(weights * nll),  # the exact sum, rounded once: the same on every machine
+        "brier": math.fsum(weights * brier),
         "ece": float(np.abs(gap).sum()),
     }
 
@@ -136,6 +137,19 @@ def group_recalls(
         return 100 * sum(chosen) / len(chosen) if chosen else None
 
     return {name: mean(classes) for name, classes in groups.items()}
+
+
+def metrics_of(images: NDArray[np.float32], labels: NDArray[np.int64], counts: Sequence[int]) -> dict[str, Any]:
+    """All metrics of predictions: those of ``summary``, and ``hits``, correctly predicted images of each class, [C].
+
+    Args:
+        images: [4, N], from ``per_image``.
+        labels: [N].
+        counts: training images of each class, [C].
+    """
+    found = scores(images, labels, len(counts))
+    totals = np.bincount(labels, minlength=len(counts))
+    return summary(found, totals.tolist(), shot_groups(counts)) | {"hits": tuple(found["hits"])}
 
 
 def summary(evaluation: dict[str, Any], totals: Sequence[int], groups: dict[str, list[int]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ltbench.results.record import Chosen, Cost, Environment, Evaluation, Measur
 from ltbench.results.store import Store, digest_of_arrays
 
 COUNTS = [200, 90, 40, 12, 5]
-EACH = 40
+EACH = 1000
 """Test images of a class."""
 IDENTITY = ("method", "dataset", "imbalance", "subset_seed", "holdout", "hyperparameters", "recipe", "trials")
 
@@ -28,7 +28,8 @@ def measured(balanced_accuracy: float = 50.0, **values: float | None) -> Measure
 
 def chosen(balanced_accuracy: float = 50.0, epoch: int = 10) -> Chosen:
     """The same of the epoch that a protocol reports."""
-    return Chosen(epoch=epoch, hits=(EACH // 2,) * len(COUNTS), **vars(measured(balanced_accuracy)))
+    hits = (round(balanced_accuracy * EACH / 100),) * len(COUNTS)
+    return Chosen(epoch=epoch, hits=hits, **vars(measured(balanced_accuracy)))
 
 
 def evaluated(stage: str, epoch: int, balanced_accuracy: float) -> Evaluation:
@@ -80,8 +81,9 @@ def record_of(method: str, imbalance: str = "100", seed: int = 0, **changes: Any
     }
     result |= {name: value for name, value in changes.items() if name in Result.model_fields}
     if hits := changes.pop("hits", None):
-        given = result["protocols"].items()
-        result["protocols"] = {name: one.model_copy(update={"hits": tuple(hits)}) for name, one in given}
+        recalls = [100 * hit / n for hit, n in zip(hits, result["test_counts"], strict=True) if n]
+        update = {"hits": tuple(hits), "balanced_accuracy": sum(recalls) / len(recalls)}
+        result["protocols"] = {name: one.model_copy(update=update) for name, one in result["protocols"].items()}
     record |= {name: value for name, value in changes.items() if name not in Result.model_fields}
     row = digest([record[name] for name in IDENTITY])
     return Record.model_validate({"id": digest([row, seed]), "row": row, "result": result} | record)

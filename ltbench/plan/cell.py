@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -86,9 +86,7 @@ class Cell:
     @cached_property
     def row(self) -> str:
         """Identity without the seed: cells of one row differ in the seed alone."""
-        tuned = [self.trials] if self.trials else []
-        chain = [self._link(link) for link in self.chain]
-        return digest([self._data(), self.recipe.identity(), chain, *tuned])
+        return row_identity(self._data(), self.recipe.identity(), self.chain, self.trials)
 
     @cached_property
     def id(self) -> str:
@@ -102,7 +100,7 @@ class Cell:
             link: index of the method in the chain.
             stage: index of the stage among those of the method.
         """
-        before = [self._link(x) for x in self.chain[:link]]
+        before = [_values(x) for x in self.chain[:link]]
         return digest(
             [
                 "stage",
@@ -110,7 +108,7 @@ class Cell:
                 self.recipe.identity_of_training(),
                 self.seed,
                 before,
-                self._link(self.chain[link]),
+                _values(self.chain[link]),
                 stage,
             ]
         )
@@ -142,6 +140,18 @@ class Cell:
     def _data(self) -> list[Any]:
         return [engine_digest(), self.fingerprint, str(self.imbalance), self.subset_seed, self.holdout]
 
-    @staticmethod
-    def _link(link: Link) -> list[Any]:
-        return [link.method, link.source, dict(link.hyperparameters)]
+
+def row_identity(data: Sequence[Any], recipe: Mapping[str, Any], chain: Sequence[Link], trials: int) -> str:
+    """Identity of a row of the leaderboard.
+
+    Args:
+        data: hash of the code of all methods, fingerprint, imbalance as text, subset seed and holdout.
+        recipe: `Recipe.identity`.
+        chain: the methods.
+        trials: number of tuning trials; 0 without tuning.
+    """
+    return digest([data, recipe, [_values(link) for link in chain], *([trials] if trials else [])])
+
+
+def _values(link: Link) -> list[Any]:
+    return [link.method, link.source, dict(link.hyperparameters)]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ltbench.errors import InputError
 from ltbench.method.published import Published
 from ltbench.metrics import Shots, group_recalls, shot_groups
 from ltbench.plan.cell import entry
@@ -176,6 +177,13 @@ def _add_metrics_of_hits(frame: pd.DataFrame, records: list[Record], protocol: P
         frame.loc[places, "image_error"] = image_error(hits, totals)
         for name, metric in OF_HITS.items():
             frame.loc[places, name] = metric(hits, totals)
+        recall = np.divide(hits, totals, out=np.full(hits.shape, np.nan), where=totals > 0)
+        other = np.abs(100 * np.nanmean(recall, axis=1) - frame.loc[places, "balanced_accuracy"].to_numpy()) > 1e-6
+        if other.any():
+            wrong = records[places[int(other.argmax())]].id
+            raise InputError(
+                f"the balanced accuracy of record {wrong} is not the mean of its recalls; run ltbench verify {wrong}"
+            )
 
 
 def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:

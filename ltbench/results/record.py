@@ -1,5 +1,6 @@
 """A record: everything that is stored about one attempt at a cell, finished or failed."""
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,6 +14,14 @@ from ltbench.plan.cell import Cell, Link, entry
 FORMAT: Literal[3] = 3
 Protocol = Literal["last", "val", "best-on-test"]
 """Which epoch is reported: the last one; the best on the validation split; the best on the test split (optimistic)."""
+
+
+SEAL = b',"seal":"'
+"""What separates the values of a record from their hash."""
+
+
+def _seal(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest()[:16].encode() + b'"}'
 
 
 def now() -> str:
@@ -255,8 +264,10 @@ class Record(Frozen):
         Raises:
             InputError: for a file that is not a record, or a record of another version of ltbench.
         """
+        raw = path.read_bytes()
+        content, found, seal = raw.rpartition(SEAL)
         try:
-            return cls.model_validate_json(path.read_bytes())
+            record = cls.model_validate_json(content + b"}" if found else raw)
         except ValidationError as error:
             first = error.errors()[0]
             if first["loc"] == ("format",):
@@ -266,10 +277,14 @@ class Record(Frozen):
                 ) from error
             where = ".".join(map(str, first["loc"]))
             raise InputError(f"{path} is not a record of ltbench ({where}: {first['msg']}); remove the file") from error
+        if seal != _seal(content):
+            raise InputError(f"record {path} was changed since it was written; restore or remove the file")
+        return record
 
     def write(self) -> bytes:
-        """The content of the record's file."""
-        return self.model_dump_json().encode()
+        """The content of the record's file: its values, and a hash of them, so that a change is seen."""
+        content = self.model_dump_json().encode().removesuffix(b"}")
+        return content + SEAL + _seal(content)
 
     @property
     def status(self) -> Literal["done", "failed"]:

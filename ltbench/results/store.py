@@ -60,6 +60,18 @@ def no_garbage() -> Iterator[None]:
             gc.enable()
 
 
+def _file_name(record: Record) -> str:
+    stamp = "".join(c for c in record.created if c.isdigit())[:20]
+    return f"{record.id}-{stamp}.json"
+
+
+def _record_in(path: Path) -> Record:
+    record = Record.read(path)
+    if path.name != _file_name(record):
+        raise InputError(f"{path} has the record of cell {record.id}; name it {_file_name(record)}, or remove it")
+    return record
+
+
 class Store:
     """Results in a folder.
 
@@ -93,24 +105,32 @@ class Store:
 
     def add(self, record: Record) -> None:
         """Store a record, in a file that is named after its cell and its time."""
-        stamp = "".join(c for c in record.created if c.isdigit())[:20]
-        write_whole(self.root / "records" / f"{record.id}-{stamp}.json", record.write())
+        write_whole(self.root / "records" / _file_name(record), record.write())
 
-    def attempts(self, prefix: str = "") -> list[Record]:
+    def attempts(self, prefix: str = "", damaged: list[InputError] | None = None) -> list[Record]:
         """All records of cells whose id begins with ``prefix``, oldest first.
 
+        Args:
+            damaged: gets the errors of files that cannot be used, which are skipped then.
+
         Raises:
-            InputError: for a file that is not a record.
+            InputError: for a file that is not a record, or that is the record of another cell.
         """
         paths = list((self.root / "records").glob(f"{prefix}*.json"))
         with no_garbage():
-            self._read |= {path: Record.read(path) for path in paths if path not in self._read}
-        return sorted((self._read[path] for path in paths), key=lambda record: record.created)
+            for path in paths:
+                try:
+                    self._read[path] = self._read.get(path) or _record_in(path)
+                except InputError as error:
+                    if damaged is None:
+                        raise
+                    damaged.append(error)
+        return sorted((self._read[path] for path in paths if path in self._read), key=lambda record: record.created)
 
-    def latest(self, prefix: str = "") -> dict[str, Record]:
-        """The newest record of each cell, by id; a failure never replaces a finished one."""
+    def latest(self, prefix: str = "", damaged: list[InputError] | None = None) -> dict[str, Record]:
+        """The newest record of each cell, by id; a failure never replaces a finished one. See ``attempts``."""
         latest: dict[str, Record] = {}
-        for record in self.attempts(prefix):
+        for record in self.attempts(prefix, damaged):
             if record.result is not None or record.id not in latest or latest[record.id].result is None:
                 latest[record.id] = record
         return latest

@@ -21,8 +21,12 @@ def peak_memory_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def environment(device: torch.device) -> Environment:
-    """Versions, device and revision, as records store them."""
+def environment(device: torch.device, threads: int | None = None) -> Environment:
+    """Versions, device and revision, as records store them.
+
+    Args:
+        threads: of the process; None: as they are now.
+    """
     return Environment(
         python=platform.python_version(),
         ltbench=version("ltbench"),
@@ -33,7 +37,7 @@ def environment(device: torch.device) -> Environment:
         device=str(device),
         device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor("model name"),
         instructions=_instructions() if device.type == "cpu" else "",
-        threads=torch.get_num_threads() if device.type == "cpu" else 1,
+        threads=(threads or torch.get_num_threads()) if device.type == "cpu" else 1,
         revision=_revision(),
     )
 

@@ -12,7 +12,7 @@ from ltbench.engine.evaluate import Predictions
 from ltbench.engine.stage import State
 from ltbench.engine.task import Task
 from ltbench.method.contract import Method
-from ltbench.metrics import scores, shot_groups, summary
+from ltbench.metrics import metrics_of, shot_groups, summary
 from ltbench.results.record import Chosen, Cost, Evaluation, Measured, Protocol, Result, StageLosses, StageRun
 from ltbench.runner.environment import environment, peak_memory_bytes
 
@@ -116,19 +116,6 @@ def result_of(
         cost=cost_of(phases, method.cost, measurement.seconds, wall_seconds, peak_memory_bytes(task.device)),
         environment=environment(task.device),
     )
-
-
-def metrics_of(images: NDArray[np.float32], labels: NDArray[np.int64], counts: Sequence[int]) -> dict[str, Any]:
-    """All metrics of predictions, as `Chosen` stores them.
-
-    Args:
-        images: [4, N], from ``metrics.per_image``.
-        labels: [N].
-        counts: training images of each class, [C].
-    """
-    found = scores(images, labels, len(counts))
-    totals = np.bincount(labels, minlength=len(counts))
-    return summary(found, totals.tolist(), shot_groups(counts)) | {"hits": found["hits"]}
 
 
 def evaluations_of(
