@@ -1,4 +1,4 @@
-"""The commands that read the results folder: ``leaderboard``, ``status``, ``show`` and ``report``."""
+"""The commands that read the results folder: ``leaderboard``, ``classes``, ``status``, ``show`` and ``report``."""
 
 import json
 import sys
@@ -53,6 +53,53 @@ def leaderboard(
     if shifted and protocol != "last":
         raise InputError(f"--shifted works with the last epoch only, not with --protocol {protocol}; remove --protocol")
     print_leaderboard(results, _ids(suite, results), "json" if as_json else format, protocol, shifted)
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog=options.examples(
+        "ltbench classes crt --suite cifar10-lt",
+        "ltbench classes crt --format csv > classes.csv   # one row a class",
+    ),
+)
+def classes(
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="Method, as the leaderboard prints it: crt, 'focal(gamma=2.0)'.")
+    ],
+    suite: options.OfSuite = None,
+    matrix: Annotated[
+        bool | None,
+        typer.Option(
+            "--matrix/--no-matrix",
+            help="Show the confusion matrix. Default: with at most 20 classes.",
+            show_default=False,
+        ),
+    ] = None,
+    pairs: Annotated[int, typer.Option(metavar="N", min=0, help="Most confused pairs of classes to show.")] = 10,
+    format: Annotated[
+        Literal["table", "markdown", "csv", "json", "latex"],
+        typer.Option(help="Output format.", rich_help_panel=options.OUTPUT),
+    ] = "table",
+    results: options.Results = Path("results"),
+    as_json: options.Json = False,
+) -> None:
+    """Print the recall of each class, the gain over ce, and which classes a method confuses."""
+    from rich.console import Console
+
+    from ltbench.results.classes import class_reports
+    from ltbench.results.leaderboard import load_results
+    from ltbench.results.store import Store
+    from ltbench.show.classes import render_classes
+
+    ids = _ids(suite, results)
+    store = Store(results)
+    cells = load_results(store, ids=ids)
+    methods = set() if cells.empty else set(cells.method[cells.status == "done"])
+    if method not in methods:
+        raise unknown("method with results", method, methods, "" if methods else f"{results} has no finished cell")
+    width = Console().width if sys.stdout.isatty() else None
+    found = class_reports(cells, store.latest(), store, [method])[method]
+    print(render_classes(found, "json" if as_json else format, width, pairs, matrix))
 
 
 @app.command(

@@ -57,6 +57,7 @@ def result_of(cell: Cell, method: Method, task: Task, phases: Sequence[Phase], w
         for entry in phase.state["evaluations"]
     ]
     return Result(
+        classes=data.names,
         class_counts=tuple(data.counts),
         measured_on=measured,
         test_counts=tuple(totals[measured]),
