@@ -71,7 +71,7 @@ def classes(
         bool | None,
         typer.Option(
             "--matrix/--no-matrix",
-            help="Show the confusion matrix. Default: with at most 20 classes.",
+            help="Show the confusion matrix. Default: with at most 20 classes, if it fits.",
             show_default=False,
         ),
     ] = None,

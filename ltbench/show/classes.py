@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ltbench.errors import InputError
 from ltbench.results.classes import ClassReport
 from ltbench.show.columns import Row, rows_of
 from ltbench.show.tables import Format, Grid, shots_note, text_of, title
 
 FEW_CLASSES = 20
 """Up to so many classes the confusion matrix is shown without being asked for."""
-HEAD = ["class", "group", "train", "test", "recall", "95 % interval"]
+FILE_WIDTH = 200
+"""Columns of a table that is not printed to a terminal."""
+HEAD = ["class", "group", "images", "tested", "recall", "95 % interval"]
 
 
 def render_classes(
@@ -26,11 +29,20 @@ def render_classes(
     Args:
         reports: of one method, at least one.
         form: output format. CSV has one row a class, with the row of the confusion matrix if it is shown.
-        width: of the terminal in columns; None: unlimited.
+        width: of the terminal in columns; None: that of a file.
         most: number of confused pairs.
-        matrix: whether to show the confusion matrix; None: up to `FEW_CLASSES` classes.
+        matrix: whether to show the confusion matrix; None: up to `FEW_CLASSES` classes, if it fits.
+
+    Raises:
+        InputError: where the terminal is too narrow for a matrix that was asked for.
     """
-    shown = [matrix if matrix is not None else len(report.frame) <= FEW_CLASSES for report in reports]
+    fits = [form != "table" or _matrix_width(report) <= (width or FILE_WIDTH) for report in reports]
+    if matrix and not all(fits):
+        raise InputError(
+            "the confusion matrix is wider than the terminal; use --format csv, json or markdown, or --no-matrix"
+        )
+    few = [len(report.frame) <= FEW_CLASSES for report in reports]
+    shown = [a and b for a, b in zip(few, fits, strict=True)] if matrix is None else [matrix] * len(reports)
     if form == "json":
         return json.dumps([_as_json(r, most, full) for r, full in zip(reports, shown, strict=True)], indent=1)
     if form == "csv":
@@ -38,7 +50,9 @@ def render_classes(
             pd.concat([_as_rows(r, full) for r, full in zip(reports, shown, strict=True)]).to_csv(index=False).rstrip()
         )
     grids = [grid for r, full in zip(reports, shown, strict=True) for grid in grids_of(r, most, full)]
-    return text_of(grids, notes_of(reports), form, width)
+    hidden = ["Hidden in this narrow terminal: the confusion matrix. See it with --format markdown."]
+    narrow = matrix is None and shown != few
+    return text_of(grids, notes_of(reports) + hidden * narrow, form, width)
 
 
 def class_name(row: Row) -> str:
@@ -64,7 +78,7 @@ def recall_texts(report: ClassReport) -> list[list[str]]:
 
 def head_of(report: ClassReport) -> list[str]:
     """The headings of ``recall_texts``."""
-    return [*HEAD, *([f"vs {report.baseline}"] if report.baseline else [])]
+    return [*HEAD, *([f"gain over {report.baseline}"] if report.baseline else [])]
 
 
 def pair_texts(report: ClassReport, most: int) -> list[list[str]]:
@@ -103,7 +117,7 @@ def page_grids(report: ClassReport) -> list[Grid]:
 
 def notes_of(reports: Sequence[ClassReport]) -> list[str]:
     """What a reader must know about the tables."""
-    notes = []
+    notes = ["images: of the class in training; tested: in the test set."]
     if any(report.seeds > 1 for report in reports):
         notes.append(
             "recall: mean over seeds in %, with the 95 % interval over seeds (where all seeds agree: Jeffreys' over "
@@ -115,7 +129,7 @@ def notes_of(reports: Sequence[ClassReport]) -> list[str]:
         )
     if baselines := list(dict.fromkeys(report.baseline for report in reports if report.baseline)):
         notes.append(
-            f"vs {', '.join(baselines)}: difference in points on the seeds that both have, ± 95 % interval over seeds. "
+            f"gain over {', '.join(baselines)}: in points, on the seeds that both have, ± 95 % interval over seeds. "
             "Intervals are for each class alone: among many classes some exclude 0 by chance."
         )
     shots = dict.fromkeys(str(report.place["shots"]) for report in reports)
@@ -126,6 +140,11 @@ def notes_of(reports: Sequence[ClassReport]) -> list[str]:
     return notes + (
         [f"Cells without readable predictions are not in the confusions: {', '.join(missing)}."] * bool(missing)
     )
+
+
+def _matrix_width(report: ClassReport) -> int:
+    """Columns of a terminal that the confusion matrix needs at most: names, and 8 for each class."""
+    return max(len(class_name(row)) for row in rows_of(report.frame)) + 4 + 8 * len(report.frame)
 
 
 def _number(value: float) -> str:

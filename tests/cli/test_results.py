@@ -146,7 +146,7 @@ def test_the_classes_of_a_method(ltbench: Cli, some_results: None, form: str) ->
         assert frame.recall.tolist() == pytest.approx(np.mean(list(recall.values()), axis=0))
         assert frame[[f"predicted_{label}" for label in range(10)]].sum(axis=1).tolist() == pytest.approx([100] * 10)
     else:
-        assert "vs ce" in out
+        assert "gain over ce" in out
         assert all(f"{value:.1f}" in out for value in np.mean(list(recall.values()), axis=0))
         assert "confusion matrix" in out
         assert "Intervals are for each class alone" in out
@@ -158,7 +158,7 @@ def test_classes_of_one_seed_and_of_a_method_without_results(ltbench: Cli) -> No
     out = ltbench("classes", "ce").out
     assert out.count("recall of each class") == 2
     assert "Jeffreys' 95 % interval over test images" in out
-    assert "vs ce" not in out
+    assert "gain" not in out
     answer = ltbench("classes", "cee")
     assert answer.status == 2
     assert "unknown method with results 'cee'; did you mean 'ce'?" in answer.err
