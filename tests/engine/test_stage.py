@@ -12,8 +12,8 @@ from ltbench import Batch, Clock, Features, Method, Network, Stage
 from ltbench.data import Imbalance, cut, load
 from ltbench.engine.stage import RunningStage, restore
 from ltbench.engine.task import Task
-from ltbench.engine.train import train_stage
-from ltbench.plan.recipe import RECIPES
+from ltbench.engine.train import train_stage, with_evaluations
+from ltbench.plan.recipe import RECIPES, Recipe
 from tests.engine.test_engine import CPU, Memory, same
 
 RECIPE = RECIPES["digits"].changed({"epochs": 2, "backbone": "resnet8_cifar"})
@@ -74,3 +74,27 @@ def test_a_stage_starts_from_the_stage_before(task: Task, new_heads: bool) -> No
     found = RunningStage(Method(), Stage(new_heads=new_heads), 1, task, {"network": before.state_dict()})
     for name, value in found.net.state_dict().items():
         assert bool((value == 0.5).all()) == (name.startswith("backbone.") or not new_heads), name
+
+
+def state(epoch: int, *evaluated: int) -> dict:
+    return {"epoch": epoch, "evaluations": [{"epoch": done, "test": {}} for done in evaluated]}
+
+
+@pytest.mark.parametrize(
+    ("every", "saved", "epochs", "usable"),
+    [
+        (5, state(20, 5, 10, 15, 20), 20, [5, 10, 15, 20]),
+        (10, state(20, 5, 10, 15, 20), 20, [10, 20]),
+        (7, state(20, 5, 10, 15, 20), 20, None),
+        (30, state(20, 5, 10, 15, 20), 20, [20]),
+        (1, state(3, 1, 2, 3), 20, [1, 2, 3]),  # a checkpoint
+        (1, state(3), 20, None),
+        (10, state(3), 20, []),
+        (10, state(0, 0), 0, [0]),  # a post-hoc step
+    ],
+)
+def test_what_a_recipe_can_use_of_a_stage_that_was_evaluated_at_other_epochs(
+    every: int, saved: dict, epochs: int, usable: list[int] | None
+) -> None:
+    found = with_evaluations(saved, Recipe().changed({"evaluate_every": every}), epochs)
+    assert (None if found is None else [entry["epoch"] for entry in found["evaluations"]]) == usable
