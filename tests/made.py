@@ -14,6 +14,7 @@ from ltbench.results.record import Chosen, Cost, Environment, Evaluation, Measur
 from ltbench.results.store import Store, digest_of_arrays
 
 COUNTS = [200, 90, 40, 12, 5]
+CLASSES = ["ant", "bee", "cat", "dog", "elk"]
 EACH = 1000
 """Test images of a class."""
 IDENTITY = ("method", "dataset", "imbalance", "subset_seed", "holdout", "hyperparameters", "recipe", "trials")
@@ -48,6 +49,7 @@ def record_of(method: str, imbalance: str = "100", seed: int = 0, **changes: Any
     seconds = dict.fromkeys(("evaluation_seconds", "reused_seconds", "work_seconds", "wall_seconds"), 1.0)
     speed = {"images": 1000, "images_per_second": 100.0, "relative_cost": 1.0, "peak_memory_bytes": 10**6}
     result = {
+        "classes": CLASSES,
         "class_counts": COUNTS,
         "measured_on": "test",
         "test_counts": [EACH] * len(COUNTS),

@@ -1,4 +1,4 @@
-"""The commands that read the results folder: ``leaderboard``, ``status``, ``show`` and ``report``."""
+"""The commands that read the results folder: ``leaderboard``, ``classes``, ``status``, ``show`` and ``report``."""
 
 import json
 import sys
@@ -65,6 +65,56 @@ def leaderboard(
         shots=options.shots(shots),
         methods_dirs=methods_dir,
     )
+
+
+@app.command(
+    rich_help_panel=PANEL,
+    epilog=options.examples(
+        "ltbench classes crt --suite cifar10-lt",
+        "ltbench classes crt --format csv > classes.csv   # one row a class",
+    ),
+)
+def classes(
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="Method, as the leaderboard prints it: crt, 'focal(gamma=2.0)'.")
+    ],
+    suite: options.OfSuite = None,
+    matrix: Annotated[
+        bool | None,
+        typer.Option(
+            "--matrix/--no-matrix",
+            help="Show the confusion matrix. Default: with at most 20 classes, if it fits.",
+            show_default=False,
+        ),
+    ] = None,
+    pairs: Annotated[int, typer.Option(metavar="N", min=0, help="Most confused pairs of classes to show.")] = 10,
+    format: Annotated[
+        Literal["table", "markdown", "csv", "json", "latex"],
+        typer.Option(help="Output format.", rich_help_panel=options.OUTPUT),
+    ] = "table",
+    shots: options.ShotGroups = "auto",
+    methods_dir: options.MethodsDir = [],  # noqa: B006
+    results: options.Results = Path("results"),
+    as_json: options.Json = False,
+) -> None:
+    """Print the recall of each class, the gain over ce, and which classes a method confuses."""
+    from rich.console import Console
+
+    from ltbench.results.classes import class_reports
+    from ltbench.results.leaderboard import load_results
+    from ltbench.results.store import Store
+    from ltbench.show.classes import render_classes
+
+    ids = _ids(suite, results)
+    store = Store(results)
+    groups = options.shots(shots)
+    cells = load_results(store, ids=ids, shots=groups, methods_dirs=methods_dir)
+    methods = set() if cells.empty else set(cells.method[cells.status == "done"])
+    if method not in methods:
+        raise unknown("method with results", method, methods, "" if methods else f"{results} has no finished cell")
+    width = Console().width if sys.stdout.isatty() else None
+    found = class_reports(cells, store.latest(), store, [method], groups)[method]
+    print(render_classes(found, "json" if as_json else format, width, pairs, matrix))
 
 
 @app.command(

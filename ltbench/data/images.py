@@ -116,6 +116,7 @@ class LongTailed:
         val, test: None if missing; at least one of them is there.
         counts: training images of each class, [C].
         mean, std: per-channel normalisation in [0, 1].
+        classes: class names, in label order; empty: they have none.
     """
 
     train: Split
@@ -124,6 +125,12 @@ class LongTailed:
     counts: tuple[int, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    classes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each class; its label where the data set has no names."""
+        return self.classes or tuple(map(str, range(len(self.counts))))
 
     @property
     def measured(self) -> tuple[str, Split]:
@@ -153,7 +160,7 @@ def cut(images: ImageSet, imbalance: Imbalance, subset_seed: int = 0, holdout: i
     mean, std = images.mean, images.std
     if mean is None or std is None:
         mean, std = mean_and_std(train)
-    return LongTailed(train, val, images.test, tuple(counts), mean, std)
+    return LongTailed(train, val, images.test, tuple(counts), mean, std, images.classes)
 
 
 def mean_and_std(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -238,11 +238,17 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
     compared = [_compared(part) for _, part in done.groupby(TABLE)]
     board = board.merge(pd.concat(compared or [pd.DataFrame(columns=[*keys, *derived])]), "left", keys)
     board[["best", "tied"]] = board[["best", "tied"]].eq(True)
-    board["strength"] = board.imbalance.str.extract(r"([\d.]+)$", expand=False).astype(float).fillna(0.0)
+    return in_order(board)
+
+
+def in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of tables in the order of the leaderboard: table by table, the most imbalanced first; the best row first."""
+    strength = rows.imbalance.str.extract(r"([\d.]+)$", expand=False).astype(float).fillna(0.0)
     rest = [name for name in TABLE if name not in ("dataset", "recipe")]
     keys = ["dataset", "recipe", "strength", *rest, "balanced_accuracy"]
-    in_order = board.sort_values(keys, ascending=[k not in ("strength", "balanced_accuracy") for k in keys])
-    return in_order.drop(columns="strength").reset_index(drop=True)
+    ascending = [key not in ("strength", "balanced_accuracy") for key in keys]
+    ordered = rows.assign(strength=strength).sort_values(keys, ascending=ascending)
+    return ordered.drop(columns="strength").reset_index(drop=True)
 
 
 def _relative_accuracy(board: pd.DataFrame) -> pd.Series:

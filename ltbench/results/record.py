@@ -153,6 +153,7 @@ class Result(Frozen):
     """What came out of a finished cell.
 
     Attributes:
+        classes: class names, [C]; numbers from 0 where the data set has no names.
         class_counts: training images of each class, [C].
         measured_on: the split that all metrics are of: ``test``, or ``val`` where there is no test split.
         test_counts: images of each class in that split, [C].
@@ -162,6 +163,7 @@ class Result(Frozen):
         parameters: of the network.
     """
 
+    classes: tuple[str, ...]
     class_counts: tuple[int, ...]
     measured_on: Literal["test", "val"]
     test_counts: tuple[int, ...]

@@ -92,6 +92,7 @@ def result_of(
     final = metrics_of(measurement.last.images, measurement.labels, data.counts)
     evaluations = evaluations_of(phases, data, measurement.split, final)
     return Result(
+        classes=data.names,
         class_counts=tuple(data.counts),
         measured_on=measurement.split,
         test_counts=tuple(totals),

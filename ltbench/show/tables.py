@@ -138,7 +138,7 @@ def render(
         keys = [name for name in TABLE if name != "subset_seed"]
         grids += [_spread_grid(part) for _, part in spread.groupby(keys, sort=False)]
         notes.append(SPREAD)
-    return _text(grids, notes, form, width)
+    return text_of(grids, notes, form, width)
 
 
 def render_shifted(shifted: pd.DataFrame, board: pd.DataFrame, form: Format, width: int | None = None) -> str:
@@ -163,7 +163,7 @@ def render_shifted(shifted: pd.DataFrame, board: pd.DataFrame, form: Format, wid
             numbers.insert(len(FACTORS), uniform)
             rows.append([method, *(f"{number:.1f}" for number in numbers)])
         grids.append(Grid(title(part.iloc[0]), ["method", *head], rows))
-    return _text(grids, [SHIFTED], form, width)
+    return text_of(grids, [SHIFTED], form, width)
 
 
 def ranks_note(name: str, ranks: Ranks) -> str:
@@ -207,7 +207,8 @@ def _spread_grid(part: pd.DataFrame) -> Grid:
     return Grid(f"{title(part.iloc[0])} · spread over subset seeds", head, rows)
 
 
-def _text(grids: list[Grid], notes: list[str], form: Format, width: int | None) -> str:
+def text_of(grids: list[Grid], notes: list[str], form: Format, width: int | None) -> str:
+    """Tables and the notes below them, for a terminal, as Markdown or LaTeX."""
     if form == "table":
         return _terminal(grids, notes, width)
     return _markdown(grids, notes) if form == "markdown" else _latex(grids, notes)

@@ -54,6 +54,7 @@ def test_any_image_folder_runs(ltbench: Cli, picture_folder: Callable[..., Path]
     assert answer.status == 0
     (record,) = records().values()
     assert record.finished.class_counts == (24, 16, 8)
+    assert record.finished.classes == ("cat", "dog", "emu")
     answer = ltbench(
         "run", "--datasets", "cifar10", "--data", f"cifar10=imagefolder:{folder}", "--imbalance", "2", *common
     )

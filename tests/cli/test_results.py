@@ -139,6 +139,46 @@ def test_the_best_network_on_validation_is_kept_and_measured_after_training(ltbe
     assert "no test curve (--set recipe.test_curve=true)" in answer.out
 
 
+@pytest.mark.parametrize("form", ["table", "markdown", "csv", "json", "latex"])
+def test_the_classes_of_a_method(ltbench: Cli, some_results: None, form: str) -> None:
+    method, of = "class_balanced_sampling", {r.seed: r for r in records().values() if r.method != "ce"}
+    ce = {r.seed: r for r in records().values() if r.method == "ce"}
+    recall = {s: np.divide(r.finished.hits, r.finished.test_counts) * 100 for s, r in of.items()}
+    gain = [recall[s] - np.divide(r.finished.hits, r.finished.test_counts) * 100 for s, r in ce.items()]
+    assert of[0].finished.classes == tuple("0123456789")
+    out = ltbench("classes", method, "--suite", "quickstart", "--pairs", "3", "--format", form).out
+    if form == "json":
+        (table,) = json.loads(out)
+        assert (table["imbalance"], table["method"], table["baseline"]) == ("20", method, "ce")
+        assert [row["recall"] for row in table["classes"]] == pytest.approx(np.mean(list(recall.values()), axis=0))
+        assert [row["gain"] for row in table["classes"]] == pytest.approx(np.mean(gain, axis=0))
+        assert np.diag(table["confusion"]) == pytest.approx(np.mean(list(recall.values()), axis=0))
+        assert len(table["pairs"]) == 3
+        largest = max(v for i, row in enumerate(table["confusion"]) for j, v in enumerate(row) if i != j)
+        assert table["pairs"][0]["share"] == pytest.approx(largest)
+    elif form == "csv":
+        frame = pd.read_csv(pd.io.common.StringIO(out))
+        assert frame.recall.tolist() == pytest.approx(np.mean(list(recall.values()), axis=0))
+        assert frame[[f"predicted_{label}" for label in range(10)]].sum(axis=1).tolist() == pytest.approx([100] * 10)
+    else:
+        assert "gain over ce" in out
+        assert all(f"{value:.1f}" in out for value in np.mean(list(recall.values()), axis=0))
+        assert "confusion matrix" in out
+        assert "Intervals are for each class alone" in out
+        assert "confusion matrix" not in ltbench("classes", method, "--no-matrix", "--format", form).out
+
+
+def test_classes_of_one_seed_and_of_a_method_without_results(ltbench: Cli) -> None:
+    ltbench("run", *FAST, "--methods", "ce", "--imbalance", "20,10")
+    out = ltbench("classes", "ce").out
+    assert out.count("recall of each class") == 2
+    assert "Jeffreys' 95 % interval over test images" in out
+    assert "gain" not in out
+    answer = ltbench("classes", "cee")
+    assert answer.status == 2
+    assert "unknown method with results 'cee'; did you mean 'ce'?" in answer.err
+
+
 def test_without_validation_the_val_protocol_says_so(ltbench: Cli, some_results: None) -> None:
     assert "no validation split" in ltbench("leaderboard", "--protocol", "val").out
 
@@ -164,6 +204,8 @@ def test_status_tells_what_is_to_do(ltbench: Cli) -> None:
         (("run", "--subset-seeds", "0,1", "--set", "subset_seed=1"), "both given"),
         (("status", "--results", "other"), "results folder other does not exist"),
         (("show", "abc"), "results folder results does not exist"),
+        (("classes", "ce"), "results folder results does not exist"),
+        (("classes", "ce", "--results", "."), "unknown method with results 'ce'"),
         (("data", "check", "cifar"), "unknown data set 'cifar'; did you mean 'cifar10'"),
         (("leaderboard", "--suite", "quick", "--results", "."), "unknown suite 'quick'"),
         (("show", "abc", "--results", "."), "no cell begins with 'abc'"),

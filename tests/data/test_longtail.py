@@ -1,6 +1,7 @@
 """The published counts and the canonical subset, image for image."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,6 +136,13 @@ def test_normalisation_comes_from_the_training_images_unless_the_literature_give
     kept = data.train.images.reshape(-1, 3) / 255
     assert np.allclose(data.mean, kept.mean(axis=0))
     assert np.allclose(data.std, kept.std(axis=0))
+
+
+def test_classes_keep_their_names_and_are_numbered_where_there_are_none() -> None:
+    images = Split(np.zeros((4, 1, 1, 1), np.uint8), np.array([0, 0, 1, 1]))
+    data = cut(ImageSet("x", ("airplane", "truck"), images, images), Imbalance("exp", 1))
+    assert data.names == ("airplane", "truck")
+    assert replace(data, classes=()).names == ("0", "1")
 
 
 def test_fingerprint_depends_on_every_pixel_and_label() -> None:

@@ -11,12 +11,14 @@ import pytest
 
 from ltbench.plan.recipe import Recipe
 from ltbench.results.across_tables import ranks_by_setting
+from ltbench.results.classes import class_reports
 from ltbench.results.leaderboard import TABLE, leaderboard, load_results
 from ltbench.results.record import StageLosses
 from ltbench.results.store import Store
+from ltbench.show.classes import recall_texts
 from ltbench.show.columns import COLUMNS
 from ltbench.show.page import write_report
-from tests.made import chosen, made_failure, made_record, made_store
+from tests.made import EACH, chosen, made_failure, made_record, made_store, record_of
 
 HOSTILE = ["<b>", '"><script>alert(1)</script>', "{{ 7 * 7 }}", "$a_b$", "a & b", "l'autre"]
 SHOWN = {"balanced_accuracy", "balanced_error", "many", "medium", "few", "macro_f1", "ece", "nll", "brier"}
@@ -226,6 +228,32 @@ def test_ours_stand_beside_the_papers(tmp_path: Path) -> None:
     assert texts[5:] == ["within", "best-on-test", "F1, resnet32_cifar", "A", "Cao19 table 2"]
     elsewhere = [cell.text for cell in page.tables["cifar10-imagefolder-100-papers"]["ce"]]
     assert elsewhere[4:6] == ["–", "not comparable: other images"]
+
+
+def test_the_classes_of_each_finished_method_are_those_of_the_command(store: Store, page: Page) -> None:
+    found = class_reports(load_results(store.root), store.latest(), store)
+    finished = load_results(store.root).query("status == 'done' and imbalance == '100'").method.unique()
+    tables = {key: table for key, table in page.tables.items() if key.startswith("digits-100-classes-")}
+    recalls = {method: cells for key, table in tables.items() for method, cells in table.items() if key.endswith("-1")}
+    assert set(recalls) == set(finished)
+    for method, cells in recalls.items():
+        expected = recall_texts(next(report for report in found[method] if report.place["imbalance"] == "100"))
+        assert [cell.text for cell in cells] == [text for row in expected for text in row]
+    confusions = [cells for key, table in tables.items() for cells in table.values() if key.endswith("-3")]
+    assert all(len(cells) == 5 * 6 for cells in confusions)
+    assert len(confusions) == len(recalls)
+
+
+def test_with_many_classes_the_page_has_those_with_the_lowest_recall(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    n = 30
+    hits = [EACH - c for c in range(n)]
+    counts = {"class_counts": [40 - c for c in range(n)], "test_counts": [EACH] * n, "hits": hits}
+    store.add(record_of("ce", classes=[f"class {c}" for c in range(n)], **counts))
+    page = report_of(store)
+    cells = page.tables["digits-100-classes-1-1"]["ce"]
+    assert [cell.text for cell in cells[::6]] == [f"{c} class {c}" for c in range(29, 9, -1)]
+    assert "recall of each class: the 20 lowest of 30" in page.text
 
 
 # the command

@@ -16,15 +16,17 @@ from ltbench.errors import InputError
 from ltbench.metrics import Shots
 from ltbench.results import diagnostics
 from ltbench.results.across_tables import ranks_by_setting, subset_spread
+from ltbench.results.classes import class_reports
 from ltbench.results.leaderboard import TABLE, leaderboard, load_results
 from ltbench.results.papers import MARGIN, published
 from ltbench.results.record import Environment, Record, now
 from ltbench.results.status import stale_lines
 from ltbench.results.store import Store, write_whole
+from ltbench.show.classes import notes_of, page_grids
 from ltbench.show.columns import COLUMNS, Column, Row, columns_of, rows_of
 from ltbench.show.page.plots import Plot, rank_plots, table_plots, tuning_plots
 from ltbench.show.style import style
-from ltbench.show.tables import Format, footnotes, render, shots_note, title
+from ltbench.show.tables import Format, Grid, footnotes, render, shots_note, title
 from ltbench.tuning.journal import studies
 from ltbench.units import duration
 
@@ -40,6 +42,8 @@ class Section:
         rows: of the leaderboard.
         records: of each method, by seed.
         papers: rows of ``diagnostics.against_papers``.
+        classes: tables about the classes of each finished method.
+        class_notes: what a reader must know about them.
     """
 
     key: str
@@ -49,6 +53,8 @@ class Section:
     columns: list[Column]
     records: dict[str, list[Record]]
     papers: list[Row]
+    classes: dict[str, list[Grid]]
+    class_notes: list[str]
     plots: list[Plot]
 
 
@@ -85,7 +91,7 @@ def write_report(
     _check_writable(output, "another file with -o")
     if figures is not None:
         _check_writable(figures / "leaderboard.md", "another folder with --figures")
-    report = Report(store, cells, stale_lines(zip(found.method, found.changed, strict=True)))
+    report = Report(store, cells, shots, stale_lines(zip(found.method, found.changed, strict=True)))
     write_whole(output, report.html().encode())
     return [output, *([] if figures is None else report.write_figures(figures))]
 
@@ -107,11 +113,12 @@ class Report:
     Args:
         store: the results.
         cells: from ``load_results``; not empty, and none of them stale.
+        shots: groups of classes.
         warnings: lines on results that are not in the tables.
     """
 
-    def __init__(self, store: Store, cells: pd.DataFrame, warnings: Sequence[str] = ()) -> None:
-        self.store, self.cells, self.warnings = store, cells, warnings
+    def __init__(self, store: Store, cells: pd.DataFrame, shots: Shots = "auto", warnings: Sequence[str] = ()) -> None:
+        self.store, self.cells, self.shots, self.warnings = store, cells, shots, warnings
         latest = store.latest()
         self.records = {cell: latest[cell] for cell in cells.id}
         self.studies = studies(store.root)
@@ -130,6 +137,11 @@ class Report:
             str(method): [self.records[cell] for cell in of_method.sort_values("seed").id]
             for method, of_method in cells.groupby("method")
         }
+        reports = [
+            report
+            for found in class_reports(cells, self.records, self.store, shots=self.shots).values()
+            for report in found
+        ]
         return Section(
             key=key,
             title=title(board.iloc[0]),
@@ -142,6 +154,8 @@ class Report:
                     {"last": board, "best-on-test": self.best_on_test}, cells, self.records, self.published
                 )
             ),
+            classes={report.method: page_grids(report) for report in reports},
+            class_notes=notes_of(reports),
             plots=table_plots(key, board, cells, self.records, self.store) + tuning_plots(key, tuned),
         )
 

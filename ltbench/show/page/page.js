@@ -4,7 +4,7 @@ const filter = document.getElementById("filter");
 
 function show() {
   const words = filter.value.toLowerCase().split(/[\s,]+/).filter(Boolean);
-  const bodies = [...document.querySelectorAll("tbody[data-method]")];
+  const bodies = [...document.querySelectorAll("[data-method]")];
   for (const body of bodies) {
     const name = body.dataset.method.toLowerCase();
     const parts = name.split(/[^a-z0-9.=]+/);
