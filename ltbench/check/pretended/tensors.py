@@ -72,6 +72,9 @@ class OnGpu(Tensor):
     def __reduce_ex__(self, protocol: Any) -> Any:
         return on_gpu, (self.inner.detach(),)
 
+    def record_stream(self, stream: Any) -> None:
+        """Nothing to remember: memory is used again by no other stream."""
+
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -250,7 +253,6 @@ SPECIAL: dict[Any, Callable[..., Any]] = {
     Tensor.tolist: _tolist,
     Tensor.numpy: _numpy,
     Tensor.__array__: _numpy,
-    Tensor.record_stream: lambda *_: None,
 }
 
 
