@@ -58,8 +58,13 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[Device | None]:
     if request.param == "real":
         yield None
         return
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more threads would only wait for each other
     with pretended() as device:
         yield device
+    torch.set_num_threads(threads)
 
 
 FAST = ("--imbalance", "20", "--seeds", "1", "--set", "recipe.epochs=2", "--workers", "1")

@@ -131,11 +131,11 @@ def run(gpu: Device, func: Any, args: Any, kwargs: Any) -> Any:
         recorded.add(func, inputs, options, out)
     if not isinstance(out, (Tensor, tuple, list)):
         return out
-    return return_and_correct_aliasing(func, args, kwargs, tree_map(lambda value: _like(value, gpu), out))
-
-
-def _like(value: Any, gpu: Device) -> Any:
-    return OnGpu(value, gpu) if isinstance(value, Tensor) else value
+    # a view of a normal tensor is a normal tensor in inference mode, too
+    inference = torch.is_inference_mode_enabled() and (not mine or any(value.is_inference() for value in given))
+    with torch.inference_mode(inference):
+        wrapped = tree_map(lambda value: OnGpu(value, gpu) if isinstance(value, Tensor) else value, out)
+    return return_and_correct_aliasing(func, args, kwargs, wrapped)
 
 
 def _log(gpu: Device, func: Any, name: str, args: Any, kwargs: Any) -> None:
