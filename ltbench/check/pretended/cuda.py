@@ -164,7 +164,7 @@ class Cuda:
             "max_memory_allocated": lambda device=None: 0,
             "reset_peak_memory_stats": lambda device=None: None,
             "empty_cache": lambda: None,
-            "get_device_name": lambda device=None: "pretended device",
+            "get_device_name": lambda device=None: gpu.name,
             "get_device_capability": lambda device=None: (9, 0),
             "get_rng_state": lambda device=None: torch.zeros(16, dtype=torch.uint8),
             "set_rng_state": lambda state, device=None: None,

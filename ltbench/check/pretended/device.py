@@ -106,6 +106,7 @@ class Device:
     """A pretended device.
 
     Attributes:
+        name: as ``torch.cuda`` reports it.
         waits: everything that waited, in order.
         operations: number of calls of each operation, by name.
         compiled: number of calls of compiled functions.
@@ -113,6 +114,7 @@ class Device:
         open_pools: memory pools that a failed capture has left open, so that every later capture fails.
     """
 
+    name: str = "pretended GPU"
     waits: list[Wait] = field(default_factory=list)
     operations: dict[str, int] = field(default_factory=dict)
     compiled: int = 0
