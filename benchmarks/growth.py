@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.gpu_check import table
+from benchmarks.gpu_report import table
 from benchmarks.sides import CPU
 from benchmarks.steps import Steps, noise
 from ltbench.data import ImageSet, Imbalance, Split, cut
@@ -103,7 +103,7 @@ def suite(size: Size) -> Cost:
 def growth() -> list[dict[str, Any]]:
     """Each thing doubled once and twice, against the same suite undoubled."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.gpu_check", "torch.profiler"])  # torch is imported once for all
+    context.set_forkserver_preload(["benchmarks.steps", "torch.profiler"])  # torch is imported once for all
 
     def measured(size: Size) -> Cost:
         with context.Pool(1) as pool:

@@ -53,7 +53,11 @@ class PlainLoop:
     ) -> None:
         data = Pictures(images, labels, recipe)
         self.loader: DataLoader[Any] = DataLoader(
-            data, recipe.batch_size, shuffle=True, num_workers=workers, multiprocessing_context="fork"
+            data,
+            recipe.batch_size,
+            shuffle=True,
+            num_workers=workers,
+            multiprocessing_context="fork" if workers else None,
         )
         self.net, self.device = net, device
         self.optimiser = torch.optim.SGD(

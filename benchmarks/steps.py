@@ -1,10 +1,14 @@
 """Steps of one stage without the rest of a run, in any tier, for the benchmarks of the engine."""
 
+import contextlib
 import copy
+import functools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,7 +16,7 @@ import torch
 from ltbench.data import Imbalance, LongTailed, Split, cut
 from ltbench.data.images import ImageSet
 from ltbench.engine.process import numerics, own_stream
-from ltbench.engine.stage import RunningStage
+from ltbench.engine.stage import RunningStage, optimiser_of
 from ltbench.engine.task import Task, Tier
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import Recipe
@@ -30,6 +34,41 @@ def noise(classes: int, train: int, test: int = 1, side: int = 32) -> LongTailed
     return cut(pictures, Imbalance("natural"))
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """Which kernels a GPU runs. The defaults are those of the engine."""
+
+    layout: Literal["nhwc", "nchw"] = "nhwc"
+    batch_norm: Literal["cudnn", "native"] = "cudnn"
+    deterministic: bool = True
+
+    def apply(self, running: RunningStage) -> None:
+        """Change the layout and the batch norm of a stage that has not started."""
+        if self.layout == "nchw":
+            task = running.task
+            running.net.to(memory_format=torch.contiguous_format)
+            running.optimiser = optimiser_of(running.net, running.stage, task.recipe, task.device)
+            contiguous: Any = lambda pixels: task.normalise(pixels).contiguous()  # noqa: E731
+            running.task = replace(task, normalise=contiguous)
+        for module in running.net.modules() if self.batch_norm == "native" else ():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.forward = functools.partial(_without_cudnn, module.forward)  # type: ignore[method-assign]
+
+    @contextlib.contextmanager
+    def numerics(self, strict: bool) -> Iterator[None]:
+        """The engine's numerics, or the fastest kernels that cuDNN finds."""
+        with numerics(strict):
+            if not self.deterministic:
+                torch.use_deterministic_algorithms(False)
+                torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = False, True
+            yield
+
+
+def _without_cudnn(forward: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+    with torch.backends.cudnn.flags(enabled=False):
+        return forward(images)
+
+
 class Steps:
     """Epochs of a method's last stage, the same plan in each.
 
@@ -37,6 +76,7 @@ class Steps:
         method: it is copied, since ``setup`` changes it.
         data, recipe, device, tier, seed: of the run.
         count: steps in an epoch; all batches are full.
+        kernels: which kernels are run.
     """
 
     def __init__(
@@ -48,23 +88,26 @@ class Steps:
         tier: Tier = "eager",
         seed: int = 0,
         count: int = 1,
+        kernels: Kernels = Kernels(),
     ) -> None:
         method = copy.deepcopy(method)
         task = Task.of(data, recipe, seed, device, tier=tier)
-        self.running = RunningStage(method, method.stages()[-1], 0, task)
+        stage = replace(method.stages()[-1], epochs=1.0)  # a post-hoc method trains nothing of its own
+        self.running, self.kernels = RunningStage(method, stage, 0, task), kernels
+        kernels.apply(self.running)
         draws, self.count = count * recipe.batch_size, count
         plan = self.running.begin(0)
         self.plan = plan.repeat(1, 1, -(-draws // plan.shape[2]))[:, :, :draws]
         self.running.set_to(0.0, 1e-3)
         self.strict = recipe.precision == "fp32-strict"
-        with numerics(self.strict):
+        with kernels.numerics(self.strict):
             started = time.perf_counter()
             self.run, self.tier, self.reason = self.running.runner(self.plan)
             self.capture_seconds = time.perf_counter() - started
 
     def losses(self) -> list[float]:
         """Train an epoch; returns when the device has finished."""
-        with numerics(self.strict):
+        with self.kernels.numerics(self.strict):
             return self.run(self.plan)
 
     def seconds(self) -> float:

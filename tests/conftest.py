@@ -1,7 +1,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ltbench.check.pretended import Device, pretended
 from ltbench.cli import main
 from ltbench.results.record import Record
 from ltbench.results.store import Store
@@ -49,6 +50,21 @@ def ltbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return Answer(int(exit_.value.code or 0), captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture(params=["pretended", pytest.param("real", marks=pytest.mark.gpu)])
+def gpu(request: pytest.FixtureRequest) -> Iterator[Device | None]:
+    """A GPU, usable as ``CUDA``: a pretended one and its log; with ``-m gpu`` a real one, and None."""
+    if request.param == "real":
+        yield None
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more threads would only wait for each other
+    with pretended() as device:
+        yield device
+    torch.set_num_threads(threads)
 
 
 FAST = ("--imbalance", "20", "--seeds", "1", "--set", "recipe.epochs=2", "--workers", "1")

@@ -1,13 +1,11 @@
 """The installed package in an empty folder, and the code and commands of the README."""
 
-import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -66,41 +64,3 @@ def test_the_command_that_ci_runs_is_the_readmes() -> None:
     (command,) = re.findall(r"^python3 -m venv .*pytest$", README, re.M)
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
     assert command.count("&&") == 2
-
-
-@pytest.mark.slow
-def test_the_gpu_check_runs_in_its_tiny_form() -> None:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "benchmarks.gpu_check", "--tiny", "--device", "cpu", "--out", "out"]
-    subprocess.run(command, check=True, env=environment)
-    report = json.loads(Path("out/gpu_check.json").read_text())
-    assert report["errors"] == {}
-    assert [row["ran"] for row in report["step_times"]] == ["eager", "eager"]
-    assert report["long_run"]["evaluations"] == 1
-    assert report["skipped"] == {}
-    assert [row["runs"] for row in report["together"]] == [1, 2]
-    assert [row["loss_difference"] for row in report["together"]] == [0.0, 0.0]
-    assert {row["met"] for row in report["targets"]} == {"not measured"}
-    assert "| fp32 | eager | eager |" in Path("out/gpu_check.md").read_text()
-
-
-def test_the_gpu_check_leaves_out_what_does_not_fit_and_goes_on_after_a_failure() -> None:
-    from benchmarks.gpu_check import Part, measure
-
-    report: dict[str, Any] = {"errors": {}, "skipped": {}}
-    parts = [Part("long", 100, lambda: 1), Part("broken", 1, lambda: 1 / 0), Part("short", 1, lambda: 2)]
-    measure(parts, report, 10, lambda: None)
-    assert report["skipped"] == {"long": "100 s expected, 10 s left"}
-    assert report["errors"] == {"broken": "ZeroDivisionError: division by zero"}
-    assert report["short"] == 2
-
-
-def test_the_targets_are_read_from_a_report() -> None:
-    from benchmarks.targets import verdicts
-
-    steps = [{"precision": "fp32", "ran": tier, "ms_per_step": ms} for tier, ms in (("eager", 5.0), ("graph", 1.25))]
-    together = [{"runs": n, "ran": ["graph"], "steps_per_second": speed} for n, speed in ((1, 800.0), (8, 2000.0))]
-    run = {"epochs": 200, "evaluations": 20, "tier": "graph", "seconds": 31.0, "peak_memory_bytes": 5e8}
-    rows = verdicts({"step_times": steps, "together": together, "long_run": run, "evaluation_seconds": 0.02})
-    assert [row["met"] for row in rows] == ["must", "aim", "missed", "must", "aim"]
-    assert [row["measured"] for row in rows] == [4.0, 2.5, 31.0, 0.5, pytest.approx(108 * (8.5 + 0.4) / 60)]

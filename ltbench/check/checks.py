@@ -65,7 +65,6 @@ CHECKS = (
     Check("ranges", training.ends),
     Check("cost", steps.cost),
     Check("no waiting", steps.no_waiting),
-    Check("fixed places", steps.fixed_places),
     Check("CUDA graph", steps.graph),
 )
 

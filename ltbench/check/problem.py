@@ -71,9 +71,13 @@ TINY = Problem(
     (9, 4, 2, 1),
     8,
     3,
-    RECIPES["digits"].changed({"epochs": 3, "batch_size": 6, "evaluate_every": 1, "precision": "fp32-strict"}),
+    RECIPES["digits"].changed(
+        {"epochs": 3, "batch_size": 6, "evaluate_every": 1, "precision": "fp32-strict", "schedule": "cosine"}
+    ),
 )
-"""Three steps per epoch, the last with a partial batch, for what must hold bit for bit. One class has one image."""
+"""Three steps per epoch, the last with a partial batch, for what must hold bit for bit. One class has one image.
+
+The learning rate changes in every epoch, so that a rate that was captured by value is found."""
 
 
 class Memory:

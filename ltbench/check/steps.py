@@ -1,22 +1,23 @@
 """Checks on single steps: their cost, whether they wait for the device, whether they can be captured."""
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ltbench.check.problem import CPU, TINY, Forgetful, Problem, foundation, start
+from ltbench.check.pretended import CUDA, Device, pretended
+from ltbench.check.problem import TINY, Memory, Problem, differences, foundation, same_length, start, train
 from ltbench.check.subject import Broken, NotApplicable, Subject
-from ltbench.check.watch import watched
+from ltbench.check.training import reference
 from ltbench.engine.stage import RunningStage
-from ltbench.engine.step import Eager, Epochs, Static
-from ltbench.engine.task import Tier
-from ltbench.engine.train import train_stage
 from ltbench.method.contract import Method, Stage
 from ltbench.plan.recipe import RECIPES
 
 SCHEDULE = ((0.0, 0.1), (0.9, 0.05))  # progress and learning rate: early and late in training
+READING = ("read", "copy to the host", "size by values", "synchronisation")  # kinds of waits that a plan must not have
 TOLERANCE = 0.15  # relative to the cost, or to 1 where the cost is lower
 FULL = Problem((5, 1, 1, 1), 32, 1, RECIPES["ldam"].changed({"epochs": 10, "batch_size": 8}))
 """One step of ResNet-32 on images of 32 x 32 pixels, whose operations are counted."""
@@ -36,10 +37,10 @@ def trained_stages(subject: Subject) -> list[int]:
     return found
 
 
-def started(subject: Subject, index: int, device: torch.device, tier: Tier = "eager") -> RunningStage:
+def started(subject: Subject, index: int, device: torch.device) -> RunningStage:
     """One of the method's own stages on the tiny problem, before its first step."""
     before, position = foundation(subject.chain[:-1], TINY)
-    return start(subject.method, index, position, TINY.task(device=device, tier=tier), before)
+    return start(subject.method, index, position, TINY.task(device=device), before)
 
 
 def cost(subject: Subject) -> str:
@@ -73,64 +74,84 @@ def stage_flops(method: Method, stage: Stage, position: int) -> int:
     return int(counter.get_total_flops())
 
 
+@contextlib.contextmanager
+def on_gpu(subject: Subject) -> Iterator[tuple[torch.device, Device | None]]:
+    """The device of the subject if it is a GPU; else a pretended one, and its log."""
+    if subject.device.type == "cuda":
+        yield subject.device, None
+    else:
+        with pretended() as gpu:
+            yield CUDA, gpu
+
+
 def no_waiting(subject: Subject) -> str:
     """No step of any stage makes the host wait for the device."""
-    on_gpu = subject.device.type == "cuda"
-    for index in trained_stages(subject):
-        running = started(subject, index, subject.device)
+    stages = trained_stages(subject)
+    foundation(subject.chain[:-1], TINY)
+    with on_gpu(subject) as (device, gpu):
+        for index in stages:
+            running = started(subject, index, device)
+            if gpu is None:
+                _by_debug_mode(running)
+            else:
+                _by_log(running, gpu, subject)
+    return "by CUDA's sync debug mode" if gpu is None else "on a pretended GPU"
+
+
+def _by_debug_mode(running: RunningStage) -> None:
+    """Run two steps on a GPU, which raises where the second one waits; the first may wait while it sets things up."""
+    columns = running.begin(0).flatten(1)
+    running.step(columns)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        running.step(columns)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def _by_log(running: RunningStage, gpu: Device, subject: Subject) -> None:
+    """Draw the plan of an epoch and run steps of it on a pretended GPU; refuse the first wait that it has logged."""
+    for progress, rate in SCHEDULE:
+        before = len(gpu.waits)
         columns = running.begin(0).flatten(1)
-        for progress, rate in SCHEDULE:
-            running.set_to(progress, rate)
-            if not on_gpu:
-                with watched():
-                    running.step(columns)
-                continue
-            running.step(columns)  # the first step may wait while it sets things up
-            torch.cuda.set_sync_debug_mode("error")
-            try:
-                running.step(columns)
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
-    return "by CUDA's sync debug mode" if on_gpu else "watched on the CPU"
-
-
-def fixed_places(subject: Subject) -> str:
-    """With every tensor at a fixed address, as in a CUDA graph, steps give the eager numbers bit for bit."""
-
-    def numbers(index: int, runner: type[Eager] | type[Static]) -> tuple[list[float], RunningStage]:
-        running = started(subject, index, CPU)
-        plan, size = running.begin(0), TINY.recipe.batch_size
-        run: Epochs = Eager(running.step, size) if runner is Eager else Static(running.step, plan.shape, size, CPU)
-        losses = []
-        for progress, rate in SCHEDULE:
-            running.set_to(progress, rate)
-            losses += run(plan)
-        return losses, running
-
-    for index in trained_stages(subject):
-        expected, eager = numbers(index, Eager)
-        losses, static = numbers(index, Static)
-        if losses != expected:
-            raise Broken("the losses differ from those of eager steps")
-        state = static.net.state_dict()
-        if wrong := [name for name, value in eager.net.state_dict().items() if not torch.equal(value, state[name])]:
-            raise Broken(f"{wrong[0]} differs from that of eager steps")
-    return ""
+        drawing = [wait for wait in gpu.waits[before:] if wait.kind in READING]
+        running.set_to(progress, rate)
+        before = len(gpu.waits)
+        running.step(columns)
+        if waits := drawing + gpu.waits[before:]:
+            wait = waits[0]
+            file, line = subject.file, wait.line(subject.file)
+            if line is None:
+                file, line = Path(wait.lines[0][0]), wait.lines[0][1]
+            raise Broken(f"{wait} ({file.name}, line {line})")
 
 
 def graph(subject: Subject) -> str:
-    """Every stage can be captured in a CUDA graph, and its losses are those of eager steps."""
-    stages = trained_stages(subject)
-    if subject.device.type != "cuda":
-        raise NotApplicable("no GPU here")
-    for index in stages:
-        captured = train_stage(started(subject, index, subject.device, "graph"), Forgetful())
-        eager = train_stage(started(subject, index, subject.device, "eager"), Forgetful())
-        if captured["tier"] != "graph":
-            raise Broken(captured["tier_reason"])
-        if not close(captured["losses"], eager["losses"]):
+    """Captured in CUDA graphs, killed and resumed, every stage gives the numbers of eager steps."""
+    before, position = foundation(subject.chain[:-1], TINY)
+    expected = reference(subject.chain)
+    with on_gpu(subject) as (device, gpu):
+        go = functools.partial(train, subject.method, before, position, change=same_length)
+        if gpu is None:
+            expected = go(TINY.task(device=device))
+        found = go(TINY.task(device=device, tier="graph"), lambda: Memory(dies=True))
+        found = [state | {"network": {name: v.cpu() for name, v in state["network"].items()}} for state in found]
+    for state in found:
+        if state["losses"] and state["tier"] != "graph" and not subject.method.eager_only:
+            raise Broken(state["tier_reason"])
+    if gpu is None:
+        if not all(close(a["losses"], b["losses"]) for a, b in zip(found, expected, strict=True)):
             raise Broken("the losses differ from those of eager steps")
-    return ""
+        return "on a GPU"
+    what = differences(expected, found)
+    if not what and not torch.equal(expected[-1]["logits"]["test"], found[-1]["logits"]["test"]):
+        what = "the logits"
+    if what:
+        raise Broken(
+            f"replaying the captured step changes {what}: the step uses a value of the host that changes, or replaces "
+            "a tensor instead of changing it in place"
+        )
+    return f"on a pretended GPU, {sum(gpu.captures)} operations captured"
 
 
 def close(ones: Sequence[float], others: Sequence[float]) -> bool:

@@ -4,18 +4,17 @@ import contextlib
 import fnmatch
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ltbench.engine import epoch_plan
-from ltbench.engine.step import Eager, Epochs, Static
+from ltbench.engine.step import Eager, Epochs, Static, why_failed
 from ltbench.engine.task import Task, Tier
-from ltbench.errors import one_line
 from ltbench.method.contract import Batch, Clock, Method, Stage
-from ltbench.models.network import Network, initialised_backbone
+from ltbench.models.network import Network, initialised_backbone, run_part
 from ltbench.plan.recipe import Recipe
 from ltbench.randomness import Draws, key, seeded
 
@@ -51,7 +50,7 @@ class RunningStage:
             take_over(self.net, before, stage)
         self.net.to(task.device).to(memory_format=torch.channels_last)
         if task.tier == "compiled":
-            self.net.backbone.compile()
+            self.net.run = compiled(task.recipe.batch_size)
         method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=task.device))
         self.optimiser = optimiser_of(self.net, stage, task.recipe, task.device)
         self.clock = Clock(torch.zeros((), device=task.device))
@@ -121,7 +120,7 @@ class RunningStage:
         try:
             static.capture(plan, [*self.net.state_dict().values(), *momenta])
         except RuntimeError as error:  # of CUDA or of the compiler; the record contains the reason
-            return eager, "eager", f"capture failed: {one_line(error)}"
+            return eager, "eager", f"capture failed: {why_failed(error)}"
         return static, tier, ""
 
     def step(self, columns: Tensor) -> Tensor:
@@ -129,19 +128,35 @@ class RunningStage:
 
         This never waits for the device and replaces no tensor that is used later, so it may be captured.
         """
-        task, stage, streams = self.task, self.stage, tuple(self.method.streams_of(self.stage))
-        pixels, labels = task.training.batch(columns)
-        *_, noise = epoch_plan.split(columns, task.training.augmentations)
-        batch = Batch(task.normalise(pixels), labels, streams, epoch_plan.noise_of(noise, len(streams)))
-        with task.autocast():
-            loss = (stage.loss or self.method.loss)(self.net, batch, self.clock)
+        loss = self.loss(self.batch(columns))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimiser.step()
-        if stage.project is not None:
-            with torch.no_grad():
-                stage.project(self.net)
+        self.update()
         return loss.detach()
+
+    def batch(self, columns: Tensor) -> Batch:
+        """The augmented images and labels of the columns [R, S * B] of a plan."""
+        task, streams = self.task, tuple(self.method.streams_of(self.stage))
+        pixels, labels = task.training.batch(columns)
+        *_, noise = epoch_plan.split(columns, task.training.augmentations)
+        return Batch(task.normalise(pixels), labels, streams, epoch_plan.noise_of(noise, len(streams)))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The loss of a batch, 0-dim."""
+        with self.task.autocast():
+            return (self.stage.loss or self.method.loss)(self.net, batch, self.clock)
+
+    def update(self) -> None:
+        """Update the parameters by their gradients."""
+        self.optimiser.step()
+        if self.stage.project is not None:
+            with torch.no_grad():
+                self.stage.project(self.net)
+
+    def close(self) -> None:
+        """Free what a captured stage holds on the device."""
+        if isinstance(self._run, Static):
+            self._run.close()
 
     @contextlib.contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -153,6 +168,23 @@ class RunningStage:
     def _where(self, epoch: int) -> tuple[int, int, int]:
         """What keys the randomness of an epoch."""
         return self.task.seed, self.position, epoch
+
+
+def compiled(batch_size: int) -> Callable[[nn.Module, Tensor], Tensor]:
+    """A function that runs a backbone, or a part of it, compiled if it trains on a full batch.
+
+    Only these batches are worth the time of a compilation: an epoch has at most one of another size, and evaluations
+    are rare. The parts of one shape and the runs of one process share what was compiled.
+    """
+    torch._dynamo.config.recompile_limit = 64  # kinds of parts and sizes of batches; beyond it, torch stops compiling
+    fast = torch.compile(run_part, dynamic=False)
+
+    def run(part: nn.Module, images: Tensor) -> Tensor:
+        full = len(images) % batch_size == 0 and not torch.is_inference_mode_enabled()
+        features: Tensor = (fast if full else run_part)(part, images)
+        return features
+
+    return run
 
 
 def network(method: Method, task: Task, position: int) -> Network:

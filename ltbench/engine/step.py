@@ -4,15 +4,20 @@ A *step* takes the columns [R, S * B] of a plan, trains on them and returns its 
 in both cases.
 """
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Sequence
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ltbench.randomness import seeded
+from ltbench.errors import one_line
+from ltbench.randomness import ALONE, seeded
 
 Step = Callable[[Tensor], Tensor]
 WARM_UP = 3
@@ -60,6 +65,7 @@ class Static:
         self.losses = torch.zeros(math.ceil(draws / batch_size), device=device)
         self.at = torch.zeros(1, dtype=torch.int64, device=device)
         self.rows = torch.arange(batch_size, device=device)
+        self.numbers = torch.arange(len(self.losses), device=device)
         rest = draws % batch_size
         self.sizes = [batch_size] * (draws // batch_size) + ([rest] if rest else [])
         self.play: dict[int, Callable[[], None]] = {n: functools.partial(self._advance, n) for n in set(self.sizes)}
@@ -74,7 +80,7 @@ class Static:
         return values
 
     def capture(self, drawn: Tensor, state: Sequence[Tensor]) -> None:
-        """Capture a graph of each size of step, on the current CUDA device.
+        """Capture a graph of each size of step.
 
         Other threads may train on the same device at the same time, on streams of their own:
 
@@ -87,14 +93,19 @@ class Static:
         Args:
             drawn: a plan to warm up with.
             state: everything that a step changes; it is restored afterwards, also where the capture fails.
+
+        Raises:
+            RuntimeError: when a step cannot be captured; see ``why_failed``.
         """
-        running = torch.cuda.current_stream()
-        own = torch.cuda.Stream() if running == torch.cuda.default_stream() else running  # which cannot be captured
+        device = drawn.device
+        running = torch.cuda.current_stream(device)
+        default = running == torch.cuda.default_stream(device)  # which cannot be captured
+        own = torch.cuda.Stream(device) if default else running
         graphs: dict[int, torch.cuda.CUDAGraph] = {}
         pool: Any = torch.cuda.graph_pool_handle()
         before = [tensor.clone() for tensor in state]
         try:
-            with seeded(0, drawn.device):
+            with seeded(0, device), capturable(pool, own, device):
                 self.drawn.copy_(drawn)
                 own.wait_stream(running)
                 with torch.cuda.stream(own):
@@ -114,7 +125,58 @@ class Static:
                 tensor.copy_(value)
         self.play = {size: graph.replay for size, graph in graphs.items()}
 
+    def close(self) -> None:
+        """Free the graphs. No other thread may capture meanwhile, and this waits until none does."""
+        with ALONE:
+            self.play = {}
+
     def _advance(self, size: int) -> None:
         columns = self.drawn.index_select(2, self.at * self.batch_size + self.rows[:size])
-        self.losses.index_copy_(0, self.at, self.step(columns.flatten(1))[None])
+        loss = self.step(columns.flatten(1))
+        self.losses.copy_(torch.where(self.numbers == self.at, loss, self.losses))  # index_copy_: twenty kernels
         self.at += 1
+
+
+_broken: list[str] = []
+"""Why this process can capture no more; empty while it can."""
+
+
+@contextlib.contextmanager
+def capturable(pool: Any, stream: torch.cuda.Stream, device: torch.device) -> Iterator[None]:
+    """Captures into a memory pool. If one fails, later ones of this process are still possible.
+
+    A failed capture of torch 2.11 leaves its pool open, and every later capture of the process then fails. So the pool
+    is ended here, and a trivial capture proves that it was enough; where it was not, a warning says so.
+
+    Raises:
+        RuntimeError: at once, where an earlier failure has left this process unable to capture.
+    """
+    if _broken:
+        raise RuntimeError(_broken[0])
+    try:
+        yield
+    except RuntimeError as error:
+        with contextlib.suppress(RuntimeError):  # newer versions of torch have ended it already
+            torch._C._cuda_endAllocateToPool(device.index, pool)
+        try:
+            number, trial = torch.zeros((), device=device), torch.cuda.CUDAGraph()
+            with torch.cuda.graph(trial, torch.cuda.graph_pool_handle(), stream, capture_error_mode="thread_local"):
+                number += 1
+        except RuntimeError:
+            _broken.append(
+                f"an earlier capture of this process failed, and torch cannot capture any more: {why_failed(error)}"
+            )
+            warnings.warn(f"{_broken[0]}; all later runs of this process are eager", stacklevel=2)
+        raise
+
+
+def why_failed(error: BaseException) -> str:
+    """The error that made a capture fail, in one line, with the line of code outside torch that caused it.
+
+    Ending a broken capture raises an error of its own. The first one is found through ``__context__``.
+    """
+    while isinstance(error.__context__, RuntimeError):
+        error = error.__context__
+    torch_folder = str(Path(torch.__file__).parent)
+    lines = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(torch_folder)]
+    return one_line(error) + (f" ({Path(lines[-1].filename).name}, line {lines[-1].lineno})" if lines else "")

@@ -1,5 +1,6 @@
 """The training loop."""
 
+import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def train_stage(
     """Train one stage, from its checkpoint if there is one.
 
     Args:
-        running: the stage; it is trained in place.
+        running: the stage; it is trained in place, and closed.
         checkpoint: where to continue from and where to save.
         on_epoch: called after every epoch with (epochs done, epochs of the stage).
 
@@ -47,7 +48,7 @@ def train_stage(
     if (saved := checkpoint.load()) is not None:
         running.resume(saved)
     state = running.state
-    with numerics(strict=recipe.precision == "fp32-strict"):
+    with numerics(strict=recipe.precision == "fp32-strict"), contextlib.closing(running):
         for epoch in range(state["epoch"], running.epochs):
             with running.timed("train_seconds"):
                 plan = running.begin(epoch)

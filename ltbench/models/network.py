@@ -1,7 +1,7 @@
 """The network of a run: a backbone with one or more heads on its features."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -20,18 +20,24 @@ class Network(nn.Module):
     Args:
         backbone: images [B, channels, H, W] -> features [B, D], or a `Branched` one.
         heads: the heads by name; the first one predicts.
+
+    Attributes:
+        run: runs the backbone, or a part of it, on its input. Every forward pass of the backbone goes through this
+            function, so that another one may take its place: compiled, or computing the features of several networks.
     """
+
+    run: Callable[[nn.Module, Tensor], Tensor]
 
     def __init__(self, backbone: nn.Module, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.backbone = backbone
         self.heads = nn.ModuleDict(heads)
         self.first = next(iter(heads))
+        self.run = run_part
 
     def features(self, images: Tensor) -> Tensor:
         """Images [B, channels, H, W] -> features [B, D], or [B, K, D] with K branches."""
-        features: Tensor = self.backbone(images)
-        return features
+        return self.run(self.backbone, images)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, channels, H, W] -> logits [B, C] of the first head."""
@@ -45,13 +51,11 @@ class Network(nn.Module):
 
     def trunk(self, images: Tensor) -> Tensor:
         """Images [B, channels, H, W] -> features [B, channels', H', W'] that the branches share."""
-        shared: Tensor = self.backbone.get_submodule("trunk")(images)
-        return shared
+        return self.run(self.backbone.get_submodule("trunk"), images)
 
     def tail(self, branch: int, shared: Tensor) -> Tensor:
         """Shared features from ``trunk`` -> features [B, D] of one branch."""
-        features: Tensor = self.backbone.get_submodule(f"tails.{branch}")(shared)
-        return features
+        return self.run(self.backbone.get_submodule(f"tails.{branch}"), shared)
 
     @contextlib.contextmanager
     def batch_norm_untracked(self) -> Iterator[None]:
@@ -64,6 +68,12 @@ class Network(nn.Module):
         finally:
             for layer in layers:
                 layer.track_running_stats = True
+
+
+def run_part(part: nn.Module, images: Tensor) -> Tensor:
+    """Run a backbone or a part of it: its input [B, ...] -> its output [B, ...]."""
+    output: Tensor = part(images)
+    return output
 
 
 class Branched(nn.Module):

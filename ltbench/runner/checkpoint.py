@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ltbench.engine.image_source import CPU
 from ltbench.engine.stage import State
 from ltbench.results.store import Store, write_whole
 
@@ -49,11 +50,11 @@ class StageFile:
 
 
 class StageFiles:
-    """The files of a stage in the store: the finished one, and the checkpoint."""
+    """The files of a stage in the store: the finished one, which is loaded to the CPU, and the checkpoint."""
 
     def __init__(
         self, store: Store, stage: str, device: torch.device, checkpoint_every_s: float, evaluates: str | None = None
     ) -> None:
-        self.finished = StageFile(store.stage_path(stage), device, checkpoint_every_s, evaluates)
+        self.finished = StageFile(store.stage_path(stage), CPU, checkpoint_every_s, evaluates)
         self.partial = StageFile(store.stage_path(stage, partial=True), device, checkpoint_every_s, evaluates)
         self.locked = functools.partial(store.locked, f"stage-{stage}")

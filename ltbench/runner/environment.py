@@ -5,7 +5,7 @@ import platform
 import resource
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -29,10 +29,10 @@ def environment(device: torch.device, threads: int | None = None) -> Environment
     """
     return Environment(
         python=platform.python_version(),
-        ltbench=version("ltbench"),
-        torch=version("torch"),
-        timm=version("timm"),
-        numpy=version("numpy"),
+        ltbench=_version("ltbench"),
+        torch=_version("torch"),
+        timm=_version("timm"),
+        numpy=_version("numpy"),
         platform=platform.platform(),
         device=str(device),
         device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else _processor("model name"),
@@ -40,6 +40,14 @@ def environment(device: torch.device, threads: int | None = None) -> Environment
         threads=(threads or torch.get_num_threads()) if device.type == "cpu" else 1,
         revision=_revision(),
     )
+
+
+def _version(package: str) -> str:
+    """The version of a package. One that runs from a folder, without being installed, states it itself."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return str(getattr(sys.modules.get(package), "__version__", "not installed"))
 
 
 @functools.cache

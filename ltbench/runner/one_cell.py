@@ -120,7 +120,7 @@ def _stage(
         if (state := files.finished.load()) is not None:
             epochs = task.recipe.stage_epochs(stage.epochs)
             on_epoch(epochs, epochs)
-            return _to_cpu(state), True
+            return state, True
         running = RunningStage(method, stage, position, task, before)
         state = _to_cpu(train_stage(running, files.partial, on_epoch))
         files.finished.save(state)

@@ -17,7 +17,6 @@ from ltbench.engine import epoch_plan
 from ltbench.engine.augment.padded import PaddedCrop
 from ltbench.engine.batches import Normaliser, Resident
 from ltbench.engine.evaluate import TrainingFailed
-from ltbench.engine.process import numerics
 from ltbench.engine.stage import RunningStage, State, network, restore
 from ltbench.engine.step import Eager, Epochs, Static
 from ltbench.engine.task import Task
@@ -63,11 +62,6 @@ def data() -> Any:
 def train(method: Method, data: Any, recipe: Any = RECIPE, seed: int = 0, memory: Memory | None = None) -> State:
     task = Task.of(data, recipe, seed, CPU)
     return train_stage(RunningStage(method, method.stages()[0], 0, task), memory or Memory())
-
-
-def train_on_gpu(method: Method, data: Any, recipe: Any, tier: Any = "eager") -> State:
-    task = Task.of(data, recipe, 0, torch.device("cuda"), tier=tier)
-    return train_stage(RunningStage(method, method.stages()[0], 0, task), Memory())
 
 
 def same(a: Any, b: Any) -> bool:
@@ -336,64 +330,3 @@ def test_a_method_may_decline_capture_and_a_failed_capture_falls_back(data: Any)
         assert tier == "eager"
         assert reason.startswith("capture failed: ")
     assert train(Method(), data)["tier"] == "eager"
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("name", discover())
-def test_every_method_captured_on_a_gpu_trains_as_the_eager_one(data: Any, name: str) -> None:
-    recipe = RECIPE.changed({"precision": "fp32-strict"})
-    method = discover()[name].method()
-    eager, graph = train_on_gpu(method, data, recipe, "eager"), train_on_gpu(method, data, recipe, "graph")
-    wanted = ("eager", method.eager_only) if method.eager_only else ("graph", "")
-    assert (graph["tier"], graph["tier_reason"]) == wanted
-    assert graph["losses"] == pytest.approx(eager["losses"], rel=1e-3)
-
-
-def twenty_steps(name: str, tier: Any, data: Any) -> tuple[list[float], dict[str, Tensor]]:
-    """Losses and weights on a GPU; the learning rate changes after the first ten steps, between two replays."""
-    recipe = RECIPE.changed({"precision": "fp32-strict", "batch_size": 32, "epochs": 2})
-    method = discover()[name].method()
-    task = Task.of(data, recipe, 0, torch.device("cuda"), tier=tier)
-    stage = replace(method.stages()[-1], epochs=1.0)
-    running = RunningStage(method, stage, 0, task)
-    losses: list[float] = []
-    with numerics(strict=True):
-        for epoch, rate in enumerate((0.1, 0.001)):
-            plan = running.begin(epoch)[:, :, :320]
-            running.set_to(0.0, rate)
-            losses += running.train(plan)
-            assert running.state["tier"] == tier, running.state["tier_reason"]
-    return losses, {key: value.cpu() for key, value in running.net.state_dict().items()}
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("tier", ["graph", "compiled"])
-@pytest.mark.parametrize("name", discover())
-def test_twenty_steps_of_every_tier_are_those_of_the_eager_one(data: Any, name: str, tier: str) -> None:
-    if why := discover()[name].method().eager_only:
-        pytest.skip(why)
-    (eager, weights), (losses, found) = twenty_steps(name, "eager", data), twenty_steps(name, tier, data)
-    assert losses == pytest.approx(eager, rel=1e-3)
-    for key, value in weights.items():
-        assert torch.allclose(found[key], value, rtol=1e-2, atol=1e-3), key
-
-
-@pytest.mark.gpu
-def test_a_capture_that_fails_leaves_no_trace_of_its_warm_up(data: Any) -> None:
-    class Host(Method):
-        def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
-            loss = super().loss(net, batch, clock)
-            return loss + 0 * loss.item()  # waits for the device, which a capture forbids
-
-    eager, fallen = train_on_gpu(Host(), data, RECIPE, "eager"), train_on_gpu(Host(), data, RECIPE, "graph")
-    assert fallen["tier"] == "eager"
-    assert fallen["tier_reason"].startswith("capture failed: ")
-    assert same(eager["network"], fallen["network"])
-
-
-@pytest.mark.gpu
-def test_a_gpu_repeats_itself_and_agrees_with_the_cpu(data: Any) -> None:
-    recipe = RECIPE.changed({"precision": "fp32-strict"})
-    one, other = train_on_gpu(Method(), data, recipe), train_on_gpu(Method(), data, recipe)
-    assert same(one, other)
-    assert one["losses"] == pytest.approx(train(Method(), data, recipe)["losses"], rel=1e-2)

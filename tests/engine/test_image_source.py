@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from ltbench import Method, Stage
+from ltbench.check.pretended import CUDA, Device
 from ltbench.data import Imbalance, LongTailed, cut, folder, load
 from ltbench.engine import epoch_plan
 from ltbench.engine.augment import augmentations
@@ -161,17 +162,15 @@ def test_twenty_thousand_images_train_from_everywhere(tmp_path: Path) -> None:
     assert all(same(train(many, recipe, place), wanted) for place in ("host", "file"))
 
 
-@pytest.mark.gpu
 @RECIPES_OF_CROPS
-def test_a_gpu_is_fed_the_same_batches_from_everywhere(data: LongTailed, recipe: Recipe) -> None:
-    wanted = train(data, recipe, "device", torch.device("cuda"))
+def test_a_gpu_is_fed_the_same_batches_from_everywhere(gpu: Device | None, data: LongTailed, recipe: Recipe) -> None:
+    wanted = train(data, recipe, "device", CUDA)
     for place in ("host", "file"):
-        assert train(data, recipe, place, torch.device("cuda"))["losses"] == wanted["losses"]
+        assert train(data, recipe, place, CUDA)["losses"] == wanted["losses"]
 
 
-@pytest.mark.gpu
-def test_resized_crops_are_captured(data: LongTailed) -> None:
+def test_resized_crops_are_captured(gpu: Device | None, data: LongTailed) -> None:
     recipe = RESIZED.changed({"precision": "fp32-strict"})
-    eager, graph = (train(data, recipe, "device", torch.device("cuda"), tier) for tier in ("eager", "graph"))
+    eager, graph = (train(data, recipe, "device", CUDA, tier) for tier in ("eager", "graph"))
     assert (graph["tier"], graph["tier_reason"]) == ("graph", "")
     assert graph["losses"] == pytest.approx(eager["losses"], rel=1e-3)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms.v2 import functional as vision
 
+from ltbench.check.pretended import Device
 from ltbench.engine.augment import resized
 
 
@@ -81,8 +82,7 @@ def test_the_centre_is_torchvisions(source: int) -> None:
     assert torch.equal(resized.centre(pixels, 24), theirs.permute(0, 2, 3, 1))
 
 
-@pytest.mark.gpu
-def test_the_gpu_takes_the_crops_of_the_cpu() -> None:
+def test_the_gpu_takes_the_crops_of_the_cpu(gpu: Device | None) -> None:
     pixels, drawn = pictures(32, 96, 96), crops(32, 96, 96)
     found = resized.at_once(pixels.cuda(), drawn.cuda(), 64).cpu()
     assert (found.int() - resized.one_by_one(pixels, drawn, 64).int()).abs().max() <= 2

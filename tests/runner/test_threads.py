@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from ltbench.check.pretended import Device
 from ltbench.errors import InputError
 from ltbench.randomness import Draws, seeded
 from ltbench.results.store import Store
@@ -64,14 +65,24 @@ def test_runs_together_give_the_records_of_one_at_a_time(ltbench: Cli, own_metho
     assert "runs together" in ltbench("show", attempts[0].id, "--results", "together").out
 
 
-@pytest.mark.gpu
-def test_graphs_replayed_together_on_a_gpu_give_the_records_of_one_at_a_time(ltbench: Cli, own_methods: None) -> None:
-    graphs = ("--device", "cuda", "--tier", "graph")
+def test_graphs_replayed_together_on_a_gpu_give_the_records_of_one_at_a_time(
+    ltbench: Cli, own_methods: None, gpu: Device | None
+) -> None:
+    graphs = ("--imbalance", "20", "--device", "cuda", "--tier", "graph")
     assert ltbench("run", *CELLS, *graphs, "--runs-per-device", "4", "--results", "together").status == 1
     assert ltbench("run", *CELLS, *graphs, "--results", "alone").status == 1
     found = finished("together")
     assert {tier.tier for record in found.values() for tier in record.finished.stages} == {"graph"}
     assert found == finished("alone")
+
+
+def test_a_final_stage_that_another_cell_trained_on_a_gpu_is_reused(ltbench: Cli, gpu: Device | None) -> None:
+    options = ("--imbalance", "20", "--seeds", "1", "--set", "recipe.epochs=1", "--device", "cuda")
+    for name in ("crt", "ce"):
+        assert ltbench("run", "--methods", name, *options).status == 0
+    (record,) = [record for record in Store("results").attempts() if record.method == "ce"]
+    assert record.finished.cost.work_seconds == 0
+    assert record.finished.environment.device_name == (gpu.name if gpu else torch.cuda.get_device_name())
 
 
 def test_ctrl_c_ends_all_runs_and_keeps_what_is_finished() -> None:
