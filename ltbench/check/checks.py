@@ -7,7 +7,7 @@ from multiprocessing import get_context
 
 import torch
 
-from ltbench.check import steps, training
+from ltbench.check import sight, steps, training
 from ltbench.check.subject import Broken, NotApplicable, Outcome, Subject
 from ltbench.method.loading import error_of_loading, is_file_module
 
@@ -57,6 +57,7 @@ def imports(subject: Subject) -> str:
 
 CHECKS = (
     Check("imports", imports),
+    Check("data", sight.sight),
     Check("finite", training.finite),
     Check("learns", training.learns),
     Check("test split", training.test_split),

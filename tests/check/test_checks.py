@@ -24,6 +24,19 @@ class Mine(Method):
     "Broken on purpose."
 """
 WRITTEN = {
+    "data": [
+        (
+            "def setup(self, counts):\n from ltbench.data import load\n self.seen = load('digits').test",
+            r"ltbench.data reads data sets \(mine.py, line 9\)",
+        ),
+        ("def setup(self, counts):\n import gc\n self.seen = gc.get_objects()", "gc finds every object of the process"),
+        (
+            "def setup(self, counts):\n import sys\n self.seen = sys._getframe(3).f_locals",
+            r"_getframe\(\) finds the variables of its callers",
+        ),
+        ("def setup(self, counts):\n self.seen = np.load('results/arrays/x.npz')", r"load\(\) reads files"),
+        ("def setup(self, counts):\n from sklearn.datasets import load_digits", "sklearn.datasets reads data sets"),
+    ],
     "finite": [
         ("def loss(self, net, batch, clock):\n return super().loss(net, batch, clock) / 0", "the loss is inf"),
         ("def loss(self, net, batch, clock):\n return net(batch.images).sum(1)", r"shape \(16,\)"),
