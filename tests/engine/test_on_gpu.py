@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
 
 from ltbench import Batch, Clock, Method, Network, Stage
 from ltbench.check.pretended import CUDA, Device, pretended
@@ -15,7 +17,7 @@ from ltbench.check.problem import TINY, Forgetful, Memory, Problem, foundation
 from ltbench.engine import stage as stage_module
 from ltbench.engine import step as step_module
 from ltbench.engine.process import own_stream
-from ltbench.engine.stage import RunningStage, State
+from ltbench.engine.stage import RunningStage, State, network
 from ltbench.engine.step import Static, capturable
 from ltbench.engine.task import Tier
 from ltbench.engine.train import train_stage
@@ -135,6 +137,17 @@ def test_several_runs_captured_side_by_side_are_those_alone(gpu: Device | None) 
     for name in names:
         assert together[name]["tier"] == "graph"
         assert agree(trained(REGISTRY[name].method(), "graph"), together[name], gpu)
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in unlike_stages()}))
+def test_torch_dispatches_a_forward_pass_to_kernels_of_cuda(name: str) -> None:
+    """With fake tensors, which have the real device and no values."""
+    method = REGISTRY[name].method()
+    net = network(method, TINY.task(), 0)
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        values = {key: torch.empty_like(value, device="cuda") for key, value in net.backbone.state_dict().items()}
+        features = functional_call(net.backbone, values, (torch.empty(6, 3, 8, 8, device="cuda"),))
+    assert features.device.type == "cuda"
 
 
 # what an epoch costs
