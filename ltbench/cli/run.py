@@ -205,6 +205,7 @@ def _train(
 
 def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[str, Record]", how: "RunOptions") -> str:
     """One line on how much there is to train, and how long it takes."""
+    from ltbench.plan.cell import BASELINE
     from ltbench.runner.workload import estimate_seconds
     from ltbench.units import duration
 
@@ -212,11 +213,13 @@ def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[st
     shared = len(stages) - len(set(stages))
     seconds = estimate_seconds(to_do, records)
     time = "time not known yet" if seconds is None else f"about {duration(seconds / (how.workers or 1))}"
+    further = sorted({p.cell.seed for p in plan.cells} - set(plan.suite.seeds))
     return (
         f"{plan.suite.name}: {len(plan.cells)} cells under recipe {plan.suite.recipe.label}, "
         f"{len(plan.cells) - len(to_do)} done, {len(to_do)} to do"
         + (f", {time}" if to_do else "")
         + (f"; {len(stages)} stages, {shared} of them shared and trained only once" if shared else "")
+        + (f"; {BASELINE} also with seeds {', '.join(map(str, further))} (not with --seeds)" if further else "")
     )
 
 

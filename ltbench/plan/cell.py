@@ -18,6 +18,10 @@ def digest(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+BASELINE = "ce"
+"""The method that others are compared with."""
+
+
 def entry(method: str, changed: Mapping[str, Any], trials: int = 0) -> str:
     """A method with changed hyper-parameters, as tables print it and suites write it: ``aux_random(weight=0.5)``.
 

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from ltbench.data import ImageSet, Imbalance, class_counts, load
 from ltbench.data.sources import check_name
 from ltbench.data.waiting import WaitingSplit
 from ltbench.errors import InputError, unknown
-from ltbench.plan.cell import Cell, Link
+from ltbench.plan.cell import BASELINE, Cell, Link, entry
 from ltbench.plan.recipe import Recipe
 from ltbench.plan.request import Request, Variant, parse_value
 from ltbench.plan.suite import Suite, load_suite
@@ -148,18 +148,31 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     chains = [registry.chain(*one) for one in asked]
     sets = _image_sets(suite, request, library, {method.branches for chain in chains for _, method in chain})
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
-    places = list(itertools.product(suite.subset_seeds, suite.seeds, suite.datasets, suite.imbalance))
-    cells = [_cell(suite, sets[place[2]][0], place, chain) for place in places for chain in chains]
-    for chosen in request.variants:
-        chain = registry.chain(chosen.method, chosen.hyperparameters)
-        at = [place for place in places if (place[2], str(place[3])) == (chosen.dataset, chosen.imbalance)]
-        cells += [_cell(suite, sets[place[2]][0], place, chain, chosen) for place in at]
+
+    def cells_of(seeds: tuple[int, ...]) -> "list[tuple[Cell, tuple[Method, ...]]]":
+        places = list(itertools.product(suite.subset_seeds, seeds, suite.datasets, suite.imbalance))
+        cells = [_cell(suite, sets[place[2]][0], place, chain) for place in places for chain in chains]
+        for chosen in request.variants:
+            chain = registry.chain(chosen.method, chosen.hyperparameters)
+            at = [place for place in places if (place[2], str(place[3])) == (chosen.dataset, chosen.imbalance)]
+            cells += [_cell(suite, sets[place[2]][0], place, chain, chosen) for place in at]
+        return cells
+
+    cells = cells_of(suite.seeds)
+    further = suite.further_seeds if request.seeds is None else ()
+    cells += [(cell, methods) for cell, methods in cells_of(further) if _is_control(cell, cells)]
     planned = {  # two entries of a suite may name the same cell
         (cell.id, cell.trial): Planned(cell, methods, *sets[cell.dataset], counts[cell.dataset, cell.imbalance])
         for cell, methods in cells
     }
     skipped = {name: why for name, why in registry.broken.items() if name not in broken}
     return Plan(request, suite, tuple(planned.values()), broken, skipped)
+
+
+def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> bool:
+    """Whether other methods of a plan are compared with a cell: those that were tuned by as many trials, if any."""
+    rows = {other.entry for other, _ in cells if other.trials == cell.trials}
+    return cell.entry == entry(BASELINE, {}, cell.trials) and len(rows) > 1
 
 
 def _image_sets(

@@ -29,6 +29,9 @@ class Suite(BaseModel):
     methods: tuple[str, ...] = Field(("*",), min_length=1)
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     """Training seeds: a list, or a number (counted from 0)."""
+    baseline_seeds: int = Field(4, ge=0)
+    """Further training seeds of ``ce``: its noise is in every comparison with it, so its seeds are worth most. They
+    follow the others, and are skipped where nothing is compared over seeds, and where a request names its seeds."""
     subset_seeds: tuple[int, ...] = Field((0,), min_length=1)
     """Seeds of the cut, which decide which images stay in the training set; each makes its own table. A list, or a
     number (counted from 0, the canonical subset). ``subset_seed`` names a single one."""
@@ -71,6 +74,12 @@ class Suite(BaseModel):
         if len(set(value)) < len(value) or min(value) < 0:
             raise ValueError("seeds must be different numbers from 0 on")
         return value
+
+    @property
+    def further_seeds(self) -> tuple[int, ...]:
+        """The seeds that only the baseline has."""
+        first = max(self.seeds) + 1
+        return tuple(range(first, first + self.baseline_seeds)) if len(self.seeds) > 1 else ()
 
     @field_validator("recipe", mode="before")
     @classmethod

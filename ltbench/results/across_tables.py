@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, chdtri, fdtrc
 
 from ltbench.results.leaderboard import BALANCED, TABLE
-from ltbench.results.statistics import LEVEL, critical_value, seed_interval, shifted_accuracy, tukey_p
+from ltbench.results.statistics import LEVEL, seed_interval, shifted_accuracy, tukey_critical
 from ltbench.results.store import Store
 
 SETTING = ["recipe", "holdout"]
@@ -19,11 +19,12 @@ FACTORS = (2, 5, 10, 25, 50)
 
 @dataclass(frozen=True)
 class Ranks:
-    """How methods rank over several tables.
+    """How methods rank over several data sets.
 
     Attributes:
         frame: indexed by method, the best first: ``average_rank`` (1 is best; equal ones share their mean).
         tables: number of tables (data sets x imbalances).
+        datasets: number of data sets, which are the independent blocks of the tests.
         excluded: methods without a result in one of the tables.
         friedman_p: p value of all methods being equal; NaN for fewer than two methods.
         critical_difference: smallest significant difference of two average ranks, at a family-wise 5 % over all pairs
@@ -33,10 +34,16 @@ class Ranks:
 
     frame: pd.DataFrame
     tables: int
+    datasets: int
     excluded: tuple[str, ...]
     friedman_p: float
     critical_difference: float
     tied: list[tuple[str, ...]]
+
+    @property
+    def tells(self) -> bool:
+        """Whether there are enough data sets for any difference of ranks to be significant."""
+        return self.critical_difference < len(self.frame) - 1
 
 
 def ranks_by_setting(cells: pd.DataFrame) -> dict[str, Ranks]:
@@ -49,11 +56,11 @@ def ranks_by_setting(cells: pd.DataFrame) -> dict[str, Ranks]:
 
 
 def average_ranks(cells: pd.DataFrame) -> Ranks:
-    """Ranks of the methods by balanced accuracy, averaged over data sets x imbalances (Demsar, JMLR 7, 2006).
+    """Ranks of the methods by balanced accuracy, averaged over data sets (Demsar, JMLR 7, 2006).
 
-    Accuracies are means over seeds and subset seeds. Failed cells, balanced training sets, tables of a single method,
-    and methods that one of the other tables lacks are excluded. The tests assume independent tables; several imbalances
-    of one data set are dependent, which makes the p values somewhat too small.
+    Accuracies are means over seeds and subset seeds. The imbalances of one data set are not independent, so the ranks
+    of a data set are those of its average ranks over imbalances. Failed cells, balanced training sets, tables of a
+    single method, and methods that one of the other tables lacks are excluded.
 
     Args:
         cells: from ``load_results``, under one setting (recipe, holdout).
@@ -71,20 +78,22 @@ def average_ranks(cells: pd.DataFrame) -> Ranks:
     complete = means.dropna()
     excluded = tuple(means.index[means.isna().any(axis=1)])
     block = [name for name in TABLE if name != "subset_seed"]
-    ranks = complete.T.groupby(level=block).mean().rank(axis=1, ascending=False)  # [tables, methods]
-    tables, methods = ranks.shape
+    of_tables = complete.T.groupby(level=block).mean().rank(axis=1, ascending=False)  # [tables, methods]
+    ranks = of_tables.groupby(level="dataset").mean().rank(axis=1)  # [data sets, methods]
+    datasets, methods = ranks.shape
     frame = ranks.mean().sort_values(kind="stable").to_frame("average_rank")
     if methods < 2:
-        return Ranks(frame, tables, excluded, math.nan, math.nan, [])
-    difference = critical_value(tukey_p, methods, math.inf) * math.sqrt(methods * (methods + 1) / 12 / tables)
-    return Ranks(frame, tables, excluded, friedman_p(ranks.to_numpy()), difference, _groups(frame, difference))
+        return Ranks(frame, len(of_tables), datasets, excluded, math.nan, math.nan, [])
+    difference = tukey_critical(methods) * math.sqrt(methods * (methods + 1) / 12 / datasets)
+    p = friedman_p(ranks.to_numpy())
+    return Ranks(frame, len(of_tables), datasets, excluded, p, difference, _groups(frame, difference))
 
 
 def friedman_p(ranks: NDArray[np.float64]) -> float:
-    """p value of Friedman's test from ranks [tables, methods], corrected for equal ranks; 1 where all are equal."""
-    tables, methods = ranks.shape
+    """p value of Friedman's test from ranks [blocks, methods], corrected for equal ranks; 1 where all are equal."""
+    blocks, methods = ranks.shape
     within = ((ranks - (methods + 1) / 2) ** 2).sum()
-    between = tables**2 * ((ranks.mean(axis=0) - (methods + 1) / 2) ** 2).sum()
+    between = blocks**2 * ((ranks.mean(axis=0) - (methods + 1) / 2) ** 2).sum()
     return float(chdtrc(methods - 1, (methods - 1) * between / within)) if within else 1.0
 
 

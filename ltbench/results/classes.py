@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 from ltbench.metrics import Shots, shot_groups
-from ltbench.plan.cell import entry
+from ltbench.plan.cell import BASELINE, entry
 from ltbench.results.diagnostics import recalls
-from ltbench.results.leaderboard import BASELINE, TABLE, in_order
+from ltbench.results.leaderboard import TABLE, in_order
 from ltbench.results.record import Record
 from ltbench.results.statistics import LEVEL, seed_interval
 from ltbench.results.store import Store

@@ -6,25 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ltbench.errors import InputError
 from ltbench.method.published import Published
 from ltbench.metrics import Shots, group_recalls, shot_groups
-from ltbench.plan.cell import entry
+from ltbench.plan.cell import BASELINE, entry
+from ltbench.results.comparisons import against_best, against_control, fit, intervals
 from ltbench.results.papers import comparable, published
 from ltbench.results.record import Protocol, Record
-from ltbench.results.statistics import (
-    LEVEL,
-    against_best,
-    against_control,
-    bonferroni,
-    harmonic_mean,
-    image_error,
-    paired_image_error,
-    seed_interval,
-    worst_class,
-)
+from ltbench.results.statistics import LEVEL, harmonic_mean, image_error, seed_interval, worst_class
 from ltbench.results.status import Sources, is_stale
 from ltbench.results.store import Store, no_garbage
 
@@ -48,8 +38,6 @@ METRICS = (
 )
 OF_HITS = {"worst_class": worst_class, "harmonic_mean": harmonic_mean}
 """Metrics in percent that are computed from the hits of each class."""
-BASELINE = "ce"
-"""The method that others are compared with."""
 COMPARED = (
     "difference_to_ce",
     "difference_to_ce_interval",
@@ -99,7 +87,6 @@ def load_results(
         rows = (_row(record, protocol, shots, changes[record.id], figures.get(record.method, ())) for record in records)
         frame = pd.DataFrame(rows)
         _add_metrics_of_hits(frame, records, protocol)
-    frame["logits_in"] = str(store.root) if protocol == "last" else None
     return frame
 
 
@@ -202,29 +189,26 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
         ``rank`` within the table, by mean; ``relative_accuracy``; ``best`` and ``tied`` (not distinguishable from the
         best; the best itself included).
 
-        The comparisons, in points of balanced accuracy, on the seeds that all methods of a table have:
-        ``difference_to_best`` and ``p_to_best``, adjusted for all pairs; ``difference_to_ce``,
-        ``difference_to_ce_interval`` and ``p_to_ce``, adjusted for all methods that are compared with ``ce``, a tuned
-        one with ``ce`` tuned by as many trials.
-        ``compared_over`` names the test: ``seeds`` (Tukey, Dunnett; seeds as blocks); with a single common seed
-        ``images`` (the same ones: McNemar stratified by class, Bonferroni) or, without the logits, ``hits``
-        (as if each method had its own test images: wider).
+        The comparisons, in points of balanced accuracy, of the methods with at least two seeds (``compared_over`` is
+        ``seeds``; the others are not compared, and ``one seed``): ``difference_to_best`` and ``p_to_best``, adjusted
+        for all pairs; ``difference_to_ce``, ``difference_to_ce_interval`` and ``p_to_ce``, adjusted for a false
+        discovery rate among all methods that are compared with ``ce``, a tuned one with ``ce`` tuned by as many trials.
+        A difference is estimated from all seeds of all methods, so where methods have different seeds it is not exactly
+        the difference of their means.
     """
     keys = [*TABLE, "method"]
-    derived = [*COMPARED, "best", "tied"]
+    derived = [*COMPARED, "interval", "best", "tied"]
     measured = [*METRICS, *OF_HITS, *COSTS]
     if cells.empty:
         of_board = ["seeds", "failed", "reason", *measured, *PAPER, *TUNED, "rounding", "shots"]
-        of_board += ["interval", "rank", "relative_accuracy"]
+        of_board += ["rank", "relative_accuracy"]
         return pd.DataFrame(columns=[*keys, *of_board, *derived])
     done = cells[cells.status == "done"]
     failed = cells[cells.status == "failed"].groupby(keys).reason
     of_method = done.groupby(keys)
     board = of_method[measured].mean()
     board["seeds"] = of_method.size()
-    board["interval"] = seed_interval(of_method.balanced_accuracy.std(), board.seeds)
     board["interval_from"] = np.where(board.seeds == 1, "images", "seeds")
-    board.loc[board.seeds == 1, "interval"] = 1.96 * of_method.image_error.first()
     board = board.join(of_method[[*PAPER, *TUNED]].first())
     board["rounding"] = of_method.rounding.agg(lambda given: " | ".join(dict.fromkeys(given)))
     reasons = failed.agg(lambda given: "; ".join(dict.fromkeys(given)))
@@ -270,74 +254,28 @@ def _relative_accuracy(board: pd.DataFrame) -> pd.Series:
 
 
 def _compared(done: pd.DataFrame) -> pd.DataFrame:
-    """One table's methods against its best and against ce; the columns ``COMPARED``, ``best`` and ``tied``."""
+    """One table's intervals, and its methods against its best and against ce; ``COMPARED``, ``best`` and ``tied``."""
+    of_method = done.groupby("method")
     by_seed = done.pivot(index="method", columns="seed", values="balanced_accuracy")
-    common = by_seed.dropna(axis=1)
-    trials = done.groupby("method").trials.first()
-    methods = trials.index.to_list()
-    families = [  # a tuned method is compared with ce tuned as long
-        (methods.index(entry(BASELINE, {}, n)), (trials == n).to_numpy())
-        for n in trials.unique()
-        if entry(BASELINE, {}, n) in methods and (trials == n).sum() > 1
-    ]
-    if common.shape[1] >= 2:
-        columns = _over_seeds(common.to_numpy(), families)
-    else:
-        at = done[done.seed == common.columns[0]] if len(common.columns) else done.sort_values("seed")
-        columns = _over_images(at.drop_duplicates("method").sort_values("method"), families)
-    best = np.arange(len(methods)) == columns["difference_to_best"].argmax()
-    columns |= {"method": methods, "best": best, "tied": columns["p_to_best"] >= 1 - LEVEL}
-    return pd.DataFrame({**done[TABLE].iloc[0], **columns})
-
-
-Families = list[tuple[int, NDArray[np.bool_]]]
-"""Index of a control, and which methods are compared with it."""
-
-
-def _over_seeds(scores: NDArray[np.float64], families: Families) -> dict[str, Any]:
-    """The columns ``COMPARED`` from scores [methods, seeds]."""
-    to_best, p_to_best = against_best(scores)
-    to_ce = np.full((3, len(scores)), np.nan)
-    for control, family in families:
-        others = family & (np.arange(len(scores)) != control)
-        to_ce[:, others] = against_control(scores, control, others)
-    return dict(zip(COMPARED, [*to_ce, to_best, p_to_best, "seeds"], strict=True))
-
-
-def _over_images(runs: pd.DataFrame, families: Families) -> dict[str, Any]:
-    """The same from one run of each method, over the test images."""
-    scores, errors = runs.balanced_accuracy.to_numpy(), runs.image_error.to_numpy()
-    images = _images(runs)
-
-    def compared(to: int, methods: NDArray[np.bool_], comparisons: int) -> NDArray[np.float64]:
-        """Difference, half width and p value, [3, methods]."""
-        if images is None:
-            noise, correction = np.hypot(errors, errors[to]), np.zeros_like(errors)
-        else:
-            noise, correction = paired_image_error(*images, to)
-        differences = scores - scores[to]
-        return np.stack([differences, *bonferroni(differences, noise, correction, comparisons)])[:, methods]
-
-    n = len(scores)
-    to_best = compared(int(scores.argmax()), np.ones(n, bool), n * (n - 1) // 2)
-    to_ce = np.full((3, n), np.nan)
-    for control, family in families:
-        others = family & (np.arange(n) != control)
-        to_ce[:, others] = compared(control, others, int(others.sum()))
-    over = "hits" if images is None else "images"
-    return dict(zip(COMPARED, [*to_ce, to_best[0], to_best[2], over], strict=True))
-
-
-def _images(runs: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.integer[Any]]] | None:
-    """Which test images each run gets right, [runs, N], and their labels [N]; None where some logits are not there."""
-    if runs.logits_in.isna().any():
-        return None
-    files = [Store(folder).arrays_path(cell) for folder, cell in zip(runs.logits_in, runs.id, strict=True)]
-    if not all(file.exists() for file in files):
-        return None
-    correct = []
-    for file in files:
-        with np.load(file) as arrays:
-            labels = arrays["labels"]
-            correct.append(arrays["predicted"] == labels)
-    return np.stack(correct), labels
+    seeds, trials = by_seed.notna().sum(axis=1), of_method.trials.first()
+    found = pd.DataFrame(np.nan, by_seed.index, [*COMPARED[:5], "interval"]).assign(
+        compared_over=np.where(seeds > 1, "seeds", "one seed"), best=False, tied=False
+    )
+    found["interval"] = np.where(
+        seeds > 1, seed_interval(by_seed.std(axis=1), seeds), 1.96 * of_method.image_error.first()
+    )
+    several = by_seed.index[seeds > 1]
+    if len(several) > 1:
+        model = fit(by_seed.loc[several].to_numpy())
+        best, differences, p = against_best(model)
+        found.loc[several, "interval"] = intervals(model)
+        found.loc[several, "difference_to_best"], found.loc[several, "p_to_best"] = differences, p
+        found.loc[several, "tied"] = p >= 1 - LEVEL
+        found.loc[several[best], "best"] = True
+        for n in trials.unique():  # a tuned method is compared with ce tuned as long
+            control, family = entry(BASELINE, {}, n), several[trials[several] == n]
+            if control in family and len(family) > 1:
+                others = family.drop(control)
+                to_ce = against_control(model, list(several).index(control), several.isin(others))
+                found.loc[others, list(COMPARED[:3])] = np.stack(to_ce, axis=1)
+    return found.reset_index().assign(**done[TABLE].iloc[0])

@@ -1,19 +1,18 @@
-"""Intervals, tests of differences, and metrics from the hits of each class. Needs neither torch nor scipy.stats.
+"""Intervals, moderated variances, the studentized range, and metrics of hits. Needs neither torch nor scipy.stats.
 
 ``scipy.stats`` has most of this, but importing it takes longer than the rest of a leaderboard; tests compare with it.
 """
 
-import math
-from collections.abc import Callable
-from functools import cache
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri, ndtr, ndtri, polygamma, psi, stdtrit
+from scipy.special import chdtri, ndtr, psi, stdtrit, zeta
 
 LEVEL = 0.95
 LEAST_RECALL = 0.001
 """Lower bound of a recall in a harmonic mean, which would otherwise be 0 for a single class without a hit."""
+
+CAUTION = 0.75
+"""By how many standard errors the spread of variances is taken to be larger than estimated."""
 
 Array = NDArray[np.float64]
 
@@ -42,8 +41,10 @@ def _recalls(hits: ArrayLike, totals: ArrayLike) -> tuple[Array, Array]:
 def image_error(hits: ArrayLike, totals: ArrayLike) -> Array:
     """Standard error, in points, of one run's balanced accuracy: the test images as a sample, class by class.
 
-    It is the standard deviation of a bootstrap over test images that draws within each class (of the n images of a
-    class with k hits it draws Binomial(n, k / n) hits), without drawing.
+    A class with n test images and recall p adds the variance p (1 - p) / n. From few images p (1 - p) is not known (a
+    single image is a hit or not, so its variance would be 0). So the estimate of each class, with n - 1 degrees of
+    freedom, is averaged with that of all classes together, which weighs one. Classes count there by 1 / n, their share
+    of the error. With many images this is the standard deviation of a bootstrap that draws within each class.
 
     Args:
         hits, totals: correctly predicted and all images of each class, [..., C].
@@ -52,8 +53,11 @@ def image_error(hits: ArrayLike, totals: ArrayLike) -> Array:
         [...]
     """
     p, n = _recalls(hits, totals)
-    variance = np.nansum(p * (1 - p) / n, axis=-1)
-    return np.asarray(100 * np.sqrt(variance) / (n > 0).sum(axis=-1))
+    share = np.where(n > 0, 1 / np.maximum(n, 1), 0.0)
+    typical = (share * np.nan_to_num(p)).sum(axis=-1, keepdims=True) / share.sum(axis=-1, keepdims=True)
+    # the unbiased n p (1 - p) / (n - 1), weighted by n - 1, and that of all classes, weighted by 1
+    of_image = p * (1 - p) + typical * (1 - typical) * share
+    return np.asarray(100 * np.sqrt(np.nansum(of_image * share, axis=-1)) / (n > 0).sum(axis=-1))
 
 
 def worst_class(hits: ArrayLike, totals: ArrayLike) -> Array:
@@ -82,177 +86,80 @@ def shifted_accuracy(hits: ArrayLike, totals: ArrayLike, shares: ArrayLike) -> A
     return np.asarray(100 * np.nansum(weights * p, axis=-1) / weights.sum(axis=-1))
 
 
-# several methods on the same seeds
+# the noise of methods, and the range of their means
 
 
-@cache
-def _nodes(freedom: float) -> tuple[Array, Array, Array, Array]:
-    """Places and weights of a normal variable [Z] and of the estimate of its standard deviation [S].
+def moderated(variances: ArrayLike, freedom: ArrayLike) -> tuple[Array, Array]:
+    """Variances of methods, each shrunk towards the typical one of its table (Smyth, SAGMB 3, 2004, section 6.2).
 
-    The estimate is taken at quantiles u of its distribution, which are dense near 0 and 1, where it changes
-    fast: Gauss-Legendre in v, with u = v^3 (10 - 15 v + 6 v^2).
-    """
-    x, dx = np.polynomial.legendre.leggauss(64)
-    z, dz = 6.5 * x, 6.5 * dx * np.exp(-((6.5 * x) ** 2) / 2) / np.sqrt(2 * np.pi)
-    x, dx = np.polynomial.legendre.leggauss(24)
-    v = (1 + x) / 2
-    u, du = v**3 * (10 - 15 * v + 6 * v**2), 15 * v**2 * (1 - v) ** 2 * dx
-    s = np.ones_like(u) if math.isinf(freedom) else np.sqrt(chdtri(freedom, 1 - u) / freedom)
-    return z, dz, s, du
-
-
-def tukey_p(q: ArrayLike, groups: int, freedom: float) -> Array:
-    """Probability that the studentized range of ``groups`` equal means exceeds q; 1 - that of SciPy's cdf.
+    The typical variance weighs as many degrees of freedom as the spread of the variances suggests: the less they
+    spread, the more. A few variances do not say how far they spread, so the spread is taken to be larger than
+    estimated, by ``CAUTION`` standard errors. So variances are never pooled completely.
 
     Args:
-        q: range over its estimated standard error, of any shape.
-        groups: number of means.
-        freedom: degrees of freedom of the estimate; ``math.inf`` where the error is known.
-    """
-    z, dz, s, ds = _nodes(freedom)
-    within = ndtr(z) - ndtr(z - np.multiply.outer(q, s)[..., None])
-    return np.asarray(np.clip(1 - groups * (within ** (groups - 1) @ dz) @ ds, 0, 1))
-
-
-def dunnett_p(t: ArrayLike, others: int, freedom: float) -> Array:
-    """Probability that the largest of ``others`` absolute t values against one control exceeds |t| under equal means.
-
-    Dunnett, JASA 50 (1955): equally many observations each, so any two of the t values are correlated by 1/2.
-    """
-    z, dz, s, ds = _nodes(freedom)
-    reach = np.sqrt(2) * np.multiply.outer(np.abs(t), s)[..., None]
-    return np.asarray(np.clip(1 - ((ndtr(z + reach) - ndtr(z - reach)) ** others @ dz) @ ds, 0, 1))
-
-
-@cache
-def critical_value(p: Callable[[ArrayLike, int, float], Array], groups: int, freedom: float) -> float:
-    """Where ``tukey_p`` or ``dunnett_p`` is 5 %."""
-    low, high = 0.0, 1000.0
-    while high - low > 1e-9 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if p(middle, groups, freedom) > 1 - LEVEL else (low, middle)
-    return high
-
-
-def block_noise(scores: Array) -> tuple[Array, int]:
-    """Variance of each method's mean over seeds, in a randomised block design with unequal noise.
-
-    The seeds are the blocks: an effect of a seed that is the same for all methods is removed. A few seeds say little
-    about the variance of one method, so each variance is shrunk towards the typical one, with the weight of as many
-    degrees of freedom as their spread suggests (moderated variances: Smyth, SAGMB 3, 2004, sections 3 and 6.2). Where
-    they spread no more than under equal noise, all are replaced by the pooled variance.
-
-    Args:
-        scores: [methods, seeds], at least 2 of each.
+        variances: estimates, [M].
+        freedom: their degrees of freedom, [M].
 
     Returns:
-        The variances of the means, [methods], and their degrees of freedom.
+        The moderated variances and their degrees of freedom, [M].
     """
-    methods, seeds = scores.shape
-    residuals = scores - scores.mean(axis=1, keepdims=True) - scores.mean(axis=0) + scores.mean()
-    freedom = (methods - 1) * (seeds - 1)
-    own = freedom / methods
-    variances = (residuals**2).sum(axis=1) / own
-    pooled = variances.mean()
-    if pooled:
-        logs = np.log(np.maximum(variances, 1e-5 * pooled)) - psi(own / 2) + math.log(own / 2)
-        excess = logs.var(ddof=1) - polygamma(1, own / 2)
-        if excess > 0:
-            prior = 2 * _inverse_trigamma(excess)
-            usual = math.exp(logs.mean() + psi(prior / 2) - math.log(prior / 2))
-            variances = (prior * usual + own * variances) / (prior + own)
-            return variances / seeds, max(1, min(freedom, math.floor(prior + own)))
-    return np.full(methods, pooled / seeds), freedom
+    own, f = np.asarray(variances, float), np.asarray(freedom, float)
+    if len(own) < 2 or not own.any():
+        return own, f
+    logs = np.log(np.maximum(own, 1e-5 * own.mean())) - psi(f / 2) + np.log(f / 2)
+    noise = zeta(2, f / 2).mean()  # trigamma
+    spread = logs.var(ddof=1)
+    excess = max(spread - noise, 0.0) + CAUTION * max(spread, noise) * np.sqrt(2 / (len(own) - 1))
+    prior = 2 * _inverse_trigamma(excess)
+    usual = np.exp(logs.mean() + psi(prior / 2) - np.log(prior / 2))
+    return (prior * usual + f * own) / (prior + f), prior + f
 
 
 def _inverse_trigamma(value: float) -> float:
     """The inverse of the trigamma function, by Newton's method on its reciprocal, which is nearly linear."""
-    x = 0.5 + 1 / value
-    for _ in range(20):
-        found = polygamma(1, x)
-        x += found * (1 - found / value) / polygamma(2, x)
+    x, step = 0.5 + 1 / value, 1.0
+    while abs(step) > 1e-9 * x:
+        found = zeta(2, x)  # trigamma; its derivative is -2 zeta(3, x)
+        step = found * (1 - found / value) / (2 * zeta(3, x))
+        x -= step
     return float(x)
 
 
-def against_best(scores: Array) -> tuple[Array, Array]:
-    """Test the distance of each method to the one with the best mean.
+def tukey_p(q: ArrayLike, groups: ArrayLike, freedom: ArrayLike) -> Array:
+    """Probability that the studentized range of ``groups`` equal means exceeds q; 1 - that of SciPy's cdf.
 
-    Tukey's honest significant difference, in Kramer's form for unequal variances. The family is all pairs, so that the
-    test stays valid although the best method is picked first.
-
-    Args:
-        scores: [methods, seeds], larger is better; at least 2 seeds.
-
-    Returns:
-        Differences of means (at most 0) and p values, both [methods].
-    """
-    means = scores.mean(axis=1)
-    differences = means - means.max()
-    if len(scores) == 1:
-        return differences, np.ones(1)
-    noise, freedom = block_noise(scores)
-    errors = np.sqrt((noise + noise[means.argmax()]) / 2)
-    return differences, tukey_p(_ratio(-differences, errors), len(scores), freedom)
-
-
-def against_control(scores: Array, control: int, others: NDArray[np.bool_]) -> tuple[Array, Array, Array]:
-    """Test the distances to a control: Dunnett's test, with seeds as blocks.
+    The estimate of the error is taken at quantiles u of its distribution, which are dense near 0 and 1, where it
+    changes fast: Gauss-Legendre in v, with u = v^3 (10 - 15 v + 6 v^2).
 
     Args:
-        scores: [methods, seeds] of all methods of a table; at least 2 of each.
-        control: index of the control.
-        others: [methods], which methods are compared with it.
-
-    Returns:
-        For the others: differences of means; half widths of their simultaneous 95 % intervals, which exclude 0 exactly
-        where the p value is below 5 %; and the p values.
+        q: range over its estimated standard error; all three arguments have one shape, or are numbers.
+        groups: number of means, at least 2.
+        freedom: degrees of freedom of the estimate; ``math.inf`` where the error is known.
     """
-    means = scores.mean(axis=1)
-    noise, freedom = block_noise(scores)
-    differences = means[others] - means[control]
-    errors = np.sqrt(noise[others] + noise[control])
-    p = dunnett_p(_ratio(differences, errors), len(errors), freedom)
-    return differences, critical_value(dunnett_p, len(errors), freedom) * errors, p
+    q, groups, freedom = np.broadcast_arrays(q, groups, freedom)
+    f = np.asarray(freedom, float)[..., None]
+    known = np.isinf(f)
+    s = np.where(known, 1.0, np.sqrt(chdtri(np.where(known, 1.0, f), 1 - _U) / np.where(known, 1.0, f)))
+    within = _BELOW - ndtr(_Z - (q[..., None] * s)[..., None])
+    inside = (within ** (groups[..., None, None] - 1) @ _DZ) @ _DU
+    return np.asarray(np.clip(1 - groups * inside, 0, 1))
 
 
-def _ratio(differences: Array, errors: Array) -> Array:
-    """Differences over their errors; 0 where there is none."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.divide(differences, errors, out=np.zeros_like(differences), where=differences != 0))
+def tukey_critical(groups: int) -> float:
+    """The range of ``groups`` equal means, in units of their known standard error, that is exceeded with 5 %."""
+    low, high = 0.0, 100.0
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if tukey_p(middle, groups, np.inf) > 1 - LEVEL else (low, middle)
+    return high
 
 
-# several methods on the same test images
-
-
-def paired_image_error(correct: NDArray[np.bool_], labels: NDArray[np.integer], to: int) -> tuple[Array, Array]:
-    """Noise of differences in balanced accuracy between runs that were tested on the same images.
-
-    McNemar's test stratified by class: if two methods are equally good, an image that only one of them gets right is
-    as likely to favour one as the other. Images weigh 1 / (classes x images of their class). Where classes are equal it
-    is McNemar's (Psychometrika 12, 1947), with Edwards' correction for continuity (ib. 13, 1948).
-
-    Args:
-        correct: [methods, N], which test images each method gets right.
-        labels: [N].
-        to: index of the method that the others are compared with.
-
-    Returns:
-        In points, [methods] each: the standard error under equality, and the correction to subtract from a difference.
-    """
-    sizes = np.bincount(labels)
-    weights = 100 / sizes[labels] / (sizes > 0).sum()
-    weighted = (correct != correct[to]) * weights
-    return np.sqrt((weighted**2).sum(axis=1)), weighted.max(axis=1)
-
-
-def bonferroni(differences: Array, errors: Array, corrections: Array, comparisons: int) -> tuple[Array, Array]:
-    """Half widths of simultaneous 95 % intervals and p values of differences with known normal errors.
-
-    Args:
-        differences, errors, corrections: [methods]; see ``paired_image_error``.
-        comparisons: number of comparisons in the family.
-    """
-    beyond = np.maximum(np.abs(differences) - corrections, 0)
-    z = np.divide(beyond, errors, out=np.zeros_like(beyond), where=errors > 0)
-    half_widths = ndtri(1 - (1 - LEVEL) / 2 / max(1, comparisons)) * errors + corrections
-    return half_widths, np.minimum(1, 2 * ndtr(-z) * max(1, comparisons))
+_X, _DX = np.polynomial.legendre.leggauss(64)
+_Z = 6.5 * _X
+"""Places of a normal variable, and their weights ``_DZ``."""
+_DZ = 6.5 * _DX * np.exp(-(_Z**2) / 2) / np.sqrt(2 * np.pi)
+_BELOW = ndtr(_Z)
+_X, _DX = np.polynomial.legendre.leggauss(24)
+_V = (1 + _X) / 2
+_U = _V**3 * (10 - 15 * _V + 6 * _V**2)
+_DU = 15 * _V**2 * (1 - _V) ** 2 * _DX

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ltbench.results.leaderboard import BASELINE
+from ltbench.plan.cell import BASELINE
 from ltbench.results.statistics import LEVEL
 from ltbench.units import duration
 
@@ -97,15 +97,14 @@ COLUMNS = (
     Column(
         key="balanced_accuracy",
         heading="bal. accuracy",
-        about="mean recall over classes in %, ± 95 % interval over seeds († one seed: over test images, which excludes "
-        "seed-to-seed variation)",
+        about="mean recall over classes in %, ± 95 % interval over seeds († over test images)",
         format=_accuracy,
         footnote=True,
     ),
     Column(
         key="difference_to_ce",
         heading=f"vs {BASELINE}",
-        about=f"difference to {BASELINE} in points, ± simultaneous 95 % interval; * significant at 5 %",
+        about=f"difference to {BASELINE} in points; * claimed, ± an interval that excludes 0 exactly there",
         format=_difference,
         dropped=9,
         absent_if_empty=True,
@@ -114,7 +113,7 @@ COLUMNS = (
     Column(
         key="p_to_ce",
         heading=f"p ({BASELINE})",
-        about=f"p value of the difference to {BASELINE}, adjusted for all methods of the table",
+        about=f"p value of the difference to {BASELINE}, adjusted so that at most 5 % of the claims are false",
         format=_p_value("p_to_ce"),
         absent_if_empty=True,
         page_only=True,

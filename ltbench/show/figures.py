@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
 
-from ltbench.results.leaderboard import BASELINE
+from ltbench.plan.cell import BASELINE
 from ltbench.show.style import (
     BASE,
     BEST,
@@ -268,10 +268,10 @@ def best_on_test_bias(bias: pd.DataFrame) -> Figure:
 
 @styled
 def critical_difference(ranks: "Ranks") -> Figure:
-    """Average ranks over tables; a bar joins methods that do not differ significantly (Demsar, JMLR 2006, figure 1).
+    """Average ranks over data sets; a bar joins methods that do not differ significantly (Demsar, JMLR 2006, figure 1).
 
     Args:
-        ranks: of at least two tables and two methods.
+        ranks: over enough data sets to tell methods apart.
     """
     order = ranks.frame.average_rank.sort_values(kind="stable")
     n = len(order)
@@ -301,7 +301,9 @@ def critical_difference(ranks: "Ranks") -> Figure:
     drawn = min(difference, high - low)
     axes.plot([place(low), place(low + drawn)], [0.3, 0.3], color=INK, lw=1.5, marker="|")
     wide = ", wider than the axis" if drawn < difference else ""
-    note = f"critical difference {difference:.1f}{wide} · {ranks.tables} tables · Friedman p = {ranks.friedman_p:.2g}"
+    note = (
+        f"critical difference {difference:.1f}{wide} · {ranks.datasets} data sets · Friedman p = {ranks.friedman_p:.2g}"
+    )
     axes.text(place(low), 0.2, note, va="bottom")
     for level, (first, last) in enumerate(spans):
         y = top + 0.2 + 0.16 * level

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from ltbench.results.leaderboard import BASELINE
+from ltbench.plan.cell import BASELINE
 
 INK, LINE, GREY = "#1a1a1a", "#dddddd", "#8c8c8c"
 BEST, BASE = "#0072b2", "#d55e00"

@@ -17,11 +17,14 @@ from ltbench.show.columns import Column, columns_of, dropping_order, rows_of
 Format = Literal["table", "markdown", "csv", "json", "latex"]
 SHIFTS = [("forward", n) for n in reversed(FACTORS)] + [("backward", n) for n in FACTORS]
 MARKS = "★ best, ≈ not significantly different from the best (5 % over all pairs)."
-TESTS = {
-    "seeds": "Compared over paired seeds (≈ Tukey, vs ce Dunnett; seeds as blocks, moderated variances).",
-    "images": "One seed: compared over the same test images (McNemar by class, Bonferroni).",
-    "hits": "One seed, without logits: compared as if each method had its own test images (z test, Bonferroni).",
-}
+COMPARED = (
+    "Compared over seeds by a mixed model: ≈ by Tukey's test, vs ce by Benjamini and Hochberg's, so that of the * in a "
+    "table at most 5 % are expected to be false."
+)
+ONE_SEED = "One seed: not compared; its interval is over the test images alone and excludes seed-to-seed variation (†)."
+ENOUGH_SEEDS = 5
+"""Below so many seeds, comparisons are provisional."""
+PROVISIONAL = f"PROVISIONAL: fewer than {ENOUGH_SEEDS} seeds."
 TUNED = (
     "(tuned N): hyper-parameters, learning rate and weight decay were chosen in N trials on validation images, not on "
     "test images; then the method was trained again. Its vs ce is the difference to ce (tuned N)."
@@ -74,7 +77,7 @@ def footnotes(board: pd.DataFrame, protocol: Protocol) -> list[str]:
     """Everything that a reader must know about the tables: definitions, tests, protocol, failures."""
     defined = [f"{column.heading}: {column.about}." for column in columns_of(board) if column.footnote]
     notes = [" ".join(defined)]
-    notes += [" ".join([MARKS, *(text for over, text in TESTS.items() if (board.compared_over == over).any())])]
+    notes += [note] if (note := comparison_note(board)) else []
     notes += [f"many / medium / few: {shots_note(shots)}." for shots in dict.fromkeys(board.shots)]
     notes += [rounding_note(board)] if board.seeds.any() else []
     if protocol == "best-on-test":
@@ -98,6 +101,15 @@ def rounding_note(board: pd.DataFrame) -> str:
     if len(found) == 1:
         return f"Trained on: {next(iter(found))}."
     return f"Averaged over {len(found)} environments, in which numbers are rounded differently: {'; '.join(found)}."
+
+
+def comparison_note(board: pd.DataFrame) -> str:
+    """How the rows are compared, which are not, and whether there are enough seeds."""
+    compared = board[board.p_to_best.notna()]
+    parts = [MARKS, COMPARED] if len(compared) else []
+    parts += [ONE_SEED] if (board.compared_over == "one seed").any() else []
+    parts += [PROVISIONAL] if (compared.seeds < ENOUGH_SEEDS).any() else []
+    return " ".join(parts)
 
 
 def shots_note(shots: str) -> str:
@@ -131,7 +143,7 @@ def render(
     if form in ("csv", "json"):
         return _data(board.assign(protocol=protocol), form)
     notes = footnotes(board, protocol)
-    notes += [ranks_note(name, found) for name, found in (ranks or {}).items() if found.tables > 1 and len(found.frame)]
+    notes += [ranks_note(name, found) for name, found in (ranks or {}).items() if found.tables > 1]
     columns = columns_of(board)
     grids = [_board_grid(part, columns) for _, part in board.groupby(TABLE, sort=False, dropna=False)]
     if spread is not None and len(spread):
@@ -167,15 +179,18 @@ def render_shifted(shifted: pd.DataFrame, board: pd.DataFrame, form: Format, wid
 
 
 def ranks_note(name: str, ranks: Ranks) -> str:
-    """Average ranks as a paragraph; ``name`` is that of their setting."""
-    order = ", ".join(f"{method} {rank:.1f}" for method, rank in ranks.frame.average_rank.items())
-    text = f"Average rank over {ranks.tables} tables ({name}): {order}."
-    if len(ranks.frame) > 1:
-        text += (
-            f" Friedman p = {ranks.friedman_p:.2g}; ranks less than {ranks.critical_difference:.1f} apart do not "
-            "differ significantly (Nemenyi, 5 % over all pairs)."
+    """Average ranks as a paragraph, or why they say nothing; ``name`` is that of their setting."""
+    blocks = f"{ranks.datasets} data set" + ("s" if ranks.datasets > 1 else "")
+    if not ranks.tells:
+        return (
+            f"No average ranks ({name}): {ranks.tables} tables of {blocks} are too few. Imbalance factors of one data "
+            f"set are not independent, and over {blocks} no difference of ranks would be significant."
         )
-    return text + excluded_note(ranks)
+    order = ", ".join(f"{method} {rank:.1f}" for method, rank in ranks.frame.average_rank.items())
+    return (
+        f"Average rank over {blocks} ({name}): {order}. Friedman p = {ranks.friedman_p:.2g}; ranks less than "
+        f"{ranks.critical_difference:.1f} apart do not differ significantly (Nemenyi, 5 % over all pairs)."
+    ) + excluded_note(ranks)
 
 
 def excluded_note(ranks: Ranks) -> str:

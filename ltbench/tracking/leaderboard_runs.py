@@ -137,7 +137,8 @@ def _summary(row: pd.Series, records: list[Record], files: Mapping[str, Callable
     done = [record for record in records if record.result]
     like = (done or records)[0]
     values = {metric_name(key): row[key] for key in STORED}
-    standing = "best" if row.best else "tied" if row.tied else "behind" if row.seeds else "failed"
+    compared = "behind" if pd.notna(row.p_to_best) else "not compared" if row.seeds else "failed"
+    standing = "best" if row.best else "tied" if row.tied else compared
     tags = _tags(like, done) | {
         **SOURCE,
         "standing": standing,

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 
 import ltbench as package
 from ltbench.results.record import Record
@@ -62,18 +61,11 @@ def test_the_leaderboard_is_the_mean_over_seeds(ltbench: Cli, some_results: None
             assert row[metric] == pytest.approx(np.mean([getattr(values, metric) for values in of_seeds]))
 
 
-def test_average_ranks_stand_below_several_tables(ltbench: Cli) -> None:
-    words = ("--methods", "ce,class_balanced_sampling", "--imbalance", "100,20")
-    out = ltbench("run", *FAST, *words).out
-    board = pd.DataFrame(json.loads(ltbench("leaderboard", "--json").out))
-    ranks = board.groupby("method")["rank"].mean()
-    (line,) = (line for line in out.splitlines() if line.startswith("Average rank over 2 tables"))
-    assert "(recipe digits[epochs=2]): " in line
-    assert {f"{method} {rank:.1f}" for method, rank in ranks.items()} == set(
-        line.partition("): ")[2].partition(". Friedman")[0].split(", ")
-    )
-    assert "ranks less than 1.4 apart" in out  # 1.96 sqrt(2 x 3 / (6 x 2))
-    assert "Average rank" not in ltbench("leaderboard", "--protocol", "best-on-test").out
+def test_a_single_data_set_has_no_average_ranks_and_the_table_says_why(ltbench: Cli) -> None:
+    out = ltbench("run", *FAST, "--methods", "ce,class_balanced_sampling", "--imbalance", "100,20").out
+    (line,) = (line for line in out.splitlines() if line.startswith("No average ranks"))
+    assert "2 tables of 1 data set are too few" in line
+    assert "average ranks" not in ltbench("leaderboard", "--protocol", "best-on-test").out
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv", "json"])
@@ -97,7 +89,7 @@ def test_the_difference_to_ce_is_that_of_paired_seeds(ltbench: Cli, some_results
     gains = [by_seed["class_balanced_sampling", seed] - by_seed["ce", seed] for seed in (0, 1)]
     row = json.loads(ltbench("leaderboard", "--json").out)[0]
     assert row["difference_to_ce"] == pytest.approx(np.mean(gains))
-    assert row["p_to_ce"] == pytest.approx(stats.ttest_1samp(gains, 0).pvalue, abs=1e-4)
+    assert (row["p_to_ce"] < 0.05) == (abs(row["difference_to_ce"]) > row["difference_to_ce_interval"])
     assert f"{np.mean(gains):+.1f} ± " in ltbench("leaderboard").out
 
 

@@ -21,8 +21,9 @@ def test_run_then_run_again(ltbench: Cli) -> None:
     assert "14 cells under recipe digits[epochs=2], 0 done, 14 to do" in answer.err
     assert "19 stages, 5 of them shared and trained only once" in answer.err
     assert "[14/14] digits / 20 / tau_norm / seed 0" in answer.err
-    for name in ("ce", "class_balanced_sampling", "focal", "crt", "aux_random", "★", "†"):
+    for name in ("ce", "class_balanced_sampling", "focal", "crt", "aux_random", "†"):
         assert name in answer.out
+    assert "One seed" in answer.out
     before = {path: path.stat().st_mtime_ns for path in Path("results").rglob("*.*")}
     again = ltbench("run", *FAST)
     assert again.status == 0
@@ -108,9 +109,28 @@ def test_a_cell_that_fails_is_a_row_with_the_reason(ltbench: Cli) -> None:
 def test_dry_run_and_shards_write_nothing_and_cover_everything(ltbench: Cli) -> None:
     whole = json.loads(ltbench("run", "--dry-run", "--json").out)
     parts = [json.loads(ltbench("run", "--dry-run", "--json", "--shard", f"{i}/4").out) for i in (1, 2, 3, 4)]
-    assert len(whole) == 84
+    assert len(whole) == 92  # 14 methods x 2 imbalances x 3 seeds, and 4 more seeds of ce
     assert sorted(cell["id"] for part in parts for cell in part) == sorted(cell["id"] for cell in whole)
     assert not Path("results").exists()
+
+
+def test_the_baseline_gets_more_seeds_than_the_others_unless_seeds_are_named(ltbench: Cli) -> None:
+    def seeds(*words: str) -> dict[str, set[int]]:
+        answer = ltbench("run", "--dry-run", "--json", "--imbalance", "20", *words)
+        found: dict[str, set[int]] = {}
+        for cell in json.loads(answer.out):
+            found.setdefault(cell["method"], set()).add(cell["seed"])
+        assert ("ce also with seeds" in answer.err) == (len({len(of_method) for of_method in found.values()}) > 1)
+        return found
+
+    assert seeds("--methods", "ce,crt,focal") == {"ce": set(range(7)), "crt": {0, 1, 2}, "focal": {0, 1, 2}}
+    assert seeds("--methods", "ce,crt", "--seeds", "3") == {"ce": {0, 1, 2}, "crt": {0, 1, 2}}
+    assert seeds("--methods", "ce") == {"ce": {0, 1, 2}}  # compared with nothing
+    assert seeds("--methods", "crt,focal") == {"crt": {0, 1, 2}, "focal": {0, 1, 2}}
+    Path("one.toml").write_text('datasets = ["digits"]\nseeds = 1\nrecipe = "digits"\nmethods = ["ce", "focal"]')
+    assert seeds("--suite", "one.toml") == {"ce": {0}, "focal": {0}}  # one seed is not compared
+    Path("two.toml").write_text(Path("one.toml").read_text().replace("seeds = 1", "seeds = [0, 5]\nbaseline_seeds = 1"))
+    assert [len(of) for of in seeds("--suite", "two.toml").values()] == [3, 2]
 
 
 def test_two_plans_of_one_cell_agree_on_its_identity(ltbench: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,6 +223,6 @@ def test_a_wrong_key_in_a_suite_file_is_named_with_its_line(ltbench: Cli) -> Non
     assert answer.status == 2
     assert answer.err == (
         "ltbench: suite mine.toml, line 3: unknown key 'method'; did you mean 'methods'? "
-        "(known: about, datasets, holdout, hyperparameters, imbalance, methods, name, profile, recipe, seeds, "
-        "subset_seeds)\n"
+        "(known: about, baseline_seeds, datasets, holdout, hyperparameters, imbalance, methods, name, profile, recipe, "
+        "seeds, subset_seeds)\n"
     )

@@ -27,18 +27,18 @@ def store() -> Store:
 
 
 def scored(scores: np.ndarray, **given: Any) -> pd.DataFrame:
-    """Cells with balanced accuracies [tables, methods], one seed."""
+    """Cells with balanced accuracies [data sets, methods], one seed."""
     store = Store("results")
     for table, row in enumerate(scores):
         for method, score in enumerate(row):
-            add(store, f"m{method}", [int(score)] * 3, imbalance=str(10 + table), **given)
+            add(store, f"m{method}", [int(score)] * 3, dataset=f"data {table}", **given)
     return load_results()
 
 
 def test_average_ranks_agree_with_scipy() -> None:
     scores = np.random.default_rng(0).integers(40, 60, size=(6, 5)) + np.array([0, 3, 6, 9, 9])
     found = average_ranks(scored(scores))
-    assert found.tables == 6
+    assert (found.tables, found.datasets, found.tells) == (6, 6, True)
     assert found.friedman_p == pytest.approx(stats.friedmanchisquare(*scores.T).pvalue)
     ranks = stats.rankdata(-scores, axis=1).mean(axis=0)
     assert found.frame.average_rank.to_dict() == pytest.approx({f"m{m}": rank for m, rank in enumerate(ranks)})
@@ -69,6 +69,17 @@ def test_a_method_that_a_table_lacks_is_excluded_and_named(store: Store) -> None
     assert found.excluded == ("b",)
     assert found.tables == 2
     assert found.frame.average_rank.to_dict() == {"a": 1, "c": 2}
+
+
+def test_imbalances_of_one_data_set_are_one_block(store: Store) -> None:
+    for imbalance in ("100", "50", "10"):
+        for method, hits in (("a", 50), ("b", 40 if imbalance == "10" else 60), ("c", 30)):
+            add(store, method, [hits] * 3, imbalance=imbalance)
+    found = average_ranks(load_results())
+    assert (found.tables, found.datasets) == (3, 1)
+    assert found.frame.average_rank.to_dict() == {"b": 1, "a": 2, "c": 3}  # b is before a twice of three times
+    assert not found.tells
+    assert found.critical_difference > 2
 
 
 def test_subset_seeds_are_no_tables_of_their_own(store: Store) -> None:
@@ -178,31 +189,39 @@ def test_a_tuned_method_is_compared_with_ce_tuned_as_long(store: Store) -> None:
     assert board["rank"].to_dict() == {"a (tuned 9)": 1, "a": 2, "a (tuned 5)": 2, "ce (tuned 9)": 4, "ce": 5}
 
 
-def test_single_runs_are_compared_over_the_same_images(store: Store) -> None:
+def test_single_runs_are_not_compared(store: Store) -> None:
     add(store, "ce", [80, 60, 40])
-    add(store, "a", [85, 65, 50])
-    unpaired = leaderboard(load_results()).set_index("method")
-    assert set(unpaired.compared_over) == {"hits"}
-    labels = np.repeat([0, 1, 2], 100)
-    for row in load_results().itertuples():
-        hits = {"ce": [80, 60, 40], "a": [85, 65, 50]}[row.method]
-        right = np.concatenate([np.arange(100) < n for n in hits])  # a gets right whatever ce does
-        store.write_arrays(row.id, {"labels": labels, "predicted": np.where(right, labels, (labels + 1) % 3)})
-    paired = leaderboard(load_results()).set_index("method")
-    assert set(paired.compared_over) == {"images"}
-    assert unpaired.difference_to_ce["a"] == paired.difference_to_ce["a"] == pytest.approx(20 / 3)
-    expected = stats.chi2.sf(19**2 / 20, 1)  # McNemar with Edwards' correction: 20 images to none
-    assert paired.p_to_ce["a"] == paired.p_to_best["ce"] == pytest.approx(expected)
-    assert unpaired.p_to_ce["a"] > 0.05
-    assert unpaired.tied.all()
-    assert paired.tied.to_dict() == {"a": True, "ce": False}
+    add(store, "a", [95, 95, 95])
+    board = leaderboard(load_results())
+    assert set(board.compared_over) == {"one seed"}
+    assert board[["difference_to_ce", "p_to_ce", "difference_to_best", "p_to_best"]].isna().all(axis=None)
+    assert not board.best.any()
+    assert not board.tied.any()
+    assert (board.interval > 1).all()
+    assert set(board.interval_from) == {"images"}
 
 
-def test_comparisons_stand_on_the_seeds_that_all_methods_have(store: Store) -> None:
+def test_a_method_with_one_seed_leaves_the_others_compared(store: Store) -> None:
     for seed, ce in enumerate((40, 42, 41)):
         add(store, "ce", [ce] * 3, seed=seed)
         add(store, "a", [ce + 5 + seed % 2] * 3, seed=seed)
-    add(store, "a", [90] * 3, seed=7)
+    before = leaderboard(load_results()).set_index("method")
+    add(store, "late", [90] * 3, seed=1)
+    after = leaderboard(load_results()).set_index("method")
+    compared = ["difference_to_ce", "p_to_ce", "difference_to_best", "p_to_best", "interval", "best", "tied"]
+    pd.testing.assert_frame_equal(after.loc[before.index, compared], before[compared])
+    assert after.best["a"]
+    assert (after.compared_over["late"], after.tied["late"]) == ("one seed", False)
+
+
+def test_every_seed_of_every_method_counts(store: Store) -> None:
+    for seed, ce in enumerate((40, 42, 41)):
+        add(store, "ce", [ce] * 3, seed=seed)
+        add(store, "a", [ce + 5 + seed % 2] * 3, seed=seed)
+    complete = leaderboard(load_results()).set_index("method")
+    assert complete.difference_to_ce["a"] == pytest.approx(16 / 3)
+    add(store, "ce", [47] * 3, seed=3)
     board = leaderboard(load_results()).set_index("method")
-    assert board.seeds.to_dict() == {"a": 4, "ce": 3}
-    assert board.difference_to_ce["a"] == pytest.approx(16 / 3)
+    assert board.seeds.to_dict() == {"a": 3, "ce": 4}
+    assert board.difference_to_ce["a"] < complete.difference_to_ce["a"] - 0.05
+    assert board.p_to_best["ce"] > complete.p_to_best["ce"]

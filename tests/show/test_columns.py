@@ -11,9 +11,9 @@ from ltbench.results.store import Store
 from ltbench.show import columns
 from ltbench.show.columns import COLUMNS, Column, columns_of, dropping_order, rows_of
 from ltbench.show.page import write_report
-from ltbench.show.tables import footnotes, render
+from ltbench.show.tables import comparison_note, footnotes, render
 from ltbench.tracking.leaderboard_runs import suite_experiments
-from tests.made import made_failure, made_store
+from tests.made import made_failure, made_record, made_store
 
 PRINTED = [column for column in COLUMNS if not column.page_only]
 
@@ -97,3 +97,22 @@ def test_footnotes_define_the_columns_of_the_table(board: pd.DataFrame) -> None:
     text = footnotes(board, "last")[0]
     for column in COLUMNS:
         assert (f"{column.heading}: {column.about}." in text) == (column.footnote and column in columns_of(board))
+
+
+def test_the_notes_say_what_is_compared_and_how_firmly(tmp_path: Path) -> None:
+    store = made_store(tmp_path, {"ce": 1.0, "crt": 2.0}, seeds=5)
+    note = comparison_note(leaderboard(load_results(store)))
+    assert "at most 5 % are expected to be false" in note
+    assert "PROVISIONAL" not in note + comparison_note(leaderboard(load_results(store))[:0])
+    made_record(store, "late", "100", 0, 3.0)
+    note = comparison_note(leaderboard(load_results(store)))
+    assert "One seed: not compared" in note
+    assert "PROVISIONAL" not in note
+    few = leaderboard(load_results(made_store(tmp_path / "few", {"ce": 1.0, "crt": 2.0}, seeds=4)))
+    assert "PROVISIONAL: fewer than 5 seeds." in comparison_note(few)
+    one = leaderboard(load_results(made_store(tmp_path / "one", {"ce": 1.0, "crt": 2.0}, seeds=1)))
+    assert comparison_note(one).startswith("One seed: not compared")
+    text = render(one, "markdown", "last")
+    assert "★" not in text
+    assert "vs ce" not in text
+    assert "†" in text

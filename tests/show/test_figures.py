@@ -165,7 +165,7 @@ def test_the_bias_of_each_method(store: Store, cells: pd.DataFrame) -> None:
 
 def made_ranks(ranks: dict[str, float], tied: list[tuple[str, ...]], difference: float = 1.2) -> Ranks:
     frame = pd.DataFrame({"average_rank": ranks})
-    return Ranks(frame, tables=6, excluded=(), friedman_p=0.003, critical_difference=difference, tied=tied)
+    return Ranks(frame, 9, 6, excluded=(), friedman_p=0.003, critical_difference=difference, tied=tied)
 
 
 def test_the_critical_difference_diagram() -> None:
@@ -174,7 +174,7 @@ def test_the_critical_difference_diagram() -> None:
     axes = figure.axes[0]
     texts = {text.get_text() for text in axes.texts}
     assert {"a  1.2", "b  2.0", "3.1  c", "3.7  d"} <= texts
-    assert "critical difference 1.2 · 6 tables · Friedman p = 0.003" in texts
+    assert "critical difference 1.2 · 6 data sets · Friedman p = 0.003" in texts
 
     drops = [line for line in axes.lines if len(line.get_xdata()) == 3]
     unit = (drops[1].get_xdata()[0] - drops[0].get_xdata()[0]) / 0.8

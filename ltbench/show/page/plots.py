@@ -157,14 +157,16 @@ def rank_plots(cells: pd.DataFrame) -> list[Plot]:
     """
     plots = []
     for number, (setting, ranks) in enumerate(ranks_by_setting(cells).items(), 1):
-        if ranks.tables < 2 or len(ranks.frame) < 2:
+        if not ranks.tells:
             continue
         caption = (
-            f"Average rank of balanced accuracy over {ranks.tables} tables ({setting}); rank 1 is the best. A bar "
+            f"Average rank of balanced accuracy over {ranks.datasets} data sets ({setting}); rank 1 is the best. A bar "
             "joins methods that do not differ significantly (Nemenyi, 5 % over all pairs; Demsar, JMLR 2006)."
         )
         figure = figures.critical_difference(ranks)
-        plots.append(Plot(f"ranks-{number}", f"Ranks over tables, {setting}", caption + excluded_note(ranks), figure))
+        plots.append(
+            Plot(f"ranks-{number}", f"Ranks over data sets, {setting}", caption + excluded_note(ranks), figure)
+        )
     return plots
 
 
