@@ -23,7 +23,7 @@ def child(*options):
     pid = os.fork()
     if pid == 0:
         fast = ["--methods", "ce,class_balanced_sampling,focal,ldam_drw,crt,aux_random", "--seeds", "1"]
-        fast += ["--imbalance", "20", "--set", "recipe.epochs=12", "--workers", "1", "--threads", "1"]
+        fast += ["--imbalance", "20", "--set", "recipe.epochs=12", "--workers", "1"]
         sys.argv = ["ltbench", "run", *fast, *options]
         sys.stdout = sys.stderr = open(os.devnull, "w")
         try:
@@ -83,6 +83,31 @@ print(statuses)
     assert answers[-1] == 0
     assert answers.count(-9) >= 5  # the others had come to the end before their moment
     assert_equal(Store("killed"), reference)
+
+
+METHODS = "ce,class_balanced_sampling,focal,ldam_drw,crt,aux_random"
+ORDER = "crt,aux_random,ce,ldam_drw,focal,class_balanced_sampling"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(["--workers", "2"], id="two workers"),
+        pytest.param(["--workers", "4"], id="four workers", marks=pytest.mark.slow),
+        pytest.param(["--workers", "2", "--methods", ORDER], id="order"),
+        pytest.param(["--runs-per-device", "3"], id="three threads", marks=pytest.mark.slow),
+    ],
+)
+def test_every_bit_is_the_same_however_the_work_is_divided(reference: Store, options: list[str]) -> None:
+    assert drive(f"print([wait(child('--results', 'divided', *{options!r}))])") == [0]
+    assert_equal(Store("divided"), reference)
+
+
+def test_a_run_that_is_killed_and_repeated_with_few_cells_left_gives_the_same_numbers(reference: Store) -> None:
+    first = f"print([wait(child('--results', 'repeated', '--methods', {METHODS.rpartition(',')[0]!r}))])"
+    assert drive(first) == [0]
+    assert drive("print([wait(child('--results', 'repeated', '--workers', '2'))])") == [0]  # one cell is left
+    assert_equal(Store("repeated"), reference)
 
 
 def test_two_runs_at_once_share_the_work(reference: Store) -> None:
