@@ -109,6 +109,9 @@ def main() -> None:
         return
     options.out.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
+    gpu_report.add(
+        path, {"section": "command", "device": options.device, "tiny": options.tiny, "images": options.images}
+    )
     ends = time.monotonic() + 60 * options.minutes
     names = options.sections.split(",") if options.sections else [section.name for section in SECTIONS]
     command = [sys.executable, "-m", "benchmarks.gpu_check", "--out", str(options.out), "--device", options.device]

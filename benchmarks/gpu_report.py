@@ -59,11 +59,11 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 def markdown(rows: Sequence[Row], targets: Sequence[Row], defaults: Sequence[Row]) -> str:
     """The page: warnings first, then the defaults that follow, the targets, and the rows of every section."""
-    pretended = any(row.get("device_name") == "pretended GPU" for row in of(rows, "smoke"))
+    asked = next(iter(of(rows, "command")), {"device": "an unknown device"})
     names = list(dict.fromkeys(row["section"] for row in rows))
-    device = next((row["device_name"] for row in of(rows, "smoke") if "device_name" in row), "an unknown device")
+    device = next((row["device_name"] for row in of(rows, "smoke") if "device_name" in row), asked["device"])
     lines = [f"# GPU check on {device}", ""]
-    if pretended:
+    if asked["device"] == "pretended":
         lines += ["**The device is pretended: no time, default or target on this page means anything.**", ""]
     lines += [*(f"**Warning:** {line}  " for line in warnings(rows)), ""]
     lines += ["## Defaults that follow", "", *table(defaults), "", "## Targets", "", *table(targets), ""]

@@ -68,7 +68,10 @@ def new(
 def check(
     targets: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Methods: names, patterns or files.")],
     device: Annotated[
-        str, typer.Option(metavar="NAME", help="Device: auto, cpu, cuda. Two checks test more on a GPU.")
+        str,
+        typer.Option(
+            metavar="NAME", help="Device: auto, cpu, cuda. Two checks use it; without a GPU, a pretended one."
+        ),
     ] = "auto",
     methods_dir: options.MethodsDir = [],  # noqa: B006
     as_json: options.Json = False,

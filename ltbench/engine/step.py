@@ -105,7 +105,8 @@ class Static:
         pool: Any = torch.cuda.graph_pool_handle()
         before = [tensor.clone() for tensor in state]
         try:
-            with seeded(0, device), capturable(pool, own, device):
+            # a capture that fails leaves its stream as the current one: the outer context puts this thread's back
+            with torch.cuda.stream(running), seeded(0, device), capturable(pool, own, device):
                 self.drawn.copy_(drawn)
                 own.wait_stream(running)
                 with torch.cuda.stream(own):

@@ -184,7 +184,9 @@ def test_no_step_uses_an_operation_that_is_slow_if_deterministic(name: str, inde
 
 def test_a_failed_capture_leaves_no_trace_and_the_next_one_works() -> None:
     with pretended() as gpu:
+        stream = torch.cuda.current_stream(CUDA)
         eager, fallen = trained(Reading()), trained(Reading(), "graph")
+        assert torch.cuda.current_stream(CUDA) is stream
         assert fallen["tier"] == "eager"
         assert agree(eager, fallen, gpu)
         assert trained(Method(), "graph")["tier"] == "graph"

@@ -129,6 +129,7 @@ class Cuda:
                 yield
         except BaseException as error:
             gpu.open_pools.add(pool)
+            gpu.thread.stream = stream  # as torch leaves it
             error.__traceback__ = _as_on_cuda(error.__traceback__)
             raise torch.AcceleratorError("operation failed due to a previous error during capture") from error
         gpu.captures.append(len(graph.record.operations))
