@@ -22,8 +22,9 @@ COVARIANCE_PRIOR = 8
 LEAST_SHARE = 0.05
 """A difference has at least this share of the variance that it would have if the rests did not covary."""
 LEAST_FREEDOM = 0.3
+"""Of a variance, where the effects of the seeds take nearly all."""
 LEAST_VARIANCE = 1e-6
-"""In squared points, for runs that are all equal."""
+"""Of a method, in squared points, for runs that are all equal."""
 
 
 @dataclass(frozen=True)

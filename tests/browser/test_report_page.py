@@ -85,7 +85,7 @@ def test_one_table_is_chosen(report: Page) -> None:
     report.get_by_role("combobox").select_option(label="digits · imbalance 20 · recipe digits")
     assert methods(report) == []
     assert len(methods(report, "digits-20")) == 6
-    assert report.locator("svg:visible").count() == 8 + 1  # the ranks over tables, too
+    assert report.locator("svg:visible").count() == 8
     report.get_by_role("combobox").select_option(label="all")
     assert len(methods(report)) == 7
 

@@ -21,7 +21,7 @@ def test_run_then_run_again(ltbench: Cli) -> None:
     assert "14 cells under recipe digits[epochs=2], 0 done, 14 to do" in answer.err
     assert "19 stages, 5 of them shared and trained only once" in answer.err
     assert "[14/14] digits / 20 / tau_norm / seed 0" in answer.err
-    for name in ("ce", "class_balanced_sampling", "focal", "crt", "aux_random", "†"):
+    for name in ("ce", "class_balanced_sampling", "focal", "crt", "aux_random", "†", "One seed: not compared"):
         assert name in answer.out
     assert "One seed" in answer.out
     before = {path: path.stat().st_mtime_ns for path in Path("results").rglob("*.*")}
