@@ -97,7 +97,8 @@ def run(
         images_in=images_in,
     )
     execute(plan, Store(results), options, library)
-    return load_results(results, ids={planned.cell.id for planned in plan.cells})
+    ids = {planned.cell.id for planned in plan.cells}
+    return load_results(results, ids=ids, methods_dirs=request.methods_dirs)
 
 
 def _seeds(given: int | Sequence[int] | None) -> tuple[int, ...] | None:

@@ -80,7 +80,7 @@ def load_results(
     """
     with no_garbage():
         store = results if isinstance(results, Store) else Store(results)
-        sources, figures = Sources(methods_dirs), published()
+        sources, figures = Sources(methods_dirs), published(methods_dirs)
         records = [record for cell, record in store.latest().items() if ids is None or cell in ids]
         changes = {record.id: sources.changes(record) for record in records}
         records = _newest(records, changes)

@@ -171,6 +171,22 @@ def test_classes_of_one_seed_and_of_a_method_without_results(ltbench: Cli) -> No
     assert "unknown method with results 'cee'; did you mean 'ce'?" in answer.err
 
 
+def test_groups_of_classes_are_a_view_and_nothing_is_trained_again(ltbench: Cli, some_results: None) -> None:
+    few = np.array(next(iter(records().values())).finished.class_counts) < 50
+    before = sorted(Path("results").rglob("*"))
+    rows = json.loads(ltbench("leaderboard", "--json", "--shots", "50,90").out)
+    assert {row["shots"] for row in rows} == {"(50, 90)"}
+    of_ce = [np.divide(r.finished.hits, r.finished.test_counts)[few] for r in records().values() if r.method == "ce"]
+    (ce,) = [row for row in rows if row["method"] == "ce"]
+    assert ce["few"] == pytest.approx(100 * np.mean(of_ce))
+    assert "> 90, 50 to 90, < 50 training images" in ltbench("leaderboard", "--shots", "50,90").out
+    assert "terciles of the classes by size" in ltbench("leaderboard", "--shots", "terciles").out
+    assert sorted(Path("results").rglob("*")) == before
+    answer = ltbench("leaderboard", "--shots", "100,20")
+    assert answer.status == 2
+    assert "allowed: auto, terciles, or two numbers such as 20,100" in answer.err
+
+
 def test_without_validation_the_val_protocol_says_so(ltbench: Cli, some_results: None) -> None:
     assert "no validation split" in ltbench("leaderboard", "--protocol", "val").out
 

@@ -16,7 +16,7 @@ from ltbench.data import Imbalance, cut, load
 from ltbench.engine import epoch_plan
 from ltbench.engine.augment.padded import PaddedCrop
 from ltbench.engine.batches import Normaliser, Resident
-from ltbench.engine.evaluate import TrainingFailed
+from ltbench.engine.evaluate import TrainingFailed, predictions
 from ltbench.engine.stage import RunningStage, State, network, restore
 from ltbench.engine.step import Eager, Epochs, Static
 from ltbench.engine.task import Task
@@ -278,6 +278,26 @@ def test_one_sgd_step_against_plain_pytorch(data: Any) -> None:
 def test_every_precision_trains(data: Any, precision: str) -> None:
     state = train(Method(), data, RECIPE.changed({"precision": precision, "epochs": 12}))
     assert state["evaluations"][-1]["test"]["accuracy"] > 0.5
+
+
+def test_a_batch_of_held_out_images_is_never_a_class_and_predictions_come_back_in_order(data: Any) -> None:
+    order = np.argsort(data.test.labels, kind="stable")
+    in_classes = replace(data, test=data.test.take(order))  # as an image folder lists them
+    task = Task.of(in_classes, RECIPE, 0, CPU)
+    batches = list(task.held_out["test"].batches(50))
+    assert all(len(set(labels.tolist())) > 4 for _, labels in batches)
+    assert not torch.equal(torch.cat([labels for _, labels in batches]), task.held_out["test"].labels)
+
+    class OfPixels(Method):
+        """Ten pixels of each image as its logits."""
+
+        def predict(self, net: Network, images: Tensor) -> Tensor:
+            return images.flatten(1)[:, :10]
+
+    found = predictions(OfPixels(), nn.Identity(), task, task.held_out["test"], 0)
+    plain = task.normalise(torch.from_numpy(in_classes.test.pixels())).flatten(1)[:, :10]
+    assert np.array_equal(found.logits, plain.half().numpy())
+    assert np.array_equal(found.images[0], plain.argmax(1).numpy())
 
 
 def test_validation_is_evaluated_where_there_is_one() -> None:
