@@ -200,8 +200,8 @@ def _train(
     with _interruptible(listen), followed(results, tracking and bool(to_do)):
         with trainer(store, how, library, listen) as train:
             train(plan)
-        ids, form = {p.cell.id for p in plan.cells}, "json" if as_json else "table"
-        return print_leaderboard(results, ids, form, methods_dirs=plan.request.methods_dirs)
+        ids, folders = {p.cell.id for p in plan.cells}, plan.request.methods_dirs
+        return print_leaderboard(results, ids, "json" if as_json else "table", methods_dirs=folders)
 
 
 def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[str, Record]", how: "RunOptions") -> str:
