@@ -104,7 +104,7 @@ COLUMNS = (
     Column(
         key="difference_to_ce",
         heading=f"vs {BASELINE}",
-        about=f"difference to {BASELINE} in points; * claimed, ± an interval that excludes 0 exactly there",
+        about=f"difference to {BASELINE} in points, ± interval; * the interval excludes 0",
         format=_difference,
         dropped=9,
         absent_if_empty=True,
