@@ -1,5 +1,4 @@
-"""Everything that wants to be known of a GPU, in one command of ten minutes: does it work, how fast is it, which
-defaults follow.
+"""Check in ten minutes whether ltbench works on a GPU, how fast it is, and which defaults follow.
 
     python -m benchmarks.gpu_check --out results/gpu                             # on a GPU, no network
     python -m benchmarks.gpu_check --out DIR --device pretended --tiny           # the same path on any machine

@@ -1,4 +1,4 @@
-"""What ``gpu_check`` has found so far: rows of JSON, and the Markdown page of them."""
+"""The rows that ``gpu_check`` has measured so far, as JSON, and their Markdown page."""
 
 import json
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def of(rows: Sequence[Row], section: str, **values: Any) -> list[Row]:
 
 
 def warnings(rows: Sequence[Row]) -> list[str]:
-    """What a reader must not overlook: sections that did not finish, and steps in another tier than the one asked."""
+    """Sections that did not finish, errors, and steps that ran in another tier than the one asked for."""
     found = [
         f"section {row['name']} {row['status']} after {row['seconds']:.0f} s: {row['why']}"
         for row in of(rows, "sections")

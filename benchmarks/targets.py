@@ -1,4 +1,4 @@
-"""What is wanted of a GPU, and whether the rows of ``gpu_check`` show it."""
+"""Targets for a GPU, and whether the rows of ``gpu_check`` reach them."""
 
 import statistics
 from collections.abc import Callable, Sequence
