@@ -12,6 +12,10 @@ import torch
 
 from ltbench.results.record import Environment
 
+CHOSEN_BY = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16")
+CHOSEN_BY += ("amx_tile", "amx_bf16", "amx_fp16")
+"""Flags of a processor, as Linux names them, that decide which kernel of oneDNN or PyTorch is used."""
+
 
 def peak_memory_bytes(device: torch.device) -> int:
     """Peak memory in bytes: of this cell on a GPU, of the process on a CPU."""
@@ -64,8 +68,7 @@ def _processor(field: str) -> str:
 def _instructions() -> str:
     """The vector instructions that PyTorch and oneDNN choose their kernels by."""
     flags = _processor("flags").split()
-    chosen = sorted(flag for flag in flags if flag.startswith(("avx", "amx", "fma", "sve")))
-    return " ".join(chosen) or torch.backends.cpu.get_cpu_capability()
+    return " ".join(flag for flag in CHOSEN_BY if flag in flags) or torch.backends.cpu.get_cpu_capability()
 
 
 @functools.cache
