@@ -12,8 +12,17 @@ import torch
 
 from ltbench.results.record import Environment
 
-CHOSEN_BY = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16")
-CHOSEN_BY += ("amx_tile", "amx_bf16", "amx_fp16")
+CHOSEN_BY = (
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_fp16",
+)
 """Flags of a processor, as Linux names them, that decide which kernel of oneDNN or PyTorch is used."""
 
 
