@@ -25,26 +25,26 @@ class Mislas(Decoupled):
     head_lr = Range(0.2, 0.05, 1.0, log=True)  # classifier's learning rate / that of the scales
     smooth_head = Range(0.4, 0.1, 0.5)
     smooth_tail = Range(0.1, 0.0, 0.2)
-    published = tuple(
-        Published(
-            dataset=dataset,
-            imbalance=imbalance,
-            accuracy=accuracy,
-            source="MiSLAS",
-            family="F1",
-            grade="A",
-            epoch="best-on-test",
-            subset_seed=0,
-            settings={"recipe.decay": 0.1, "weight_decay": 2e-4, "smooth_head": head, "smooth_tail": tail} | others,
-        )
-        for dataset, imbalance, accuracy, head, tail, others in (
-            ("cifar10", "100", 82.1, 0.3, 0.0, {"head_lr": 0.5, "batch_norm": "eval"}),
-            ("cifar10", "50", 85.7, 0.2, 0.0, {"head_lr": 0.2, "batch_norm": "eval"}),
-            ("cifar10", "10", 90.0, 0.1, 0.0, {"head_lr": 0.2, "batch_norm": "eval"}),
-            ("cifar100", "100", 47.0, 0.4, 0.1, {}),
-            ("cifar100", "50", 52.3, 0.3, 0.0, {}),
-            ("cifar100", "10", 63.2, 0.2, 0.0, {"head_lr": 0.1}),
-        )
+    published = Published.table(
+        source="MiSLAS",
+        family="F1",
+        grade="A",
+        epoch="best-on-test",
+        subset_seed=0,
+        settings={"recipe.decay": 0.1, "weight_decay": 2e-4},
+        accuracies={"cifar10": {100: 82.1, 50: 85.7, 10: 90.0}, "cifar100": {100: 47.0, 50: 52.3, 10: 63.2}},
+        settings_of={
+            "cifar10": {
+                100: {"smooth_head": 0.3, "smooth_tail": 0.0, "head_lr": 0.5, "batch_norm": "eval"},
+                50: {"smooth_head": 0.2, "smooth_tail": 0.0, "head_lr": 0.2, "batch_norm": "eval"},
+                10: {"smooth_head": 0.1, "smooth_tail": 0.0, "head_lr": 0.2, "batch_norm": "eval"},
+            },
+            "cifar100": {
+                100: {"smooth_head": 0.4, "smooth_tail": 0.1},
+                50: {"smooth_head": 0.3, "smooth_tail": 0.0},
+                10: {"smooth_head": 0.2, "smooth_tail": 0.0, "head_lr": 0.1},
+            },
+        },
     )
 
     def retrains(self) -> Mapping[str, float]:

@@ -68,6 +68,7 @@ class Published:
         epoch: Epoch | None = None,
         subset_seed: int | None = None,
         settings: Mapping[str, object] = {},
+        settings_of: Mapping[str, Mapping[int, Mapping[str, object]]] = {},
     ) -> tuple["Published", ...]:
         """Build the accuracies of one source.
 
@@ -76,6 +77,7 @@ class Published:
                 every accuracy.
             accuracies: data set -> imbalance factor -> accuracy, as in ``{"cifar10": {100: 77.54, 50: 81.11}}``.
             groups: data set -> imbalance factor -> accuracy of the three groups.
+            settings_of: data set -> imbalance factor -> further settings of this accuracy.
         """
         return tuple(
             cls(
@@ -89,7 +91,7 @@ class Published:
                 groups=groups.get(dataset, {}).get(imbalance),
                 epoch=epoch,
                 subset_seed=subset_seed,
-                settings=settings,
+                settings={**settings, **settings_of.get(dataset, {}).get(imbalance, {})},
             )
             for dataset, by_imbalance in accuracies.items()
             for imbalance, accuracy in by_imbalance.items()

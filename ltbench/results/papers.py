@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ltbench.errors import one_line
 from ltbench.method.published import Published
 from ltbench.method.source import places
 from ltbench.method.syntax import assigned
@@ -50,11 +49,34 @@ def _published_in(file: str, content: bytes) -> tuple[Published, ...]:
     for statement in [statement for node in classes for statement in node.body]:
         if isinstance(statement, ast.Assign) and "published" in assigned(statement):
             try:
-                return tuple(eval(compile(ast.Expression(statement.value), file, "eval"), {"Published": Published}))
-            except Exception as error:  # whatever the expression raises
-                why = f"{one_line(error)}; it may use Published and builtins only"
+                return _figures(statement.value)
+            except (TypeError, ValueError):
+                why = f"line {statement.lineno}: write Published(...) or Published.table(...) with literal values"
                 print(f"ltbench: published accuracies of {file} are not shown: {why}", file=sys.stderr)
     return ()
+
+
+def _figures(node: ast.expr) -> tuple[Published, ...]:
+    """The figures of an expression, which is read and not run: a leaderboard runs no code of a method.
+
+    Raises:
+        TypeError: for arguments that `Published` does not have.
+        ValueError: for anything but calls of `Published` and `Published.table` with literal values, in tuples, lists
+            and sums.
+    """
+    if isinstance(node, ast.Tuple | ast.List):
+        return tuple(figure for item in node.elts for figure in _figures(item))
+    if isinstance(node, ast.Starred):
+        return _figures(node.value)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return _figures(node.left) + _figures(node.right)
+    if isinstance(node, ast.Call) and not node.args:
+        values: dict[str, Any] = {str(word.arg): ast.literal_eval(word.value) for word in node.keywords}
+        if (called := ast.unparse(node.func)) == "Published":
+            return (Published(**values),)
+        if called == "Published.table":
+            return Published.table(**values)
+    raise ValueError(ast.unparse(node))
 
 
 def comparable(record: Record, protocol: Protocol, figures: Sequence[Published]) -> Published | None:

@@ -187,7 +187,16 @@ def test_a_method_of_ones_own_may_have_published_accuracies(capsys: pytest.Captu
     assert [figure.accuracy for figure in found["mine"]] == [70.5]
     assert found["other"] == found["broken"] == ()
     err = capsys.readouterr().err
-    assert "other.py are not shown: NameError: name 'BEST' is not defined; it may use Published and builtins" in err
+    assert "other.py are not shown: " in err
+    assert "write Published(...) or Published.table(...) with literal values" in err
+
+
+def test_reading_them_runs_no_code(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("methods").mkdir()
+    Path("methods/mine.py").write_text("class Mine(Method):\n    published = open('ran', 'w')\n")
+    assert papers.published()["mine"] == ()
+    assert "mine.py are not shown: line 2: write Published(...)" in capsys.readouterr().err
+    assert not Path("ran").exists()
 
 
 def test_a_record_of_another_version_of_the_recipe_is_not_compared() -> None:
