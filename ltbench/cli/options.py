@@ -186,6 +186,10 @@ ShotGroups = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+TableFormat = Annotated[
+    Literal["table", "markdown", "csv", "json", "latex"],
+    typer.Option(help="Output format.", rich_help_panel=OUTPUT),
+]
 OfSuite = Annotated[str | None, typer.Option("--suite", metavar="NAME", help="Only the cells of this suite.")]
 
 

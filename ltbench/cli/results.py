@@ -44,10 +44,7 @@ def leaderboard(
             "test set (forward), or rare (backward).",
         ),
     ] = False,
-    format: Annotated[
-        Literal["table", "markdown", "csv", "json", "latex"],
-        typer.Option(help="Output format.", rich_help_panel=options.OUTPUT),
-    ] = "table",
+    format: options.TableFormat = "table",
     shots: options.ShotGroups = "auto",
     methods_dir: options.MethodsDir = [],  # noqa: B006
     results: options.Results = Path("results"),
@@ -88,10 +85,7 @@ def classes(
         ),
     ] = None,
     pairs: Annotated[int, typer.Option(metavar="N", min=0, help="Most confused pairs of classes to show.")] = 10,
-    format: Annotated[
-        Literal["table", "markdown", "csv", "json", "latex"],
-        typer.Option(help="Output format.", rich_help_panel=options.OUTPUT),
-    ] = "table",
+    format: options.TableFormat = "table",
     shots: options.ShotGroups = "auto",
     methods_dir: options.MethodsDir = [],  # noqa: B006
     results: options.Results = Path("results"),
