@@ -453,7 +453,7 @@ def test_a_server_that_is_stopped_during_a_run_loses_nothing(port: int, monkeypa
     assert running.returncode == 0
     warning = said.splitlines()[-1]
     assert warning.startswith(f"ltbench: MLflow is not up to date: nothing answers at {uri}")
-    assert warning.endswith("; ltbench sync completes it")
+    assert warning.endswith("; run ltbench sync to complete it")
     assert len(Store("results").latest()) == 3
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with serving(Store("server"), port):
