@@ -87,7 +87,7 @@ def assembled(collection: Collection, name: str, side: int | None, cache: Path) 
     """
     _check_classes(collection)
     splits = {
-        split: sorted(collection.splits[split], key=lambda file: (file.label, file.path))
+        split: sorted(collection.splits[split], key=lambda file: (file.label, file.path.parts))
         for split in ORDER
         if split in collection.splits
     }
@@ -163,8 +163,8 @@ def _key(splits: Mapping[str, list[File]], root: Path, side: int | None) -> str:
     for split, files in splits.items():
         for file in files:
             found = _stat(file)
-            place = file.path.relative_to(root) if file.path.is_relative_to(root) else file.path
-            member = [split, str(place), file.label, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+            place = str(file.path).removeprefix(f"{root}{os.sep}")
+            member = [split, place, file.label, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
             digest.update(json.dumps(member).encode())
     return digest.hexdigest()[:32]
 

@@ -47,10 +47,10 @@ SOURCES: dict[str, Source] = {
 }
 OWN: dict[str, str] = {
     "imagefolder:PATH": "any folder of images: PATH/class/image or PATH/{train,val,test}/class/image",
-    "list:TRAIN.txt,test=TEST.txt,val=VAL.txt,root=FOLDER": "lists of 'path label' lines; test, val, root are optional",
-    "csv:FILE,path=COLUMN,label=COLUMN,split=COLUMN": "a table of images; also test, val and root, as for list:",
-    "parquet:FILE,path=COLUMN,label=COLUMN,split=COLUMN": "the same as a Parquet file; needs pyarrow",
-    "inaturalist:TRAIN.json,test=VAL.json,root=FOLDER": "the JSON files of iNaturalist's competitions",
+    "list:FILE": "lines 'PATH LABEL'; add ,test=FILE ,val=FILE ,root=FOLDER",
+    "csv:FILE": "a table of images; add also ,path=COLUMN ,label=COLUMN ,split=COLUMN",
+    "parquet:FILE": "the same as a Parquet file; needs pyarrow",
+    "inaturalist:FILE": "JSON of iNaturalist's competitions; add ,test=FILE ,root=FOLDER",
 }
 """How the user writes data of his own, and what each is."""
 KINDS = tuple(form.partition(":")[0] for form in OWN)
