@@ -6,7 +6,7 @@ from ltbench.data.files import ORDER, Collection, File, FileSet, assembled
 from ltbench.errors import InputError
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
-OTHER_NAMES = {"valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 """Names that people give to folders of splits, and the name that is read."""
 
 
@@ -44,8 +44,9 @@ def _splits(root: Path) -> dict[str, Path]:
     """The folder of each split."""
     below = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
     if "train" not in below:
-        if below and below <= {"val", "test"}:
-            raise InputError(f"{root} has {' and '.join(sorted(below))} but no train; add train/ with training images")
+        if below and below <= {"val", "test", *OTHER_NAMES}:
+            found = " and ".join(sorted(below))
+            raise InputError(f"{root} has {found} but no train; name the folder of the training images train")
         return {"train": root}
     for other in sorted(below & OTHER_NAMES.keys()):
         if OTHER_NAMES[other] not in below:
@@ -57,7 +58,7 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     """List the image files of each class."""
     classes = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
     if not classes:
-        raise InputError(f"{folder} has no class folders; put its images into one folder for each class")
+        raise InputError(f"{folder} has no class folders; put the images of each class into a folder, or move it away")
     files = {c.name: [p for p in c.rglob("*") if p.suffix.lower() in EXTENSIONS] for c in classes}
     for c in classes:
         if not files[c.name]:

@@ -52,7 +52,7 @@ OWN: dict[str, str] = {
     "parquet:FILE": "the same as a Parquet file; needs pyarrow",
     "inaturalist:FILE": "JSON of iNaturalist's competitions; add ,test=FILE ,root=FOLDER",
 }
-"""How the user writes data of his own, and what each is."""
+"""The forms in which users name images of their own, each with one line about it."""
 KINDS = tuple(form.partition(":")[0] for form in OWN)
 
 

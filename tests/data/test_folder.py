@@ -152,9 +152,10 @@ def test_the_source_of_the_test_images_is_in_words(picture_folder: Make) -> None
 @pytest.mark.parametrize(
     ("folders", "message"),
     [
-        (["val/a", "test/a"], "has test and val but no train; add train/"),
+        (["val/a", "test/a"], "has test and val but no train; name"),
+        (["training/a", "validation/a"], "has training and validation but no train; name"),
         (["train/a", "valid/a"], "valid is not read; rename it to val"),
-        (["train/a", "train/b", "test"], "test has no class folders; put its images into one folder for each class"),
+        (["train/a", "train/b", "test"], "test has no class folders; put the images of each class into a folder"),
     ],
 )
 def test_a_wrong_layout_is_named(picture_folder: Make, folders: list[str], message: str) -> None:
