@@ -111,18 +111,20 @@ Reader = Callable[[Path, Spec, dict[str, str]], Iterator[Row]]
 
 
 def _guarded(reader: Reader, file: Path, spec: Spec, names: dict[str, str]) -> Iterator[Row]:
-    """The rows of a file, with one line for a file that cannot be read, an empty field and a negative label."""
+    """The rows of a file, with one line for a file that cannot be read and for a path or label that is not allowed."""
     try:
         for row in reader(file, spec, names):
             if not row.path or not row.label:
                 raise InputError(f"{row.line}: the {'path' if not row.path else 'label'} is empty; correct the line")
+            if re.search(r"[\x00-\x1f\x7f]", row.path + row.label + names.get(row.label, "")):
+                raise InputError(f"{row.line}: its path or label has a control character; correct it")
             if re.fullmatch(r"-\d+", row.label):
                 raise InputError(f"{row.line}: label {row.label} is negative; use 0 or more, or remove the image")
             yield row
     except FileNotFoundError:
         raise InputError(f"{file} does not exist; correct the path") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{file} cannot be read ({error}); replace it") from error
+        raise InputError(f"{file} cannot be read ({' '.join(str(error).split())}); replace it") from error
 
 
 def _list(file: Path, spec: Spec, names: dict[str, str]) -> Iterator[Row]:
@@ -130,7 +132,7 @@ def _list(file: Path, spec: Spec, names: dict[str, str]) -> Iterator[Row]:
         for number, line in enumerate(lines, 1):
             parts = line.strip().rsplit(maxsplit=1)
             if len(parts) == 1:
-                raise InputError(f"{file}, line {number}: '{parts[0][:80]}' is not understood; write PATH LABEL")
+                raise InputError(f"{file}, line {number}: {parts[0][:80]!r} is not understood; write PATH LABEL")
             if parts:
                 yield Row(parts[0], parts[1], f"{file}, line {number}")
 
@@ -159,8 +161,7 @@ def _parquet(file: Path, spec: Spec, names: dict[str, str]) -> Iterator[Row]:
             columns = _columns(file, spec, table.schema_arrow.names)
             chosen = table.read([column for column in columns if column]).to_pydict()
     except ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{file} cannot be read ({reason}); replace it") from error
+        raise OSError(str(error)) from error
     for number, values in enumerate(zip(*chosen.values(), strict=True), 1):
         path, label, *split = ("" if value is None else str(value) for value in values)
         yield _row(path, label, f"{file}, row {number}", split[0] if split else None)
@@ -171,7 +172,8 @@ def _columns(file: Path, spec: Spec, found: Any) -> tuple[str, str, str | None]:
     chosen = {key: spec.columns.get(key, key) for key in ("path", "label", "split")}
     for key, column in chosen.items():
         if column not in found and (key != "split" or "split" in spec.columns):
-            raise unknown(f"column of {file}", column, map(str, found), f"set {key}=COLUMN")
+            known = (" ".join(str(name).split()) for name in found)
+            raise unknown(f"column of {file}", column, known, f"set {key}=COLUMN")
     if len(set(chosen.values())) < 3:
         raise InputError(f"{file}: one column is given for two of path, label and split; correct it")
     use_split = chosen["split"] in found and len(spec.files) == 1
@@ -180,7 +182,7 @@ def _columns(file: Path, spec: Spec, found: Any) -> tuple[str, str, str | None]:
 
 def _row(path: str, label: str, line: str, split: str | None) -> Row:
     if split is not None and split.strip().lower() not in SPLITS:
-        raise InputError(f"{line}: unknown split '{split}'; allowed: train, val, test")
+        raise InputError(f"{line}: unknown split {split!r}; allowed: train, val, test")
     return Row(path.strip(), label.strip(), line, split if split is None else SPLITS[split.strip().lower()])
 
 
@@ -200,12 +202,12 @@ def _inaturalist(file: Path, spec: Spec, names: dict[str, str]) -> Iterator[Row]
         ) from error
     for label, name in categories.items():
         if names.setdefault(label, name) != name:
-            raise InputError(f"{file}: category {label} is '{name}' here and '{names[label]}' in another file")
+            raise InputError(f"{file}: category {label} is {name!r} here and {names[label]!r} in another file")
     if unmarked:
-        first = min(map(str, unmarked))
+        first = min(map(repr, unmarked))
         raise InputError(f"{file}, image {first}: it has no annotation, so its class is not known; remove it")
     for image, label in marks:
-        line = f"{file}, annotation of image {image}"
+        line = f"{file}, annotation of image {image!r}"
         if image not in paths or label not in names:
             what = f"category {label}" if image in paths else "the image"
             raise InputError(f"{line}: {what} is not in the file; correct it")

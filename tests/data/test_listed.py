@@ -180,7 +180,7 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
     ),
     "no root": (FOUR, "list:FILE", "file, line 1: image .* does not exist; .* set root=FOLDER"),
     "a folder as image": (FOUR + "train/cat cat\n", "list:FILE,root=ROOT", "line 5: image .*train/cat is not a file"),
-    "NUL in a path": (FOUR + "a\0b cat\n", "list:FILE,root=ROOT", "line 5: image .* cannot be read"),
+    "NUL in a path": (FOUR + "a\0b cat\n", "list:FILE,root=ROOT", "line 5: its path or label has a control character"),
     "duplicate": (
         FOUR + "train/./cat/000.png 1\n",
         "list:FILE,root=ROOT",
@@ -205,6 +205,7 @@ WRONG: dict[str, tuple[str | bytes, str, str]] = {
     "one column twice": (TABLE, "csv:FILE,path=label,root=ROOT", "one column is given for two"),
     "empty table": ("", "csv:FILE", "unknown column of .*file 'path'"),
     "only a header": ("path,label\n", "csv:FILE", "file names no image"),
+    "line break in a path": (TABLE + '"a\nb",a\n', "csv:FILE,root=ROOT", "line 5: its path or label has a control"),
     "short row": (TABLE + "x.png\n", "csv:FILE,root=ROOT", "line 4: it has not as many fields as the header"),
     "long row": (TABLE + "x.png,a,b\n", "csv:FILE,root=ROOT", "line 4: it has not as many fields as the header"),
     "empty label": (TABLE + "x.png,\n", "csv:FILE,root=ROOT", "line 4: the label is empty"),
