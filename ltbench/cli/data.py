@@ -122,7 +122,7 @@ def precision(test: Sequence[int]) -> str:
     verdict = (
         "enough to compare methods"
         if width <= ENOUGH
-        else f"few: methods that differ by less than about {width:.0f} points will not be told apart"
+        else f"few: methods that differ by less than about {width:.0f} points cannot be distinguished"
     )
     return f"balanced accuracy ± {width:.1f} points (95 %, one run, at recalls of 50 %), {verdict}"
 
