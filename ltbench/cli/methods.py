@@ -105,12 +105,9 @@ def _listing(what: str, methods_dir: list[Path]) -> dict[str, str]:
 
         return {name: load_suite(name).about for name in suite_names()}
     if what == "datasets":
-        from ltbench.data import SOURCES
+        from ltbench.data.sources import OWN, SOURCES
 
-        about = {name: source.about for name, source in SOURCES.items()}
-        return about | {
-            "imagefolder:PATH": "any folder of images: PATH/class/image or PATH/{train,val,test}/class/image"
-        }
+        return {name: source.about for name, source in SOURCES.items()} | OWN
     from ltbench.models import backbone_names
 
     return dict.fromkeys(backbone_names(), "")

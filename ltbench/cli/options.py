@@ -36,7 +36,8 @@ Imbalances = Annotated[
     str | None,
     typer.Option(
         metavar="LIST",
-        help="Imbalance factors, instead of the suite's: 100,50 or exp:100,step:10,natural.",
+        help="Imbalance factors, instead of the suite's: 100,50 or exp:100,step:10,natural. Default where --datasets "
+        "names only images of your own: natural.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -162,7 +163,7 @@ DataPlaces = Annotated[
         "--data",
         metavar="NAME=PATH",
         help="Use images you already have: the official archive of data set NAME, or NAME=imagefolder:PATH for a "
-        "folder of images. Repeatable.",
+        "folder of images, or another form of 'ltbench ls datasets'. Repeatable.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -202,7 +203,8 @@ def names(text: str | None) -> tuple[str, ...] | None:
     """Names that commas separate; None: the suite's own."""
     if text is None:
         return None
-    parts = re.split(r",(?![^()]*\))", text)  # a comma inside NAME(KEY=VALUE, ...) separates no names
+    # a comma inside NAME(KEY=VALUE, ...) or KIND:FILE,KEY=VALUE separates no names
+    parts = re.split(r",(?![^()]*\))(?!\s*\w+=)", text)
     found = tuple(part.strip() for part in parts if part.strip())
     if not found:
         raise InputError("an empty list of names was given; name at least one, or remove the option")

@@ -188,6 +188,8 @@ def _train(
     listen, store = reporter(), Store(results)
     for why in {**plan.skipped, **plan.broken}.values():
         listen.say(f"skipped method: {why}")
+    for line in _image_files(plan):
+        listen.say(line)
     records = store.latest()
     to_do = missing(plan, records)
     how = how.resolved(to_do)
@@ -204,6 +206,18 @@ def _train(
         return print_leaderboard(results, ids, "json" if as_json else "table", methods_dirs=folders)
 
 
+def _image_files(plan: "Plan") -> list[str]:
+    """One line on each data set of image files."""
+    from ltbench.cli.data import described
+    from ltbench.data.files import FileSet
+
+    lines = []
+    for planned in {p.cell.dataset: p for p in plan.cells}.values():
+        if planned.test is not None and isinstance(planned.images, FileSet):
+            lines.append(described(planned.images, planned.test.read().counts(len(planned.counts))))
+    return lines
+
+
 def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[str, Record]", how: "RunOptions") -> str:
     """One line on how much there is to train, and how long it takes."""
     from ltbench.plan.cell import BASELINE
@@ -218,6 +232,7 @@ def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[st
     return (
         f"{plan.suite.name}: {len(plan.cells)} cells under recipe {plan.suite.recipe.label}, "
         f"{len(plan.cells) - len(to_do)} done, {len(to_do)} to do"
+        + (", imbalance natural (the default for images of your own)" if plan.request.natural_by_default else "")
         + (f", {time}" if to_do else "")
         + (f"; {len(stages)} stages, {shared} of them shared and trained only once" if shared else "")
         + (f"; {BASELINE} also with seeds {', '.join(map(str, further))} (not with --seeds)" if further else "")

@@ -20,13 +20,15 @@ from uuid import uuid4
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ltbench.data.resize import square
 from ltbench.errors import InputError
 
 MAGIC = b"ltbench packed images 1\n"
 HEADER_BYTES = 4096
+DEEP_MODES = ("I", "F")
+"""Start of the names of Pillow's modes with one channel of 16 or 32 bits, or of floating-point numbers."""
 BLOCK = 1024  # images decoded between two checks of the time
 REPORT_EVERY_S = 5.0
 
@@ -101,7 +103,7 @@ def build(
     Args:
         path: the packed file to write.
         key: stored in its header.
-        root: the image folder, for messages.
+        root: the image folder, list or table, for messages.
         files: the N image files.
         side: height and width in pixels that images are resized to (central square); None: all must have the same size.
         fingerprint: function that computes the fingerprint of the data set from its images.
@@ -140,8 +142,15 @@ def _mapped(path: Path, shape: tuple[int, ...], start: int, stop: int) -> NDArra
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(DEEP_MODES):
+                raise InputError(
+                    f"image {path} has 16 bits or more per pixel (mode {image.mode}), which Pillow would saturate; "
+                    "convert it to 8 bits per channel, or remove it"
+                )
             yield image
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # the decoders of damaged files raise many types
         reason = str(error).split("'")[0].strip() or type(error).__name__
         raise InputError(f"image {path} cannot be read ({reason}); replace or remove it") from error
 

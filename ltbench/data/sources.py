@@ -1,14 +1,15 @@
 """Data sets by name.
 
-The names are ``digits``, ``fashion-mnist``, ``cifar10``, ``cifar100``, ``imagenet-lt`` and ``imagefolder:PATH``.
-``--data NAME=PATH`` and ``--data NAME=imagefolder:PATH`` set where the images of NAME are stored.
+The names are those in ``SOURCES``, and ``KIND:PLACE`` for data of one's own, such as ``imagefolder:PATH`` (``OWN``).
+``--data NAME=PATH`` and ``--data NAME=KIND:PLACE`` set where the images of NAME are stored.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from ltbench.data import archives, folder
+from ltbench.data import archives, folder, listed
+from ltbench.data.files import FileSet
 from ltbench.data.home import data_folder
 from ltbench.data.images import ImageSet
 from ltbench.data.resize import resized
@@ -17,28 +18,42 @@ from ltbench.errors import InputError, unknown
 
 @dataclass(frozen=True)
 class Source:
-    """A named data set: its description, and the function that reads it (from a given folder, or None)."""
+    """A named data set: its description, the function that reads it (from a given folder, or None), its test images."""
 
     about: str
     read: Callable[[Path | None], ImageSet]
+    tested: str = "the official test split"
 
 
 def _not_distributed(given: Path | None) -> ImageSet:
     raise InputError(
         "imagenet-lt cannot be downloaded; put the images of its published lists into PATH/{train,val,test}/CLASS/ "
-        "and add --data imagenet-lt=imagefolder:PATH",
+        "and add --data imagenet-lt=imagefolder:PATH, or add --data imagenet-lt=list:ImageNet_LT_train.txt,"
+        "test=ImageNet_LT_test.txt,val=ImageNet_LT_val.txt,root=IMAGENET",
         "imagenet-lt",
     )
 
 
 SOURCES: dict[str, Source] = {
-    "digits": Source("8x8 grey hand-written digits, 10 classes; comes with scikit-learn", archives.digits),
+    "digits": Source(
+        "8x8 grey hand-written digits, 10 classes; comes with scikit-learn",
+        archives.digits,
+        "all but 120 images of each class, chosen by ltbench with a fixed seed",
+    ),
     "fashion-mnist": Source("28x28 grey clothes, 10 classes x 6,000", archives.fashion_mnist),
     "cifar10": Source("32x32 colour, 10 classes x 5,000", archives.cifar10),
     "cifar100": Source("32x32 colour, 100 classes x 500", archives.cifar100),
-    "imagenet-lt": Source("1,000 classes x 5 to 1,280; only from your own image folder", _not_distributed),
+    "imagenet-lt": Source("1,000 classes x 5 to 1,280; only from your own images", _not_distributed),
 }
-FOLDER = "imagefolder:"
+OWN: dict[str, str] = {
+    "imagefolder:PATH": "any folder of images: PATH/class/image or PATH/{train,val,test}/class/image",
+    "list:FILE": "lines 'PATH LABEL'; add ,test=FILE ,val=FILE ,root=FOLDER",
+    "csv:FILE": "a table of images; add also ,path=COLUMN ,label=COLUMN ,split=COLUMN",
+    "parquet:FILE": "the same as a Parquet file; needs pyarrow",
+    "inaturalist:FILE": "JSON of iNaturalist's competitions; add ,test=FILE ,root=FOLDER",
+}
+"""The forms in which users name images of their own, each with one line about it."""
+KINDS = tuple(form.partition(":")[0] for form in OWN)
 
 
 def check_name(name: str) -> None:
@@ -47,15 +62,40 @@ def check_name(name: str) -> None:
     Raises:
         InputError: for an unknown name.
     """
-    if name not in SOURCES and not (name.startswith(FOLDER) and len(name) > len(FOLDER)):
-        raise unknown("data set", name, [*SOURCES, "imagefolder:PATH"])
+    if name not in SOURCES and not is_own(name):
+        raise unknown("data set", name, [*SOURCES, *(f"{kind}:…" for kind in KINDS)], "see ltbench ls datasets")
+
+
+def is_own(place: str) -> bool:
+    """Whether a name or place has the form ``KIND:PLACE`` of data of one's own."""
+    kind, _, rest = place.partition(":")
+    return kind in KINDS and bool(rest)
+
+
+def _own(place: str, name: str, side: int | None) -> FileSet:
+    """Read data of one's own; an empty name becomes that of its folder or file."""
+    kind, _, rest = place.partition(":")
+    if kind != "imagefolder":
+        return listed.read(kind, rest, name, side, data_folder())
+    path = Path(rest).expanduser()
+    return folder.read(path, name or f"{kind}:{path.resolve().name}", side, data_folder())
+
+
+def tested(name: str, images: ImageSet) -> str:
+    """Where the test images of a data set came from, in words.
+
+    Args:
+        name: that it was loaded by.
+        images: the data set.
+    """
+    return images.tested if isinstance(images, FileSet) else SOURCES[name].tested
 
 
 def load(name: str, image_size: int | None = None, where: Mapping[str, str] | None = None) -> ImageSet:
     """Read and verify a data set.
 
     Args:
-        name: a key of ``SOURCES``, or ``imagefolder:PATH``.
+        name: a key of ``SOURCES``, or a form of ``OWN``.
         image_size: height and width in pixels that images are resized to; None: not resized.
         where: places given by the user (``--data NAME=PLACE``), by name.
 
@@ -66,12 +106,10 @@ def load(name: str, image_size: int | None = None, where: Mapping[str, str] | No
     for given in where or {}:
         check_name(given)
     place = (where or {}).get(name)
-    if name.startswith(FOLDER):
-        path = Path(name.removeprefix(FOLDER)).expanduser()
-        return folder.read(path, FOLDER + path.resolve().name, image_size, data_folder())
-    if place is not None and place.startswith(FOLDER):
-        images = folder.read(Path(place.removeprefix(FOLDER)).expanduser(), name, image_size, data_folder())
-        return replace(images, name=f"{name} (imagefolder)")
+    if is_own(name):
+        return _own(name, "", image_size)
+    if place is not None and is_own(place):
+        return _own(place, f"{name} ({place.partition(':')[0]})", image_size)
     given_path = Path(place).expanduser() if place is not None else None
     if given_path is not None and not given_path.exists():
         raise InputError(f"--data {name}={place}: no such file or folder; correct the path")

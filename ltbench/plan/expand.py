@@ -282,6 +282,8 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
     for key in ("methods", "datasets", "imbalance", "seeds", "subset_seeds"):
         if getattr(request, key) is not None:
             values[key] = getattr(request, key)
+    if request.natural_by_default:
+        values["imbalance"] = ("natural",)
     if recipe:
         values["recipe"] = suite.recipe.changed(recipe)
     return suite.changed(**values, hyperparameters=hyperparameters)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ltbench.data.sources import is_own
 from ltbench.plan.cell import Cell
 
 
@@ -45,7 +46,8 @@ class Request:
         suite: name of a suite, or path of its file.
         methods: names or patterns.
         datasets: names.
-        imbalance: ``100``, ``exp:100``, ``step:10``, ``natural``.
+        imbalance: ``100``, ``exp:100``, ``step:10``, ``natural``. None with ``datasets`` that are all the user's own
+            (such as ``imagefolder:PATH``): ``natural``.
         seeds: training seeds.
         subset_seeds: seeds of the cut, which decide which images stay in the training set; each makes its own table.
         changes: ``recipe.epochs``, ``holdout``, ``METHOD.hyperparameter``, ... to their values.
@@ -66,6 +68,11 @@ class Request:
     methods_dirs: tuple[Path, ...] = ()
     variants: tuple[Variant, ...] = ()
     without_test: bool = False
+
+    @property
+    def natural_by_default(self) -> bool:
+        """Whether all images are used because only data of the user's own is named, and no imbalance."""
+        return self.imbalance is None and self.datasets is not None and all(map(is_own, self.datasets))
 
     def command(self, cell: Cell) -> str:
         """The command that repeats one cell."""
