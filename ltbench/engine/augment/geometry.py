@@ -7,7 +7,7 @@ from ltbench.engine.augment.kinds import argument_of
 
 NAMES = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 FILL = 128
-"""Grey level outside the image, as in the CIFAR policy of published long-tail code."""
+"""Grey level outside the image, as in the policy code that long-tail papers use."""
 ONE = 1 << 16
 """PIL computes positions in units of 1/65536 pixel; so does this file, since a rounded position decides on a pixel."""
 

@@ -16,7 +16,8 @@ from ltbench.engine.augment.kinds import FACTORS, NAMES, NUMBER
 KINDS = (
     (geometry.moved, geometry.NAMES),
     (tones.mapped, tones.MAPPED),
-    (tones.spread, tones.SPREAD),
+    (tones.stretched, ("AutoContrast",)),
+    (tones.equalized, ("Equalize",)),
     (tones.saturated, ("Color",)),
     (tones.sharpened, ("Sharpness",)),
 )

@@ -10,7 +10,6 @@ from torch import Tensor
 from ltbench.engine.augment.kinds import NUMBER, argument_of
 
 MAPPED = ("Brightness", "Contrast", "Posterize", "Solarize", "Invert")
-SPREAD = ("AutoContrast", "Equalize")
 LEVELS = 256
 LUMA = (19595, 38470, 7471)
 """Weights of red, green and blue in a grey level, in units of 1/65536 (ITU-R 601-2)."""
@@ -31,41 +30,36 @@ def mapped(pixels: Tensor, operation: Tensor, value: Tensor) -> Tensor:
     return tables.gather(1, pixels.flatten(1).long()).view(pixels.shape)
 
 
-def spread(pixels: Tensor, operation: Tensor, _: Tensor) -> Tensor:
-    """Images [B, H, W, channels] uint8 after their operation of ``SPREAD``, each channel alone; others as they are."""
-    images, channels = len(pixels), pixels.shape[3]
-    flat = pixels.flatten(1)
-    first = torch.arange(flat.shape[1], device=pixels.device) % channels * LEVELS
-    index = flat.long().add_(first)  # where each value stands in tables [B, channels * 256]
-    histogram = torch.zeros((images, channels * LEVELS), dtype=torch.int32, device=pixels.device)
-    histogram.scatter_add_(1, index, torch.ones((), dtype=torch.int32, device=pixels.device).expand_as(index))
-    histogram = histogram.view(images, channels, LEVELS)
-    equalize = (operation == NUMBER["Equalize"])[:, None, None]
-    autocontrast = (operation == NUMBER["AutoContrast"])[:, None, None]
-    tables = torch.arange(LEVELS, device=pixels.device).to(torch.uint8)
-    tables = torch.where(equalize, _equalized(histogram), tables)
-    tables = torch.where(autocontrast, _stretched(histogram), tables)
-    return tables.flatten(1).gather(1, index).view(pixels.shape)
+def stretched(pixels: Tensor, operation: Tensor, _: Tensor) -> Tensor:
+    """Images [B, H, W, channels] uint8 after "AutoContrast"; others as they are.
 
-
-def _equalized(histogram: Tensor) -> Tensor:
-    """Tables [B, channels, 256] uint8 that spread the levels evenly; for images of one level the identity."""
-    below = histogram.cumsum(2, dtype=torch.int32) - histogram
-    darker = torch.where(histogram > 0, below, 0).amax(2, keepdim=True)  # pixels darker than the lightest
-    step = darker // (LEVELS - 1)  # pixels for each level of the result
-    level = torch.arange(LEVELS, device=histogram.device, dtype=torch.int32)
-    tables = (step // 2 + below) // step.clamp(min=1)
-    return torch.where(step > 0, tables.clamp_(max=LEVELS - 1), level).to(torch.uint8)
-
-
-def _stretched(histogram: Tensor) -> Tensor:
-    """Tables [B, channels, 256] uint8 that map the darkest level to 0 and the lightest to 255, where they differ."""
-    level = torch.arange(LEVELS, device=histogram.device, dtype=torch.float64)
-    darkest = torch.where(histogram > 0, level, LEVELS).amin(2, keepdim=True)
-    lightest = torch.where(histogram > 0, level, 0).amax(2, keepdim=True)
+    The darkest level of each channel becomes 0 and the lightest 255, where they differ.
+    """
+    level = torch.arange(LEVELS, device=pixels.device, dtype=torch.float64)
+    rows = pixels.flatten(2)  # two reductions of rows are much faster than one of pixels
+    darkest = rows.amin(1).view(pixels[:, 0].shape).amin(1).double()[:, :, None]
+    lightest = rows.amax(1).view(pixels[:, 0].shape).amax(1).double()[:, :, None]
     scale = torch.full_like(darkest, LEVELS - 1) / (lightest - darkest).clamp(min=1)  # 255 / x would be 255 * (1 / x)
-    stretched = (level * scale - darkest * scale).clamp_(0, LEVELS - 1)
-    return torch.where(lightest > darkest, stretched, level).to(torch.uint8)
+    tables = (level * scale - darkest * scale).clamp_(0, LEVELS - 1)
+    changes = (lightest > darkest) & (operation == NUMBER["AutoContrast"])[:, None, None]
+    tables = torch.where(changes, tables, level).to(torch.uint8)
+    return tables.flatten(1).gather(1, _indices(pixels)).view(pixels.shape)
+
+
+def equalized(pixels: Tensor, operation: Tensor, _: Tensor) -> Tensor:
+    """Images [B, H, W, channels] uint8 after "Equalize", each channel alone; others as they are."""
+    images, channels, index = len(pixels), pixels.shape[3], _indices(pixels)
+    count = torch.zeros((images, channels * LEVELS), dtype=torch.int32, device=pixels.device)
+    count.scatter_add_(1, index, torch.ones((), dtype=torch.int32, device=pixels.device).expand_as(index))
+    count = count.view(images, channels, LEVELS)
+    below = count.cumsum(2, dtype=torch.int32) - count
+    darker = torch.where(count > 0, below, 0).amax(2, keepdim=True)  # pixels darker than the lightest
+    step = darker // (LEVELS - 1)  # pixels for each level of the result
+    tables = (step // 2 + below).double().div_(step.clamp(min=1)).clamp_(max=LEVELS - 1)  # truncated below
+    level = torch.arange(LEVELS, device=pixels.device, dtype=torch.uint8)
+    changes = (step > 0) & (operation == NUMBER["Equalize"])[:, None, None]
+    tables = torch.where(changes, tables.to(torch.uint8), level)
+    return tables.flatten(1).gather(1, index).view(pixels.shape)
 
 
 def saturated(pixels: Tensor, operation: Tensor, value: Tensor) -> Tensor:
@@ -107,3 +101,10 @@ def _blend(other: Tensor, pixels: Tensor, factor: Tensor) -> Tensor:
     """other + factor * (pixels - other), clipped to [0, 255] and truncated to integers, as uint8."""
     difference = pixels.float() - other
     return difference.mul_(factor.float()).add_(other).clamp_(0, LEVELS - 1).to(torch.uint8)
+
+
+def _indices(pixels: Tensor) -> Tensor:
+    """Where each value of the images stands in tables [B, channels * 256]: [B, H * W * channels] int64."""
+    flat, channels = pixels.flatten(1), pixels.shape[3]
+    first = torch.arange(flat.shape[1], device=pixels.device) % channels * LEVELS
+    return flat.long().add_(first)
