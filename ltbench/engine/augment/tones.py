@@ -49,8 +49,9 @@ def stretched(pixels: Tensor, operation: Tensor, _: Tensor) -> Tensor:
 def equalized(pixels: Tensor, operation: Tensor, _: Tensor) -> Tensor:
     """Images [B, H, W, channels] uint8 after "Equalize", each channel alone; others as they are."""
     images, channels, index = len(pixels), pixels.shape[3], _indices(pixels)
-    count = torch.zeros((images, channels * LEVELS), dtype=torch.int32, device=pixels.device)
-    count.scatter_add_(1, index, torch.ones((), dtype=torch.int32, device=pixels.device).expand_as(index))
+    every = (index + torch.arange(images, device=pixels.device)[:, None] * (channels * LEVELS)).flatten()
+    one = torch.ones((), dtype=torch.int32, device=pixels.device)
+    count = one.new_zeros(images * channels * LEVELS).scatter_add_(0, every, one.expand_as(every))
     count = count.view(images, channels, LEVELS)
     below = count.cumsum(2, dtype=torch.int32) - count
     darker = torch.where(count > 0, below, 0).amax(2, keepdim=True)  # pixels darker than the lightest
