@@ -32,6 +32,6 @@ class Cutout:
         top, left = rows - self.side // 2
         y = torch.arange(height, device=pixels.device) - top[:, None]
         x = torch.arange(width * channels, device=pixels.device) // channels - left[:, None]
-        covered_rows, covered_columns = ((place >= 0) & (place < self.side) for place in (y, x))
-        covered = covered_rows[:, :, None] & covered_columns[:, None, :]
-        return pixels.reshape(covered.shape).masked_fill(covered, 0).view(pixels.shape)
+        rows_kept, columns_kept = (((place < 0) | (place >= self.side)).byte() for place in (y, x))
+        kept = rows_kept[:, :, None] | columns_kept[:, None, :]  # 0 or 1: products of bytes are faster than masks
+        return pixels.reshape(kept.shape).mul(kept).view(pixels.shape)

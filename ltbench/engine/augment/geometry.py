@@ -1,6 +1,7 @@
 """Shears, translations and rotations: each new pixel is the nearest old one, or grey outside the image."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.engine.augment.kinds import argument_of
@@ -27,12 +28,11 @@ def moved(pixels: Tensor, operation: Tensor, value: Tensor) -> Tensor:
     start_y = height / 2 - sin * (width / 2) - cos * (height / 2) - down
     old_x = _positions(x, y, cos, shear_x - sin, start_x)
     old_y = _positions(x, y, sin + shear_y, cos, start_y)
-    inside = (old_x >= 0) & (old_x < width) & (old_y >= 0) & (old_y < height)
-    first = torch.arange(len(pixels), device=pixels.device, dtype=torch.int32)[:, None, None] * (height * width)
-    every = pixels.reshape(-1, channels)
-    with_grey = torch.cat([every, every.new_full((1, channels), FILL)])
-    index = torch.where(inside, first + old_y * width + old_x, len(every))
-    return with_grey.index_select(0, index.flatten()).view(pixels.shape)
+    framed = F.pad(pixels, (0, 0, 1, 1, 1, 1), value=FILL)  # positions outside are clamped to the grey frame
+    image = torch.arange(len(pixels), device=pixels.device, dtype=torch.int32)[:, None, None]
+    row = old_y.clamp_(-1, height).add_(image * (height + 2) + 1)
+    index = row.mul_(width + 2).add_(old_x.clamp_(-1, width)).add_(1)
+    return framed.view(-1, channels).index_select(0, index.flatten()).view(pixels.shape)
 
 
 def _positions(x: Tensor, y: Tensor, per_x: Tensor, per_y: Tensor, start: Tensor) -> Tensor:
