@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from ltbench.errors import InputError, unknown
 
+Strong = Literal["none", "autoaugment", "randaugment", "cutout", "autoaugment+cutout", "randaugment+cutout"]
+
 
 class Recipe(BaseModel):
     """Backbone, optimiser, schedule, augmentation and precision of a training run.
@@ -45,6 +47,15 @@ class Recipe(BaseModel):
     """Mirror each image with probability 1/2."""
     jitter: float = Field(0.0, ge=0, le=1)
     """Brightness, contrast and saturation are each multiplied by a factor between 1 - jitter and 1 + jitter."""
+    augment: Strong = "none"
+    """Strong augmentations after crop, flip and jitter: AutoAugment with its policy for CIFAR-10, or RandAugment, and
+    Cutout."""
+    randaugment_operations: int = Field(2, ge=1)
+    """Random operations for each image (RandAugment)."""
+    randaugment_magnitude: int = Field(9, ge=0, le=30)
+    """Strength of the operations of RandAugment, as torchvision numbers it."""
+    cutout_side: int = Field(16, ge=1)
+    """Side in pixels of the black square of Cutout."""
     precision: Literal["fp32", "fp32-strict", "bf16"] = "fp32"
     """``fp32`` lets a GPU use TF32 in convolutions, as PyTorch does by default; ``bf16`` is autocast."""
     evaluate_every: int = Field(10, ge=1)
@@ -59,6 +70,15 @@ class Recipe(BaseModel):
     def _one_kind_of_crop(cls, value: int | None, others: ValidationInfo) -> int | None:
         if value is not None and others.data.get("crop_padding"):
             raise ValueError("it takes the place of the padded crop; set crop_padding=0 with it")
+        return value
+
+    @field_validator("randaugment_operations", "randaugment_magnitude", "cutout_side")
+    @classmethod
+    def _setting_of_an_augmentation(cls, value: int, info: ValidationInfo) -> int:
+        field = str(info.field_name)
+        name, _ = field.split("_")
+        if value != cls.model_fields[field].default and name not in info.data.get("augment", name):
+            raise ValueError(f"it needs {name}; set augment={name} with it")
         return value
 
     @classmethod

@@ -15,7 +15,12 @@ from ltbench.plan.recipe import RECIPES
 
 PADDED = RECIPES["digits"].changed({"crop_padding": 2, "flip": True, "jitter": 0.4})
 RESIZED = PADDED.changed({"crop_padding": 0, "resized_crop": 12})
-EVERY = [*augmentations(PADDED, 16, 20), *augmentations(RESIZED, 16, 20)]
+STRONG = [PADDED.changed({"augment": name}) for name in ("autoaugment", "randaugment", "cutout")]
+EVERY = [
+    *augmentations(PADDED, 16, 20),
+    *augmentations(RESIZED, 16, 20),
+    *(augmentations(recipe, 16, 20)[-1] for recipe in STRONG),
+]
 POOL = Pool.of(np.repeat([0, 1], 15), 2)
 
 

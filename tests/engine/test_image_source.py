@@ -26,7 +26,11 @@ GB = 10**9
 PLACES: tuple[Place, ...] = get_args(Place)
 PADDED = RECIPES["digits"].changed({"epochs": 2, "evaluate_every": 1, "crop_padding": 2, "flip": True})
 RESIZED = PADDED.changed({"crop_padding": 0, "resized_crop": 12, "jitter": 0.4})
-RECIPES_OF_CROPS = pytest.mark.parametrize("recipe", [PADDED, RESIZED], ids=["padded", "resized"])
+STRONG = PADDED.changed({"augment": "autoaugment+cutout", "cutout_side": 8})
+RANDOM = RESIZED.changed({"augment": "randaugment+cutout", "cutout_side": 6})
+RECIPES_OF_CROPS = pytest.mark.parametrize(
+    "recipe", [PADDED, RESIZED, STRONG, RANDOM], ids=["padded", "resized", "autoaugment", "randaugment"]
+)
 
 
 @pytest.fixture
@@ -169,8 +173,9 @@ def test_a_gpu_is_fed_the_same_batches_from_everywhere(gpu: Device | None, data:
         assert train(data, recipe, place, CUDA)["losses"] == wanted["losses"]
 
 
-def test_resized_crops_are_captured(gpu: Device | None, data: LongTailed) -> None:
-    recipe = RESIZED.changed({"precision": "fp32-strict"})
+@pytest.mark.parametrize("recipe", [RESIZED, STRONG, RANDOM], ids=["resized", "autoaugment", "randaugment"])
+def test_augmentations_are_captured(gpu: Device | None, data: LongTailed, recipe: Recipe) -> None:
+    recipe = recipe.changed({"precision": "fp32-strict"})
     eager, graph = (train(data, recipe, "device", CUDA, tier) for tier in ("eager", "graph"))
     assert (graph["tier"], graph["tier_reason"]) == ("graph", "")
     assert graph["losses"] == pytest.approx(eager["losses"], rel=1e-3)

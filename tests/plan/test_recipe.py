@@ -52,6 +52,7 @@ def test_the_label_says_what_differs() -> None:
     assert Recipe().changed({"epochs": 5}).label == "ldam[epochs=5]"
     assert Recipe().changed({"epochs": 5, "lr": 0.2}).label == "ldam[epochs=5,lr=0.2]"
     assert RECIPES["digits"].changed({"flip": True}).label == "digits[flip=True]"
+    assert Recipe().changed({"augment": "cutout", "cutout_side": 8}).label == "ldam[augment=cutout,cutout_side=8]"
     assert Recipe().changed({"epochs": 5}).identity() != Recipe().identity()
 
 
@@ -80,6 +81,10 @@ def test_the_network_sees_the_crop() -> None:
     [
         ({"resized_crop": 32}, r"recipe\.resized_crop=32: .*set crop_padding=0"),
         ({"jitter": 2}, r"recipe\.jitter=2"),
+        ({"augment": "autoaugement"}, r"recipe\.augment=autoaugement.*'autoaugment'.*'autoaugment\+cutout'"),
+        ({"cutout_side": 8}, r"recipe\.cutout_side=8: .*set augment=cutout"),
+        ({"augment": "cutout", "randaugment_magnitude": 5}, r"recipe\.randaugment_magnitude=5: .*augment=randaugment"),
+        ({"augment": "randaugment", "randaugment_magnitude": 31}, r"recipe\.randaugment_magnitude=31"),
         ({"epoch": 5}, r"unknown recipe setting 'epoch'; did you mean 'epochs'"),
         ({"epochs": 0}, r"recipe\.epochs=0"),
         ({"lr": -1}, r"recipe\.lr=-1"),

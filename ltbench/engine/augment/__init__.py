@@ -1,13 +1,17 @@
 """Augmentations, one file each. A new one needs its file and a line in ``augmentations``."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ltbench.engine.augment.autoaugment import AutoAugment
+from ltbench.engine.augment.cutout import Cutout
 from ltbench.engine.augment.jitter import Jitter
 from ltbench.engine.augment.padded import PaddedCrop
+from ltbench.engine.augment.randaugment import RandAugment
 from ltbench.engine.augment.resized import ResizedCrop
 from ltbench.plan.recipe import Recipe
 
@@ -39,4 +43,15 @@ def augmentations(recipe: Recipe, height: int, width: int) -> tuple[Augmentation
         else ResizedCrop(recipe.resized_crop, height, width, recipe.flip)
     )
     jitter = (Jitter(recipe.jitter),) if recipe.jitter else ()
-    return (crop, *jitter)
+    return (crop, *jitter, *_strong(recipe, *recipe.input_size(height, width)))
+
+
+def _strong(recipe: Recipe, height: int, width: int) -> Iterator[Augmentation]:
+    """The augmentations that ``recipe.augment`` names, for cropped images of this size."""
+    named = recipe.augment.split("+")
+    if "autoaugment" in named:
+        yield AutoAugment(height, width)
+    if "randaugment" in named:
+        yield RandAugment(recipe.randaugment_operations, recipe.randaugment_magnitude, height, width)
+    if "cutout" in named:
+        yield Cutout(recipe.cutout_side, height, width)

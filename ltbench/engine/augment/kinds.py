@@ -1,0 +1,30 @@
+"""Names and numbers of the operations. A plan contains the numbers."""
+
+import torch
+from torch import Tensor
+
+NAMES = (
+    "Identity",
+    "ShearX",
+    "ShearY",
+    "TranslateX",
+    "TranslateY",
+    "Rotate",
+    "Brightness",
+    "Color",
+    "Contrast",
+    "Sharpness",
+    "Posterize",
+    "Solarize",
+    "AutoContrast",
+    "Equalize",
+    "Invert",
+)
+NUMBER = {name: number for number, name in enumerate(NAMES)}
+FACTORS = ("Brightness", "Color", "Contrast", "Sharpness")
+"""Operations whose argument is a factor; 1 leaves an image as it is."""
+
+
+def argument_of(name: str, operation: Tensor, value: Tensor, neutral: float) -> Tensor:
+    """The arguments [B] of this operation, and ``neutral`` for images with another operation."""
+    return torch.where(operation == NUMBER[name], value, neutral)
