@@ -62,6 +62,7 @@ CHECKS = (
     Check("learns", training.learns),
     Check("test split", training.test_split),
     Check("resume", training.resume),
+    Check("stored network", training.stored),
     Check("deterministic", training.deterministic),
     Check("ranges", training.ends),
     Check("cost", steps.cost),

@@ -11,7 +11,8 @@ import torch
 from ltbench.check.problem import CPU, EASY, TINY, Memory, differences, foundation, same_length, train
 from ltbench.check.subject import Broken, NotApplicable, Subject
 from ltbench.data import Split
-from ltbench.engine.stage import RunningStage, State
+from ltbench.engine.evaluate import predictions
+from ltbench.engine.stage import RunningStage, State, trained_network
 from ltbench.engine.task import Task
 from ltbench.method.contract import Batch, Clock, Method
 from ltbench.method.hyperparameters import Choice, Range
@@ -100,6 +101,16 @@ def resume(subject: Subject) -> str:
     resumed = train(subject.method, before, position, TINY.task(), lambda: Memory(dies=True), same_length)
     if what := differences(reference(subject.chain), resumed):
         raise Broken(f"stopping and resuming changes {what}: store everything that must be remembered in the network")
+    return ""
+
+
+def stored(subject: Subject) -> str:
+    """The stored network predicts what the trained one did: test images are evaluated with the stored one."""
+    state, task, method = reference(subject.chain)[-1], TINY.task(), subject.method()
+    net = trained_network(method, task, state["network"])
+    found = predictions(method, net, task, task.held_out["test"], state["epoch"]).logits
+    if not np.array_equal(found, state["logits"]["test"].numpy()):
+        raise Broken("the stored network predicts otherwise: store everything that predict needs in the network")
     return ""
 
 

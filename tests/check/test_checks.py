@@ -24,6 +24,14 @@ class Mine(Method):
     "Broken on purpose."
 """
 WRITTEN = {
+    "stored network": [
+        (
+            "def stages(self):\n return (Stage(finish=self.end),)\n"
+            "def end(self, net, features):\n self.bias = torch.arange(4.0)\n"
+            "def predict(self, net, images):\n return net(images) + getattr(self, 'bias', 0)",
+            "store everything that predict needs in the network",
+        ),
+    ],
     "data": [
         (
             "def setup(self, counts):\n from ltbench.data import load\n self.seen = load('digits').test",
