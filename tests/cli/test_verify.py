@@ -45,6 +45,7 @@ def test_trained_again_every_bit_is_equal(ltbench: Cli, store: Store) -> None:
     assert answer.out == "1 finished cells: 1 agree, 0 do not, 1 trained again with equal bits\n"
 
 
+@pytest.mark.slow
 def test_a_record_that_training_does_not_repeat_is_found(ltbench: Cli, store: Store) -> None:
     ce = record_of(store, "ce")
     (losses,) = ce.finished.losses

@@ -94,7 +94,7 @@ ORDER = "crt,aux_random,ce,ldam_drw,focal,class_balanced_sampling"
     [
         pytest.param(["--workers", "2"], id="two workers"),
         pytest.param(["--workers", "4"], id="four workers", marks=pytest.mark.slow),
-        pytest.param(["--workers", "2", "--methods", ORDER], id="order"),
+        pytest.param(["--workers", "2", "--methods", ORDER], id="order", marks=pytest.mark.slow),
         pytest.param(["--runs-per-device", "3"], id="three threads", marks=pytest.mark.slow),
     ],
 )
@@ -119,6 +119,7 @@ print([wait(pid) for pid in pids])
     assert_equal(Store("shared"), reference)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_cut_short_is_trained_anew(reference: Store) -> None:
     shutil.copytree(reference.root / "stages", "mended/stages")
     for path in Path("mended/stages").glob("*.pt"):

@@ -220,6 +220,7 @@ print(statuses)
     assert len(cells) == len(set(cells)) == 15
 
 
+@pytest.mark.slow
 def test_two_processes_on_the_same_studies(tune_driver: Callable[[str], list[int]]) -> None:
     assert tune_driver("both = [child(), child()]\nprint([wait(pid) for pid in both])") == [0, 0]
     assert counted() == dict.fromkeys(["ce", "focal", "tau_norm"], ["complete"] * 5)
