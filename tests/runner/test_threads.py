@@ -65,7 +65,6 @@ def test_runs_together_give_the_records_of_one_at_a_time(ltbench: Cli, own_metho
     assert "runs together" in ltbench("show", attempts[0].id, "--results", "together").out
 
 
-@pytest.mark.slow
 def test_graphs_replayed_together_on_a_gpu_give_the_records_of_one_at_a_time(
     ltbench: Cli, own_methods: None, gpu: Device | None
 ) -> None:
