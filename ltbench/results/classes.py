@@ -91,9 +91,11 @@ def class_reports(
     found: dict[str, list[ClassReport]] = {}
     done = in_order(cells[cells.status == "done"])
     for place, table in done.groupby(TABLE, sort=False):
-        for method, part in table.groupby("method", sort=False):
+        means = table.groupby("method").balanced_accuracy.mean().sort_values(ascending=False, kind="stable")
+        for method in means.index:
             if methods is not None and method not in methods:
                 continue
+            part = table[table.method == method]
             baseline = table[table.method == entry(BASELINE, {}, int(part.trials.iloc[0]))]
             where = dict(zip(TABLE, place, strict=True)) | {"shots": str(shots)}
             report = _report(where, str(method), part, baseline, records, store, shots)

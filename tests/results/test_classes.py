@@ -154,3 +154,11 @@ def test_tables_stand_in_the_order_of_the_leaderboard_and_methods_can_be_chosen(
         made_record(store, "crt", imbalance)
     assert [report.place["imbalance"] for report in reports(store, "crt")] == ["100", "20"]
     assert set(class_reports(load_results(store.root), store.latest(), store, ["ce"])) == {"ce"}
+
+
+def test_methods_are_in_the_order_of_the_leaderboard_whatever_their_best_seed_is(store: Store) -> None:
+    for method, hits in (("ce", (500, 900)), ("crt", (800, 800))):
+        for seed, each in enumerate(hits):
+            made_record(store, method, seed=seed, hits=[each] * 5)
+    cells = load_results(store)
+    assert list(class_reports(cells, store.latest(), store)) == ["crt", "ce"]
