@@ -75,7 +75,8 @@ def learns(subject: Subject) -> str:
 def test_split(subject: Subject) -> str:
     """Other test images lead to the same trained network, and no prediction depends on other images of its batch."""
     before, position = foundation(subject.chain[:-1], TINY)
-    _, usual = TINY.data.measured
+    usual = TINY.data.test
+    assert usual is not None
     half = len(usual) // 2
     strangers = generator("strangers").integers(256, size=(2 * half + 1, *usual.images.shape[1:]), dtype=np.uint8)
     images = np.concatenate([usual.images[:half], strangers])

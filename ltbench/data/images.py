@@ -73,7 +73,7 @@ class ImageSet:
     Attributes:
         name: name in tables.
         classes: class names, in label order.
-        train, val, test: the splits. ``val`` is None if the data set has none; ``test`` is None during tuning.
+        train, val, test: the splits. ``val`` is None if the data set has none; ``test`` is None while methods train.
         found: where the images came from, in words.
         mean, std: per-channel normalisation of the literature, in [0, 1]; None: computed from the training set.
         known_fingerprint: the fingerprint, if the source knows it already and no pixels need to be read.
@@ -113,7 +113,7 @@ class LongTailed:
     """The data of a training run: a long-tailed ``train``, and unchanged ``val`` and ``test``.
 
     Attributes:
-        val, test: None if missing; at least one of them is there.
+        val, test: None if missing. While a method trains, ``test`` is missing, unless the recipe asks for a test curve.
         counts: training images of each class, [C].
         mean, std: per-channel normalisation in [0, 1].
         classes: class names, in label order; empty: they have none.
@@ -131,12 +131,6 @@ class LongTailed:
     def names(self) -> tuple[str, ...]:
         """The name of each class; its label where the data set has no names."""
         return self.classes or tuple(map(str, range(len(self.counts))))
-
-    @property
-    def measured(self) -> tuple[str, Split]:
-        """Name and images of the split that results are measured on: ``test``, or ``val`` if there is no test split."""
-        found = {name: split for name, split in (("test", self.test), ("val", self.val)) if split is not None}
-        return next(iter(found.items()))
 
 
 def cut(images: ImageSet, imbalance: Imbalance, subset_seed: int = 0, holdout: int = 0) -> LongTailed:

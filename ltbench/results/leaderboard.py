@@ -18,7 +18,6 @@ from ltbench.results.statistics import LEVEL, harmonic_mean, image_error, seed_i
 from ltbench.results.status import Sources, is_stale
 from ltbench.results.store import Store, no_garbage
 
-PROTOCOLS: tuple[Protocol, ...] = ("last", "val", "best-on-test")
 COSTS = ("train_seconds", "images_per_second", "peak_memory_bytes", "relative_cost", "runs_together")
 PAPER = ("paper", "paper_source")
 MISSING = {"val": "no validation split", "best-on-test": "no test curve (--set recipe.test_curve=true)"}

@@ -120,9 +120,9 @@ print([wait(pid) for pid in pids])
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_was_cut_short_is_trained_anew(reference: Store) -> None:
-    shutil.copytree(reference.root / "stages", "mended/stages")
-    for path in Path("mended/stages").glob("*.pt"):
+def test_a_checkpoint_that_was_cut_short_is_trained_again(reference: Store) -> None:
+    shutil.copytree(reference.root / "stages", "repaired/stages")
+    for path in Path("repaired/stages").glob("*.pt"):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert drive("print([wait(child('--results', 'mended'))])") == [0]
-    assert_equal(Store("mended"), reference)
+    assert drive("print([wait(child('--results', 'repaired'))])") == [0]
+    assert_equal(Store("repaired"), reference)
