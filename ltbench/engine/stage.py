@@ -14,6 +14,7 @@ from ltbench.engine import epoch_plan
 from ltbench.engine.step import Eager, Epochs, Static, why_failed
 from ltbench.engine.task import Task, Tier
 from ltbench.method.contract import Batch, Clock, Method, Stage
+from ltbench.models.classifiers import initialise_as_ldam
 from ltbench.models.network import Network, initialised_backbone, run_part
 from ltbench.plan.recipe import Recipe
 from ltbench.randomness import Draws, key, seeded
@@ -197,6 +198,8 @@ def network(method: Method, task: Task, position: int) -> Network:
     for name in method.heads:
         with seeded(key(task.seed, "head", name, position)):
             heads[name] = method.build_head(name, features, len(task.data.counts))
+            if task.recipe.classifier_init == "ldam":
+                initialise_as_ldam(heads[name])
     return Network(backbone, heads)
 
 

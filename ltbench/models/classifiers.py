@@ -38,6 +38,19 @@ class ScaledClassifier(nn.Linear):
         return super().forward(features) * self.log_scale.exp()
 
 
+def initialise_as_ldam(head: nn.Module) -> None:
+    """Initialise a linear or cosine classifier as the code of Cao et al., NeurIPS 2019; other heads stay as they are.
+
+    Linear weights are normal with variance 2 / D for D features; cosine weights are vectors of length 1.
+    """
+    if isinstance(head, nn.Linear):
+        nn.init.kaiming_normal_(head.weight)
+    elif isinstance(head, CosineClassifier):
+        nn.init.uniform_(head.weight, -1, 1)
+        with torch.no_grad():
+            head.weight.copy_(F.normalize(head.weight))
+
+
 CLASSIFIERS: dict[Classifier, type[nn.Module]] = {
     "linear": nn.Linear,
     "cosine": CosineClassifier,

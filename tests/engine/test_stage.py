@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ltbench import Batch, Clock, Features, Method, Network, Stage
 from ltbench.data import Imbalance, cut, load
-from ltbench.engine.stage import RunningStage, restore
+from ltbench.engine.stage import RunningStage, network, restore
 from ltbench.engine.task import Task
 from ltbench.engine.train import train_stage
 from ltbench.plan.recipe import RECIPES
@@ -74,3 +75,9 @@ def test_a_stage_starts_from_the_stage_before(task: Task, new_heads: bool) -> No
     found = RunningStage(Method(), Stage(new_heads=new_heads), 1, task, {"network": before.state_dict()})
     for name, value in found.net.state_dict().items():
         assert bool((value == 0.5).all()) == (name.startswith("backbone.") or not new_heads), name
+
+
+def test_the_recipe_initialises_the_classifier(task: Task) -> None:
+    ldam = replace(task, recipe=RECIPE.changed({"classifier_init": "ldam"}))
+    usual, other = (network(Method(), t, 0).state_dict() for t in (task, ldam))
+    assert [name for name in usual if not torch.equal(usual[name], other[name])] == ["heads.main.weight"]

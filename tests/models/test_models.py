@@ -7,7 +7,7 @@ import torch
 from ltbench.errors import InputError
 from ltbench.models import CosineClassifier, backbone_names, build_backbone, check_backbone
 from ltbench.models.cifar_resnet import CIFAR_RESNETS
-from ltbench.models.classifiers import CLASSIFIERS
+from ltbench.models.classifiers import CLASSIFIERS, initialise_as_ldam
 from ltbench.models.network import Network, initialised_backbone
 
 
@@ -101,3 +101,11 @@ def test_a_cifar_resnet_needs_no_timm() -> None:
         "b('resnet32_cifar', 3, (32, 32), [0]); sys.exit('timm' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_initialisation_of_ldam_is_that_of_its_code() -> None:
+    linear, cosine = CLASSIFIERS["linear"](64, 2000), CLASSIFIERS["cosine"](64, 10)
+    for head in (linear, cosine):
+        initialise_as_ldam(head)
+    assert linear.get_parameter("weight").std().item() == pytest.approx((2 / 64) ** 0.5, rel=0.02)
+    assert torch.allclose(cosine.get_parameter("weight").norm(dim=1), torch.ones(10))
