@@ -92,8 +92,7 @@ def load_results(
 def _slot(record: Record) -> tuple[str, ...]:
     """The coordinates of a table's row, whatever the source code was."""
     place = (record.dataset, record.fingerprint, record.imbalance, record.subset_seed, record.holdout)
-    values = record.trials or dict(record.hyperparameters)
-    return tuple(map(str, (*place, record.method, record.recipe, values)))
+    return tuple(map(str, (*place, record.entry, record.recipe)))
 
 
 def _newest(records: Iterable[Record], changes: Mapping[str, Mapping[str, str]]) -> list[Record]:
