@@ -69,8 +69,9 @@ def with_requirements(packages: Iterable[str]) -> set[str]:
 
 
 def wheels() -> list[str]:
-    """The packages to carry to a machine that has only those of ``PRESENT``. pydantic-core is compiled, so its wheel must
-    be for the Python of that machine.
+    """The packages to carry to a machine that has only those of ``PRESENT``.
+
+    pydantic-core is compiled, so its wheel must be for the Python of that machine.
     """
     return sorted(with_requirements(NEEDED) - with_requirements(PRESENT))
 

@@ -56,7 +56,8 @@ import importlib, importlib.machinery, importlib.metadata, sys
 from packaging.utils import canonicalize_name
 from benchmarks.gpu_check import PRESENT, wheels, with_requirements
 there = with_requirements(PRESENT) | set(wheels())
-hidden = {m for m, of in importlib.metadata.packages_distributions().items() if not {*map(canonicalize_name, of)} & there}
+modules = importlib.metadata.packages_distributions().items()
+hidden = {module for module, packages in modules if not {*map(canonicalize_name, packages)} & there}
 hidden -= {"benchmarks", "ltbench", "methods", "tests"}
 assert {"mlflow", "optuna", "sklearn"} <= hidden
 class Bare(importlib.machinery.PathFinder):
