@@ -24,7 +24,7 @@ Methods = Annotated[
     typer.Option(
         metavar="NAMES",
         help="Methods, instead of the suite's: names or patterns, separated by commas. "
-        "NAME(KEY=VALUE) sets hyper-parameters.",
+        "NAME(KEY=VALUE) sets hyper-parameters, and NAME(after=OTHER) the method that the features are from.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -230,7 +230,7 @@ def seeds(option: str, text: str | None) -> tuple[int, ...] | None:
 
 def changes(texts: list[str]) -> dict[str, Any]:
     """The settings of ``--set`` with their values."""
-    from ltbench.plan.request import parse_value
+    from ltbench.method.entries import parse_value
 
     return {key: parse_value(value) for key, value in _pairs("--set", "KEY=VALUE", texts).items()}
 

@@ -238,6 +238,7 @@ def print_leaderboard(
     from rich.console import Console
 
     from ltbench.results.across_tables import ranks_by_setting, shifted_priors, subset_spread
+    from ltbench.results.decoupling import decoupling
     from ltbench.results.leaderboard import leaderboard as board_of
     from ltbench.results.leaderboard import load_results
     from ltbench.results.status import stale_lines
@@ -256,7 +257,8 @@ def print_leaderboard(
     if shifted and not cells.empty:
         print(render_shifted(shifted_priors(Store(results), cells), board, form, width))
     elif protocol == "last" and not cells.empty:
-        print(render(board, form, protocol, width, ranks_by_setting(cells), subset_spread(cells)))
+        ranks, spread, decoupled = ranks_by_setting(cells), subset_spread(cells), decoupling(cells, board)
+        print(render(board, form, protocol, width, ranks, spread, decoupled))
     else:
         print(render(board, form, protocol, width))
     return not cells.empty and bool((cells.status == "failed").any())

@@ -40,7 +40,8 @@ class RunningStage:
             split at the last evaluation; ``best``: epoch and network of the best evaluation on the validation split;
             ``train_seconds``, ``evaluation_seconds``; ``images``: images trained on so far; ``tier`` and
             ``tier_reason``: how steps are run, and why not in the tier of the task; ``environments``: where it was
-            trained, more than one after a move to another machine; ``evaluates``: see `Recipe.evaluation`.
+            trained, more than one after a move to another machine; ``evaluates``: see `Recipe.evaluation`; ``head``:
+            name of the first head, which predicts.
     """
 
     def __init__(self, method: Method, stage: Stage, position: int, task: Task, before: State | None = None) -> None:
@@ -58,6 +59,7 @@ class RunningStage:
         self.state: State = {"epoch": 0, "losses": [], "evaluations": [], "logits": {}, "best": None, "images": 0}
         self.state |= {"train_seconds": 0.0, "evaluation_seconds": 0.0, "tier": "eager", "tier_reason": ""}
         self.state |= {"environments": [task.environment], "evaluates": task.recipe.evaluation}
+        self.state["head"] = self.net.first
         self._draws = Draws(task.device)
         self._run: Epochs | None = None
 
@@ -217,16 +219,20 @@ def trained_network(method: Method, task: Task, state: Mapping[str, Tensor]) -> 
 
 
 def take_over(net: Network, before: State, stage: Stage) -> None:
-    """Copy the backbone of the stage before into a new network, and its heads where the stage keeps them."""
+    """Copy the backbone of the stage before into a new network, and its heads where the stage keeps them.
+
+    The first head continues the first head of the stage before, which predicts there, whatever their names are. Other
+    heads continue those of the same name.
+    """
+    first, old = f"heads.{net.first}.", f"heads.{before['head']}."
+    heads = {name: value for name, value in before["network"].items() if name.startswith("heads.")}
+    kept = {name: value for name, value in heads.items() if not name.startswith((first, old))}
+    kept |= {first + name.removeprefix(old): value for name, value in heads.items() if name.startswith(old)}
     shapes = {name: value.shape for name, value in net.state_dict().items()}
-    restore(
-        net,
-        {
-            name: value
-            for name, value in before["network"].items()
-            if name.startswith("backbone.") or (not stage.new_heads and shapes.get(name) == value.shape)
-        },
-    )
+    backbone = {name: value for name, value in before["network"].items() if name.startswith("backbone.")}
+    restore(net, backbone)
+    if not stage.new_heads:
+        restore(net, {name: value for name, value in kept.items() if shapes.get(name) == value.shape})
 
 
 def restore(net: Network, values: Mapping[str, Tensor]) -> None:

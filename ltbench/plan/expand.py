@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,9 +12,10 @@ from ltbench.data import ImageSet, Imbalance, class_counts, load
 from ltbench.data.sources import check_name
 from ltbench.data.waiting import WaitingSplit
 from ltbench.errors import InputError, unknown
+from ltbench.method.entries import AFTER, parse_entry, written
 from ltbench.plan.cell import BASELINE, Cell, Link, entry
 from ltbench.plan.recipe import Recipe
-from ltbench.plan.request import Request, Variant, parse_value
+from ltbench.plan.request import Request, Variant
 from ltbench.plan.suite import Suite, load_suite
 
 if TYPE_CHECKING:
@@ -119,7 +119,8 @@ class Plan:
 
     Attributes:
         broken: methods that the request names and that cannot be used, each with the reason.
-        skipped: methods that cannot be used either, but that the request does not name.
+        skipped: methods that cannot be used either, but that the request does not name, and combinations of the
+            suite's ``methods`` and ``after`` that make no sense.
     """
 
     request: Request
@@ -144,18 +145,17 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     suite = _resolved(load_suite(request.suite), request, registry)
     for name in suite.datasets:
         check_name(name)
-    asked, broken = _asked(suite, registry)
-    chains = [registry.chain(*one) for one in asked]
+    chains, refused, broken = _chains(suite, registry)
     sets = _image_sets(suite, request, library, {method.branches for chain in chains for _, method in chain})
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
 
     def cells_of(seeds: tuple[int, ...]) -> "list[tuple[Cell, tuple[Method, ...]]]":
         places = list(itertools.product(suite.subset_seeds, seeds, suite.datasets, suite.imbalance))
-        cells = [_cell(suite, sets[place[2]][0], place, chain) for place in places for chain in chains]
+        cells = [_cell(suite, registry, sets[place[2]][0], place, chain) for place in places for chain in chains]
         for chosen in request.variants:
-            chain = registry.chain(chosen.method, chosen.hyperparameters)
+            chain = registry.chain(chosen.method, chosen.hyperparameters, suite.hyperparameters)
             at = [place for place in places if (place[2], str(place[3])) == (chosen.dataset, chosen.imbalance)]
-            cells += [_cell(suite, sets[place[2]][0], place, chain, chosen) for place in at]
+            cells += [_cell(suite, registry, sets[place[2]][0], place, chain, chosen) for place in at]
         return cells
 
     cells = cells_of(suite.seeds)
@@ -166,7 +166,7 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
         for cell, methods in cells
     }
     skipped = {name: why for name, why in registry.broken.items() if name not in broken}
-    return Plan(request, suite, tuple(planned.values()), broken, skipped)
+    return Plan(request, suite, tuple(planned.values()), broken, skipped | refused)
 
 
 def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> bool:
@@ -200,6 +200,7 @@ def _check_images(backbone: str, channels: int, size: tuple[int, int], branches:
 
 def _cell(
     suite: Suite,
+    registry: "Registry",
     images: ImageSet,
     place: tuple[int, int, str, Imbalance],
     chain: "list[tuple[Entry, Method]]",
@@ -207,8 +208,10 @@ def _cell(
 ) -> "tuple[Cell, tuple[Method, ...]]":
     """The cell of a chain of methods at a place (subset seed, seed, data set, imbalance), with those methods."""
     subset_seed, seed, dataset, imbalance = place
-    own = chain[-1][1]
-    changed = {k: v for k, v in own.hyperparameters.items() if v != own.space()[k].default}
+    from ltbench.method.chain import changed as changed_in
+
+    methods = tuple(method for _, method in chain)
+    changed = changed_in(methods)
     recipe = suite.recipe.changed(chosen.recipe) if chosen else suite.recipe
     changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(suite.recipe, k)}
     cell = Cell(
@@ -225,32 +228,57 @@ def _cell(
         trials=chosen.trials if chosen else 0,
         trial=chosen.trial if chosen else None,
         compared_under=suite.recipe.label,
+        relative_cost=registry.cost(chain),
         pieces={name: value for entry, _ in chain for name, value in entry.pieces.items()},
     )
-    return cell, tuple(method for _, method in chain)
+    return cell, methods
 
 
-def _asked(suite: Suite, registry: "Registry") -> tuple[list[tuple[str, Mapping[str, Any]]], dict[str, str]]:
-    """The methods that a suite names, each with its hyper-parameters, and the named ones that are broken.
+def _chains(
+    suite: Suite, registry: "Registry"
+) -> "tuple[list[list[tuple[Entry, Method]]], dict[str, str], dict[str, str]]":
+    """The chains of all methods that a suite asks for.
 
-    An entry is a name or pattern, or ``NAME(KEY=VALUE, ...)`` for a variant with other hyper-parameters.
+    Returns:
+        The chains; why a combination of ``methods`` and ``after`` is skipped, by its entry; why a method that is named
+        in full is broken, by its name.
+
+    Raises:
+        InputError: for an entry that is not understood, a name that does not exist, and a chain that is not allowed.
+    """
+    from ltbench.method.chain import Refused
+
+    asked, broken = _asked(suite.methods, suite, registry)
+    features, also_broken = _asked(suite.after, suite, registry)
+    combined = [one for one in asked if features and registry[one[0]].method.after and AFTER not in one[1]]
+    alone = [*features, *(one for one in asked if one not in combined)]
+    chains = [registry.chain(name, values, suite.hyperparameters) for name, values in alone]
+    refused: dict[str, str] = {}
+    for (name, values), (feature, theirs) in itertools.product(combined, features):
+        before = written(feature, theirs)
+        try:
+            chains.append(registry.chain(name, {**values, AFTER: before}, suite.hyperparameters))
+        except Refused as why:
+            refused[written(name, {AFTER: before})] = str(why)
+    return chains, refused, broken | also_broken
+
+
+def _asked(
+    entries: Iterable[str], suite: Suite, registry: "Registry"
+) -> tuple[list[tuple[str, Mapping[str, Any]]], dict[str, str]]:
+    """The methods that entries name, each with its values, and the named ones that are broken.
+
+    An entry is a name or pattern, or ``NAME(KEY=VALUE, ...)`` for a variant with other values.
 
     Raises:
         InputError: for an entry that is neither, and for a name that does not exist.
     """
-    plain = [asked for asked in suite.methods if "(" not in asked]
-    names, broken = registry.match(plain)
+    names, broken = registry.match([one for one in entries if "(" not in one])
     found: list[tuple[str, Mapping[str, Any]]] = [(name, suite.hyperparameters.get(name, {})) for name in names]
-    for asked in suite.methods:
-        if "(" in asked:
-            parts = re.fullmatch(r"([^()\s]+)\s*\(([^()]*)\)", asked.strip())
-            pairs = [pair.partition("=") for pair in parts[2].split(",")] if parts else []
-            if parts is None or not all(equals and value.strip() for _, equals, value in pairs):
-                raise InputError(f"method entry '{asked}' is not understood; write NAME or NAME(KEY=VALUE, ...)", asked)
-            changes = {key.strip(): parse_value(value.strip()) for key, _, value in pairs}
-            names, also_broken = registry.match([parts[1]])
-            broken |= also_broken
-            found += [(name, {**suite.hyperparameters.get(name, {}), **changes}) for name in names]
+    for name, changes in (parse_entry(one) for one in entries if "(" in one):
+        names, also_broken = registry.match([name])
+        broken |= also_broken
+        found += [(name, {**suite.hyperparameters.get(name, {}), **changes}) for name in names]
     return found, broken
 
 
@@ -273,15 +301,18 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             hyperparameters.setdefault(part, {})[name] = value
         else:
             known = [*SETTABLE, *(f"recipe.{f}" for f in Recipe.model_fields), *(f"{m}.…" for m in registry)]
-            raise unknown("setting", key, known, "allowed: recipe.FIELD, METHOD.HYPERPARAMETER, " + ", ".join(SETTABLE))
+            allowed = "allowed: recipe.FIELD, METHOD.HYPERPARAMETER, METHOD.after, "
+            raise unknown("setting", key, known, allowed + ", ".join(SETTABLE))
     for name, chosen in hyperparameters.items():
         if name not in registry and name not in registry.broken:
             raise unknown("method", name, registry)
         if name in registry:
-            registry[name].method(**chosen)
+            registry.chain(name, chosen, hyperparameters)
     for key in ("methods", "datasets", "imbalance", "seeds", "subset_seeds"):
         if getattr(request, key) is not None:
             values[key] = getattr(request, key)
+    if request.methods is not None:
+        values["after"] = ()
     if request.natural_by_default:
         values["imbalance"] = ("natural",)
     if recipe:

@@ -1,7 +1,6 @@
 """A request: what to run, as the command line or a Python call says it."""
 
 import shlex
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ class Variant:
     Attributes:
         dataset, imbalance: the place, as suites write it.
         method: name.
-        hyperparameters: of the method.
+        hyperparameters: of the method, and its ``after`` if it is not the usual one.
         recipe: changes to the suite's recipe. The results are listed under the suite's recipe all the same.
         trials: number of tuning trials that chose the values.
         trial: number of the trial that this is, while a method is being tuned.
@@ -44,7 +43,7 @@ class Request:
 
     Attributes:
         suite: name of a suite, or path of its file.
-        methods: names or patterns.
+        methods: names, patterns, or ``NAME(KEY=VALUE, ...)``; they replace the suite's ``methods`` and ``after``.
         datasets: names.
         imbalance: ``100``, ``exp:100``, ``step:10``, ``natural``. None with ``datasets`` that are all the user's own
             (such as ``imagefolder:PATH``): ``natural``.
@@ -78,21 +77,18 @@ class Request:
         """The command that repeats one cell."""
         words = ["ltbench", "run", "--suite", self.suite]
         words += ["--datasets", cell.dataset, "--imbalance", str(cell.imbalance)]
-        words += ["--methods", *([cell.method, "--tuned"] if cell.trials else [cell.entry]), "--seeds", f"{cell.seed},"]
+        words += [
+            "--methods",
+            *([cell.tuned_as, "--tuned"] if cell.trials else [cell.entry]),
+            "--seeds",
+            f"{cell.seed},",
+        ]
         words += ["--subset-seeds", f"{cell.subset_seed},"]
         changes = {key: value for key, value in self.changes.items() if key != "subset_seed"}
         words += [w for key, value in changes.items() for w in ("--set", f"{key}={_toml(value)}")]
         words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
         words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]
         return shlex.join(words)
-
-
-def parse_value(text: str) -> Any:
-    """The value of ``--set KEY=VALUE``: as TOML writes it, else the text itself."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _toml(value: Any) -> str:

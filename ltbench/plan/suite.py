@@ -27,6 +27,10 @@ class Suite(BaseModel):
     imbalance: tuple[Imbalance, ...] = Field((Imbalance("natural"),), min_length=1)
     """``100`` (of the suite's profile), ``"exp:100"``, ``"step:10"`` or ``"natural"``."""
     methods: tuple[str, ...] = Field(("*",), min_length=1)
+    """Names, patterns, or ``NAME(KEY=VALUE, ...)``."""
+    after: tuple[str, ...] = ()
+    """Methods that train features, written like ``methods``. Each is trained, and every method of ``methods`` that
+    continues from another one is trained after each of them, where that is meaningful."""
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     """Training seeds: a list, or a number (counted from 0)."""
     baseline_seeds: int = Field(4, ge=0)

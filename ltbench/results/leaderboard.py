@@ -73,9 +73,9 @@ def load_results(
         methods_dirs: folders with method files, besides ``./methods``, to compare with the code of the results.
 
     Returns:
-        Columns ``id``, the coordinates, ``status`` (``done``, ``failed``, ``stale``), ``reason``, ``changed`` (which
-        code is not as it was, by name), ``rounding`` (the environments it was trained in), the metrics in percent
-        (``nll`` in nats), and the costs.
+        Columns ``id``, the coordinates, ``features`` and ``classifier`` (see `Record`), ``status`` (``done``,
+        ``failed``, ``stale``), ``reason``, ``changed`` (which code is not as it was, by name), ``rounding`` (the
+        environments it was trained in), the metrics in percent (``nll`` in nats), and the costs.
     """
     with no_garbage():
         store = results if isinstance(results, Store) else Store(results)
@@ -92,8 +92,7 @@ def load_results(
 def _slot(record: Record) -> tuple[str, ...]:
     """The coordinates of a table's row, whatever the source code was."""
     place = (record.dataset, record.fingerprint, record.imbalance, record.subset_seed, record.holdout)
-    values = record.trials or dict(record.hyperparameters)
-    return tuple(map(str, (*place, record.method, record.recipe, values)))
+    return tuple(map(str, (*place, record.entry, record.recipe)))
 
 
 def _newest(records: Iterable[Record], changes: Mapping[str, Mapping[str, str]]) -> list[Record]:
@@ -114,6 +113,8 @@ def _row(
     names = ("id", "status", "reason", "dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "recipe")
     row = {name: getattr(record, name) for name in names} | {
         "method": record.entry,
+        "features": record.features,
+        "classifier": record.classifier,
         "seed": record.seed,
         "trials": record.trials,
         "tuned_values": entry("", record.hyperparameters)[1:-1] if record.trials else "",

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ltbench.method.entries import AFTER
 from ltbench.method.published import Published
 from ltbench.method.source import places
 from ltbench.method.syntax import assigned
@@ -104,6 +105,7 @@ def differences(record: Record, figure: Published) -> list[str]:
         "backbone": record.recipe_values["backbone"] != figure.backbone,
         f"recipe ({', '.join(recipe)})": bool(recipe),
         f"hyper-parameters ({', '.join(values)})": bool(values),
+        "features": AFTER in record.hyperparameters,
         "tuning": record.trials > 0,
         "epoch": figure.epoch is None or not _same_choice(record, figure.epoch),
     }

@@ -9,10 +9,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from ltbench.plan.cell import BASELINE
 from ltbench.results.across_tables import FACTORS, Ranks
 from ltbench.results.leaderboard import TABLE
-from ltbench.results.record import Protocol
-from ltbench.show.columns import Column, columns_of, dropping_order, rows_of
+from ltbench.results.record import JOINT, Protocol
+from ltbench.results.statistics import LEVEL
+from ltbench.show.columns import COLUMNS, Column, columns_of, dropping_order, rows_of
 
 Format = Literal["table", "markdown", "csv", "json", "latex"]
 SHIFTS = [("forward", n) for n in reversed(FACTORS)] + [("backward", n) for n in FACTORS]
@@ -34,6 +36,12 @@ SPREAD = (
     "one subset, with 95 % interval; sd over subsets: of the effect of the subset on all training seeds alike (p value "
     "of no effect); sd of both: of runs that draw both seeds."
 )
+DECOUPLED = (
+    "Features x classifiers: rows are the methods whose features were used, columns the classifiers on them (joint: "
+    "the method's own). Differences are those to the same classifier on the features of ce, in points, by the mixed "
+    "model of the table; * at a false discovery rate of 5 % among the features of one classifier: the interval "
+    "excludes 0."
+)
 SHIFTED = (
     "Accuracy in % on a long-tailed test set with the given n_max / n_min. fwd: classes frequent in training are "
     "frequent in the test set; bwd: they are rare. Means over seeds of recalls weighted by class shares, which is the "
@@ -48,6 +56,7 @@ class Grid:
     Attributes:
         left: number of columns that are flush left.
         styles: of the rows, in a terminal.
+        wraps: whether a narrow terminal breaks the lines of its cells, instead of hiding columns.
     """
 
     title: str
@@ -55,6 +64,7 @@ class Grid:
     rows: list[list[str]]
     left: int = 1
     styles: list[str | None] | None = None
+    wraps: bool = False
 
     def without(self, headings: Collection[str]) -> "Grid":
         """The same with fewer columns."""
@@ -129,6 +139,7 @@ def render(
     width: int | None = None,
     ranks: Mapping[str, Ranks] | None = None,
     spread: pd.DataFrame | None = None,
+    decoupled: pd.DataFrame | None = None,
 ) -> str:
     """The leaderboard as text.
 
@@ -139,6 +150,7 @@ def render(
         width: of the terminal in columns; None: unlimited.
         ranks: from ``ranks_by_setting``; shown under settings with several tables.
         spread: from ``subset_spread``.
+        decoupled: from ``decoupling``.
     """
     if form in ("csv", "json"):
         return _data(board.assign(protocol=protocol), form)
@@ -150,6 +162,9 @@ def render(
         keys = [name for name in TABLE if name != "subset_seed"]
         grids += [_spread_grid(part) for _, part in spread.groupby(keys, sort=False)]
         notes.append(SPREAD)
+    if decoupled is not None and len(decoupled):
+        grids += decoupling_grids(decoupled)
+        notes.append(DECOUPLED)
     return text_of(grids, notes, form, width)
 
 
@@ -222,6 +237,43 @@ def _spread_grid(part: pd.DataFrame) -> Grid:
     return Grid(f"{title(part.iloc[0])} · spread over subset seeds", head, rows)
 
 
+def decoupling_grids(decoupled: pd.DataFrame) -> list[Grid]:
+    """Features x classifiers: balanced accuracy, few-shot accuracy, and differences to the features of ``ce``.
+
+    Args:
+        decoupled: from ``decoupling``.
+    """
+
+    def accuracy(row: Any) -> str:
+        return COLUMNS[0].text(row._asdict())
+
+    def few(row: Any) -> str:
+        return "–" if pd.isna(row.few) else f"{row.few:.1f}"
+
+    def difference(row: Any) -> str:
+        mark = "*" if row.p < 1 - LEVEL else ""
+        return "–" if pd.isna(row.p) else f"{row.difference:+.1f} ± {row.difference_interval:.1f}{mark}"
+
+    kinds = {
+        "bal. accuracy": accuracy,
+        "few-shot accuracy": few,
+        f"difference to the features of {BASELINE}": difference,
+    }
+    found = []
+    for _, part in decoupled.groupby(TABLE, sort=False, dropna=False):
+        rows = {(row.features, row.classifier): row for row in part.itertuples()}
+        classifiers = sorted(set(part.classifier), key=lambda name: (name != JOINT, name))
+        of_all = part.pivot(index="features", columns="classifier", values="balanced_accuracy").dropna(axis=1)
+        features = of_all.mean(axis=1).sort_values(ascending=False).index
+        for about, text in kinds.items():
+            shown = [name for name in features if text is not difference or name != BASELINE]
+            texts = [[n, *(text(rows[n, c]) if (n, c) in rows else "" for c in classifiers)] for n in shown]
+            if any(cell not in ("", "–") for line in texts for cell in line[1:]):
+                head = ["features", *classifiers]
+                found.append(Grid(f"{title(part.iloc[0])} · {about}", head, texts, wraps=True))
+    return found
+
+
 def text_of(grids: list[Grid], notes: list[str], form: Format, width: int | None) -> str:
     """Tables and the notes below them, for a terminal, as Markdown or LaTeX."""
     if form == "table":
@@ -235,7 +287,8 @@ def _terminal(grids: list[Grid], notes: list[str], width: int | None) -> str:
     hidden: list[str] = []
     tables = [_terminal_table(grid) for grid in grids]
     for heading in dropping_order():
-        if max(console.measure(table, options=unlimited).maximum for table in tables) <= console.width:
+        rigid = [table for grid, table in zip(grids, tables, strict=True) if not grid.wraps]
+        if max((console.measure(table, options=unlimited).maximum for table in rigid), default=0) <= console.width:
             break
         if any(heading in grid.head for grid in grids):
             hidden.append(heading)
@@ -257,7 +310,7 @@ def _terminal(grids: list[Grid], notes: list[str], width: int | None) -> str:
 def _terminal_table(grid: Grid) -> Table:
     table = Table(header_style="bold")
     for i, name in enumerate(grid.head):
-        table.add_column(name, justify="left" if i < grid.left else "right", no_wrap=True)
+        table.add_column(name, justify="left" if i < grid.left else "right", no_wrap=not grid.wraps, overflow="fold")
     for row, style in zip(grid.rows, grid.styles or [None] * len(grid.rows), strict=True):
         table.add_row(*row, style=style)
     return table
