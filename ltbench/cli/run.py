@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ltbench.plan.expand import Library, Plan, Planned
     from ltbench.plan.request import Request
     from ltbench.results.record import Record
+    from ltbench.results.store import Store
     from ltbench.runner.options import RunOptions
     from ltbench.runner.progress import Reporter
 
@@ -179,6 +180,7 @@ def _train(
     as_json: bool,
 ) -> bool:
     """Announce a plan, train it and print its leaderboard; whether a cell failed."""
+    from ltbench.data.sources import is_own
     from ltbench.results.store import Store
     from ltbench.runner.progress import reporter
     from ltbench.runner.workers import trainer
@@ -203,7 +205,20 @@ def _train(
         with trainer(store, how, library, listen) as train:
             train(plan)
         ids, folders = {p.cell.id for p in plan.cells}, plan.request.methods_dirs
-        return print_leaderboard(results, ids, "json" if as_json else "table", methods_dirs=folders)
+        failed = print_leaderboard(results, ids, "json" if as_json else "table", methods_dirs=folders)
+        if not as_json and all(is_own(planned.cell.dataset) for planned in plan.cells):
+            _recommend(store, ids, folders)
+        return failed
+
+
+def _recommend(store: "Store", ids: set[str], methods_dirs: Sequence[Path]) -> None:
+    """Print the method to use on data of one's own."""
+    from ltbench.results.leaderboard import load_results
+    from ltbench.results.recommend import choices
+    from ltbench.show.recommendation import recommendation
+
+    for choice in choices(load_results(store, ids=ids, methods_dirs=methods_dirs), store.latest()):
+        print(recommendation(choice))
 
 
 def _image_files(plan: "Plan") -> list[str]:
