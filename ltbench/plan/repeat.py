@@ -4,7 +4,8 @@ import argparse
 import shlex
 from pathlib import Path
 
-from ltbench.plan.request import Request, parse_value
+from ltbench.method.entries import parse_value
+from ltbench.plan.request import Request
 
 
 def request_of(command: str) -> tuple[Request, bool]:
