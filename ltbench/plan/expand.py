@@ -13,8 +13,9 @@ from ltbench.data import ImageSet, Imbalance, class_counts, load
 from ltbench.data.sources import check_name
 from ltbench.data.waiting import WaitingSplit
 from ltbench.errors import InputError, unknown
+from ltbench.plan.as_published import preset, recipe_of, reproducible, table_name, values_of
 from ltbench.plan.cell import BASELINE, Cell, Link, entry
-from ltbench.plan.recipe import Recipe
+from ltbench.plan.recipe import RECIPES, Recipe
 from ltbench.plan.request import Request, Variant, parse_value
 from ltbench.plan.suite import Suite, load_suite
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from ltbench.method.contract import Method
     from ltbench.method.registry import Entry, Registry
 
+Chain = list[tuple["Entry", "Method"]]
+"""Methods that are trained one after another."""
+Trained = dict[tuple[str, Imbalance], list[tuple[Chain, Recipe]]]
+"""What is trained at each place (data set, imbalance), each with its recipe."""
 SETTABLE = ("holdout", "subset_seed")
 """Keys of a suite, besides the recipe's, that ``--set`` may change."""
 
@@ -119,7 +124,9 @@ class Plan:
 
     Attributes:
         broken: methods that the request names and that cannot be used, each with the reason.
-        skipped: methods that cannot be used either, but that the request does not name.
+        skipped: methods that cannot be used either, but that the request does not name, and those that cannot be
+            trained as published.
+        compared_under: name of the recipe, or of the published settings, in titles of tables.
     """
 
     request: Request
@@ -127,6 +134,7 @@ class Plan:
     cells: tuple[Planned, ...]
     broken: Mapping[str, str]
     skipped: Mapping[str, str]
+    compared_under: str
 
 
 def make_plan(request: Request, library: Library | None = None) -> Plan:
@@ -145,28 +153,72 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     for name in suite.datasets:
         check_name(name)
     asked, broken = _asked(suite, registry)
-    chains = [registry.chain(*one) for one in asked]
-    sets = _image_sets(suite, request, library, {method.branches for chain in chains for _, method in chain})
+    further: tuple[int, ...] = ()
+    if suite.as_published:
+        changes = request.recipe_changes
+        trained, skipped = _as_published(suite, changes, asked, registry)
+        compared_under = table_name(changes)
+    else:
+        rows = [(registry.chain(*one), suite.recipe) for one in asked]
+        trained, skipped = dict.fromkeys(itertools.product(suite.datasets, suite.imbalance), rows), {}
+        compared_under, further = suite.recipe.label, suite.further_seeds if request.seeds is None else ()
+    needed = {(recipe, method.branches) for rows in trained.values() for chain, recipe in rows for _, method in chain}
+    sets = _image_sets(suite, request, library, needed)
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
+    made = functools.partial(_cell, suite, compared_under)
 
     def cells_of(seeds: tuple[int, ...]) -> "list[tuple[Cell, tuple[Method, ...]]]":
         places = list(itertools.product(suite.subset_seeds, seeds, suite.datasets, suite.imbalance))
-        cells = [_cell(suite, sets[place[2]][0], place, chain) for place in places for chain in chains]
+        cells = [
+            made(sets[place[2]][0], place, chain, recipe) for place in places for chain, recipe in trained[place[2:]]
+        ]
         for chosen in request.variants:
             chain = registry.chain(chosen.method, chosen.hyperparameters)
+            recipe = suite.recipe.changed(chosen.recipe)
             at = [place for place in places if (place[2], str(place[3])) == (chosen.dataset, chosen.imbalance)]
-            cells += [_cell(suite, sets[place[2]][0], place, chain, chosen) for place in at]
+            cells += [made(sets[place[2]][0], place, chain, recipe, chosen) for place in at]
         return cells
 
     cells = cells_of(suite.seeds)
-    further = suite.further_seeds if request.seeds is None else ()
     cells += [(cell, methods) for cell, methods in cells_of(further) if _is_control(cell, cells)]
     planned = {  # two entries of a suite may name the same cell
         (cell.id, cell.trial): Planned(cell, methods, *sets[cell.dataset], counts[cell.dataset, cell.imbalance])
         for cell, methods in cells
     }
-    skipped = {name: why for name, why in registry.broken.items() if name not in broken}
-    return Plan(request, suite, tuple(planned.values()), broken, skipped)
+    skipped |= {name: why for name, why in registry.broken.items() if name not in broken}
+    return Plan(request, suite, tuple(planned.values()), broken, skipped, compared_under)
+
+
+def _as_published(
+    suite: Suite,
+    changes: Mapping[str, Any],
+    asked: Iterable[tuple[str, Mapping[str, Any]]],
+    registry: "Registry",
+) -> tuple[Trained, dict[str, str]]:
+    """What is trained as published, and why the other methods are not.
+
+    Each method gets the hyper-parameters and the recipe of its published accuracy for the place; other values that a
+    request gives, and ``changes`` of recipes, replace them.
+
+    Raises:
+        InputError: where nothing can be trained as published.
+    """
+    trained: Trained = {place: [] for place in itertools.product(suite.datasets, suite.imbalance)}
+    missing: dict[tuple[str, str], list[str]] = {}
+    for (dataset, imbalance), rows in trained.items():
+        for name, given in asked:
+            names = registry[name].method.space()
+            try:
+                figure = reproducible(registry[name].method.published, names, dataset, str(imbalance))
+            except InputError as why:
+                missing.setdefault((name, str(why)), []).append(f"{dataset} / {imbalance}")
+                continue
+            values = values_of(figure, names) | dict(given)
+            rows.append((registry.chain(name, values), recipe_of(figure).changed(changes)))
+    lines = {f"{name}: {why}": f"{name} as published on {', '.join(at)}: {why}" for (name, why), at in missing.items()}
+    if not any(trained.values()):
+        raise InputError(f"nothing can be trained as published; {'; '.join(lines.values())}")
+    return trained, lines
 
 
 def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> bool:
@@ -176,17 +228,22 @@ def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") 
 
 
 def _image_sets(
-    suite: Suite, request: Request, library: Library, branches: set[int]
+    suite: Suite, request: Request, library: Library, needed: set[tuple[Recipe, int]]
 ) -> dict[str, tuple[ImageSet, WaitingSplit | None]]:
-    """The data sets of a suite with their test splits, once it is known that the backbone takes their images."""
+    """The data sets of a suite with their test splits, once it is known that the backbones take their images.
+
+    Args:
+        needed: the recipes, each with the numbers of branches that its methods need.
+    """
     from ltbench.models import check_backbone
 
-    check_backbone(suite.recipe.backbone)
+    for name in sorted({suite.recipe.backbone, *(recipe.backbone for recipe, _ in needed)}):
+        check_backbone(name)
     sets = {name: library.images(name, suite.recipe.image_size, request.data) for name in suite.datasets}
     for images, _ in sets.values():
         height, width, channels = images.train.images.shape[1:]
-        for n in sorted(branches):
-            _check_images(suite.recipe.backbone, channels, suite.recipe.input_size(height, width), n)
+        for recipe, branches in sorted(needed, key=lambda one: (one[0].backbone, one[1])):
+            _check_images(recipe.backbone, channels, recipe.input_size(height, width), branches)
     return {name: (images, None) for name, (images, _) in sets.items()} if request.without_test else sets
 
 
@@ -200,17 +257,19 @@ def _check_images(backbone: str, channels: int, size: tuple[int, int], branches:
 
 def _cell(
     suite: Suite,
+    compared_under: str,
     images: ImageSet,
     place: tuple[int, int, str, Imbalance],
-    chain: "list[tuple[Entry, Method]]",
+    chain: Chain,
+    recipe: Recipe,
     chosen: Variant | None = None,
 ) -> "tuple[Cell, tuple[Method, ...]]":
     """The cell of a chain of methods at a place (subset seed, seed, data set, imbalance), with those methods."""
     subset_seed, seed, dataset, imbalance = place
     own = chain[-1][1]
     changed = {k: v for k, v in own.hyperparameters.items() if v != own.space()[k].default}
-    recipe = suite.recipe.changed(chosen.recipe) if chosen else suite.recipe
-    changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(suite.recipe, k)}
+    if chosen:
+        changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(suite.recipe, k)}
     cell = Cell(
         dataset=dataset,
         label=images.name,
@@ -224,7 +283,7 @@ def _cell(
         seed=seed,
         trials=chosen.trials if chosen else 0,
         trial=chosen.trial if chosen else None,
-        compared_under=suite.recipe.label,
+        compared_under=compared_under,
         pieces={name: value for entry, _ in chain for name, value in entry.pieces.items()},
     )
     return cell, tuple(method for _, method in chain)
@@ -233,7 +292,8 @@ def _cell(
 def _asked(suite: Suite, registry: "Registry") -> tuple[list[tuple[str, Mapping[str, Any]]], dict[str, str]]:
     """The methods that a suite names, each with its hyper-parameters, and the named ones that are broken.
 
-    An entry is a name or pattern, or ``NAME(KEY=VALUE, ...)`` for a variant with other hyper-parameters.
+    An entry is a name or pattern, or ``NAME(KEY=VALUE, ...)`` for a variant with other hyper-parameters; the key
+    ``preset`` stands for those of a published accuracy.
 
     Raises:
         InputError: for an entry that is neither, and for a name that does not exist.
@@ -250,20 +310,27 @@ def _asked(suite: Suite, registry: "Registry") -> tuple[list[tuple[str, Mapping[
             changes = {key.strip(): parse_value(value.strip()) for key, _, value in pairs}
             names, also_broken = registry.match([parts[1]])
             broken |= also_broken
-            found += [(name, {**suite.hyperparameters.get(name, {}), **changes}) for name in names]
+            found += [(name, _values(registry[name].method, suite.hyperparameters, changes)) for name in names]
     return found, broken
+
+
+def _values(method: "type[Method]", given: Mapping[str, Mapping[str, Any]], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The hyper-parameters of an entry: those ``given`` to methods by name, a preset if it names one, then its own."""
+    values = {**given.get(method.name, {})}
+    if "preset" in own:
+        values |= preset(method.name, method.published, method.space(), own["preset"])
+    return values | {key: value for key, value in own.items() if key != "preset"}
 
 
 def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
     """The suite with the changes of a request."""
-    recipe: dict[str, Any] = {}
     hyperparameters = {name: dict(values) for name, values in suite.hyperparameters.items()}
     values: dict[str, Any] = {}
     for key, value in request.changes.items():
         part, _, name = key.partition(".")
         if part == "recipe" and name:
-            recipe[name] = value
-        elif key == "subset_seed":
+            continue  # below
+        if key == "subset_seed":
             if request.subset_seeds is not None:
                 raise InputError("subset_seed and --subset-seeds are both given; remove one", key)
             values["subset_seeds"] = (value,)
@@ -284,8 +351,13 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             values[key] = getattr(request, key)
     if request.natural_by_default:
         values["imbalance"] = ("natural",)
-    if recipe:
-        values["recipe"] = suite.recipe.changed(recipe)
+    if request.as_published or suite.as_published:
+        if request.recipe:
+            raise InputError("--recipe and --as-published are both given; remove one", "recipe")
+        values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes)}
+    else:
+        named = Recipe.of(request.recipe) if request.recipe else suite.recipe
+        values["recipe"] = named.changed(request.recipe_changes)
     return suite.changed(**values, hyperparameters=hyperparameters)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ltbench.method.published import Published
 from ltbench.method.source import places
 from ltbench.method.syntax import assigned
+from ltbench.plan.as_published import recipe_of
 from ltbench.plan.recipe import FAMILIES
 from ltbench.results.record import Protocol, Record
 
@@ -129,8 +130,7 @@ def _other_recipe(record: Record, figure: Published) -> list[str]:
     """The names of the recipe's values that differ; ``family`` where the family has no recipe here."""
     if figure.family not in FAMILIES:
         return ["family"]
-    own = {name.removeprefix("recipe."): v for name, v in figure.settings.items() if name.startswith("recipe.")}
-    theirs, ours = FAMILIES[figure.family].changed(own).identity(), record.recipe_values
+    theirs, ours = recipe_of(figure).identity(), record.recipe_values
     other = [name for name, value in theirs.items() if name not in NO_MATTER and ours.get(name) != value]
     return other + (["precision"] if ours.get("precision") == "bf16" else [])
 
