@@ -214,7 +214,9 @@ RECIPES: dict[str, Recipe] = {
         evaluate_every=10,
     ),
     "imagenet-lt": _IMAGENET_LT,
-    "imagenet-lt-180": _IMAGENET_LT.model_copy(update={"base": "imagenet-lt-180", "epochs": 180}),
+    "imagenet-lt-180": _IMAGENET_LT.model_copy(
+        update={"base": "imagenet-lt-180", "epochs": 180} | _IMAGENET_LT._in_proportion(180)
+    ),
 }
 
 ABOUT = {

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ltbench.errors import InputError
 from ltbench.method.published import Published
 from ltbench.method.source import places
 from ltbench.method.syntax import assigned
-from ltbench.plan.as_published import recipe_of
+from ltbench.plan.as_published import recipe_of, reproducible
 from ltbench.plan.recipe import FAMILIES
 from ltbench.results.record import Protocol, Record
 
@@ -85,6 +86,19 @@ def comparable(record: Record, protocol: Protocol, figures: Sequence[Published])
     images = record.dataset, record.imbalance
     found = (f for f in figures if (f.dataset, f.imbalance) == images and f.epoch == protocol)
     return next((figure for figure in found if not differences(record, figure)), None)
+
+
+def reproduced(record: Record, figures: Sequence[Published]) -> Published | None:
+    """The published accuracy that a record was trained for; None where it was not trained as published.
+
+    Args:
+        figures: of its method.
+    """
+    try:
+        there = reproducible(figures, _names(record), record.dataset.split(" (")[0], record.imbalance)
+    except InputError:
+        return None
+    return there if record.trained_under else None
 
 
 def differences(record: Record, figure: Published) -> list[str]:
