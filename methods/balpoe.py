@@ -29,7 +29,7 @@ class BalPoe(Method):
         family="F2",
         grade="A",
         epoch="last",
-        settings={"recipe.nesterov": True, "recipe.decay": 0.1, "alpha": 0.4, "network": "cosine heads"},
+        settings={"recipe.classifier_init": "ldam", "recipe.decay": 0.1, "alpha": 0.4, "network": "cosine heads"},
         accuracies={"cifar100": {100: 52.0, 50: 56.3, 10: 64.8}},
     )
 

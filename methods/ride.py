@@ -39,7 +39,7 @@ class Ride(Method):
         source="RIDE zoo",
         family="F2",
         grade="A",
-        settings={"recipe.nesterov": True, "routing": True, "network": "experts share one stage of three"},
+        settings={"recipe.classifier_init": "ldam", "routing": True, "network": "experts share one stage of three"},
         accuracies={"cifar100": {100: 48.6}},
         groups={"cifar100": {100: (67.0, 49.9, 25.7)}},
     )

@@ -35,13 +35,13 @@ class Sade(Method):
         source="SADE",
         family="F2",
         grade="A",
-        settings={"recipe.nesterov": True, "recipe.decay": 0.1, "recipe.lr": 0.05, "network": "cosine heads"},
+        settings={"recipe.classifier_init": "ldam", "recipe.decay": 0.1, "recipe.lr": 0.05, "network": "cosine heads"},
         accuracies={"cifar10": {100: 83.8, 10: 90.8}},
     ) + Published.table(
         source="SADE",
         family="F2",
         grade="A",
-        settings={"recipe.nesterov": True, "recipe.decay": 0.1, "network": "cosine heads"},
+        settings={"recipe.classifier_init": "ldam", "recipe.decay": 0.1, "network": "cosine heads"},
         accuracies={"cifar100": {100: 49.8, 50: 53.9, 10: 63.6}},
     )
 

@@ -32,8 +32,8 @@ class WeightBalancing(Method):
         family="F5",
         grade="A",
         epoch="best-on-test",
-        backbone="resnet34",
-        settings={"recipe.epochs": 320, "recipe.batch_size": 64, "lr": 0.01, "stage 2": "other loss, decay, cap"},
+        backbone="resnet34_cifar",
+        settings={"recipe.epochs": 320, "lr": 0.01, "stage 2": "other loss, decay, cap"},
         accuracies={"cifar100": {100: 53.35}},
     )
 

@@ -76,17 +76,34 @@ class CifarResNet(nn.Module):
         )
 
 
-def _entry(blocks: int, layers: int) -> Any:
+def _entry(name: str, blocks: int, width: int = 16) -> Any:
     def create(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
         if pretrained:
-            raise ValueError(f"resnet{layers}_cifar has no pre-trained weights")
+            raise ValueError(f"{name} has no pre-trained weights")
         for unused in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):  # timm passes them to every model
             kwargs.pop(unused, None)
-        return CifarResNet(blocks, **kwargs)
+        return CifarResNet(blocks, width=width, **kwargs)
 
-    create.__name__ = create.__qualname__ = f"resnet{layers}_cifar"
+    create.__name__ = create.__qualname__ = name
     create.__module__ = __name__
     return create
 
 
-CIFAR_RESNETS = {f"resnet{6 * n + 2}_cifar": _entry(n, 6 * n + 2) for n in (1, 3, 5, 7, 9, 18)}
+def resnet34_cifar(in_chans: int = 3, num_classes: int = 0, **kwargs: Any) -> nn.Module:
+    """ResNet-34 with a 3x3 first convolution of stride 1 and no max pooling.
+
+    As in the code of weight balancing (Alshammari et al., CVPR 2022).
+    """
+    import timm
+
+    model: nn.Module = timm.create_model("resnet34", False, None, num_classes=num_classes, zero_init_last=False)
+    model.conv1 = nn.Conv2d(in_chans, 64, 3, padding=1, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
+CIFAR_RESNETS = {f"resnet{6 * n + 2}_cifar": _entry(f"resnet{6 * n + 2}_cifar", n) for n in (1, 3, 5, 7, 9, 18)}
+CIFAR_RESNETS |= {
+    "resnet32_cifar_wide": _entry("resnet32_cifar_wide", 5, width=64),  # GLMC: 64, 128 and 256 channels
+    "resnet34_cifar": resnet34_cifar,
+}

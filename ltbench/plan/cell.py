@@ -21,6 +21,8 @@ def digest(value: Any) -> str:
 
 BASELINE = "ce"
 """The method that others are compared with."""
+AS_PUBLISHED = "as published"
+"""How the names of tables begin in which every row has a recipe of its own: that of a published accuracy."""
 
 
 def entry(method: str, changed: Mapping[str, Any], trials: int = 0) -> str:
@@ -128,7 +130,7 @@ class Cell:
 
     def describe(self) -> dict[str, Any]:
         """The coordinates of the cell, as records and plans store them."""
-        return {
+        found = {
             "dataset": self.label,
             "fingerprint": self.fingerprint,
             "imbalance": str(self.imbalance),
@@ -138,7 +140,9 @@ class Cell:
             "hyperparameters": dict(self.changed),
             "recipe": self.compared_under or self.recipe.label,
             "seed": self.seed,
-        } | ({"trials": self.trials} if self.trials else {})
+        }
+        found |= {"trials": self.trials} if self.trials else {}
+        return found | ({"trained_under": self.recipe.label} if self.compared_under.startswith(AS_PUBLISHED) else {})
 
     @property
     def entry(self) -> str:

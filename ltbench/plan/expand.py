@@ -12,15 +12,15 @@ from ltbench.data import ImageSet, Imbalance, class_counts, load
 from ltbench.data.sources import check_name
 from ltbench.data.waiting import WaitingSplit
 from ltbench.errors import InputError, unknown
-from ltbench.method.entries import AFTER, parse_entry, written
 from ltbench.plan.cell import BASELINE, Cell, Link, entry
-from ltbench.plan.recipe import Recipe
+from ltbench.plan.recipe import RECIPES, Recipe
 from ltbench.plan.request import Request, Variant
+from ltbench.plan.selection import Chain, select
 from ltbench.plan.suite import Suite, load_suite
 
 if TYPE_CHECKING:
     from ltbench.method.contract import Method
-    from ltbench.method.registry import Entry, Registry
+    from ltbench.method.registry import Registry
 
 SETTABLE = ("holdout", "subset_seed")
 """Keys of a suite, besides the recipe's, that ``--set`` may change."""
@@ -119,8 +119,9 @@ class Plan:
 
     Attributes:
         broken: methods that the request names and that cannot be used, each with the reason.
-        skipped: methods that cannot be used either, but that the request does not name, and combinations of the
-            suite's ``methods`` and ``after`` that make no sense.
+        skipped: methods that cannot be used either, but that the request does not name, combinations of the suite's
+            ``methods`` and ``after`` that make no sense, and methods that cannot be trained as published.
+        compared_under: name of the recipe, or of the published settings, in titles of tables.
     """
 
     request: Request
@@ -128,6 +129,7 @@ class Plan:
     cells: tuple[Planned, ...]
     broken: Mapping[str, str]
     skipped: Mapping[str, str]
+    compared_under: str
 
 
 def make_plan(request: Request, library: Library | None = None) -> Plan:
@@ -145,28 +147,36 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     suite = _resolved(load_suite(request.suite), request, registry)
     for name in suite.datasets:
         check_name(name)
-    chains, refused, broken = _chains(suite, registry)
-    sets = _image_sets(suite, request, library, {method.branches for chain in chains for _, method in chain})
+    selected = select(suite, request.recipe_changes, registry)
+    further = suite.further_seeds if request.seeds is None and not suite.as_published else ()
+    rows = [row for rows in selected.trained.values() for row in rows]
+    sets = _image_sets(suite, request, library, {(recipe, m.branches) for chain, recipe in rows for _, m in chain})
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
+    made = functools.partial(_cell, suite, registry, selected.compared_under)
 
     def cells_of(seeds: tuple[int, ...]) -> "list[tuple[Cell, tuple[Method, ...]]]":
         places = list(itertools.product(suite.subset_seeds, seeds, suite.datasets, suite.imbalance))
-        cells = [_cell(suite, registry, sets[place[2]][0], place, chain) for place in places for chain in chains]
+        cells = [
+            made(sets[place[2]][0], place, chain, recipe)
+            for place in places
+            for chain, recipe in selected.trained[place[2:]]
+        ]
         for chosen in request.variants:
             chain = registry.chain(chosen.method, chosen.hyperparameters, suite.hyperparameters)
+            recipe = suite.recipe.changed(chosen.recipe)
             at = [place for place in places if (place[2], str(place[3])) == (chosen.dataset, chosen.imbalance)]
-            cells += [_cell(suite, registry, sets[place[2]][0], place, chain, chosen) for place in at]
+            cells += [made(sets[place[2]][0], place, chain, recipe, chosen) for place in at]
         return cells
 
     cells = cells_of(suite.seeds)
-    further = suite.further_seeds if request.seeds is None else ()
     cells += [(cell, methods) for cell, methods in cells_of(further) if _is_control(cell, cells)]
     planned = {  # two entries of a suite may name the same cell
         (cell.id, cell.trial): Planned(cell, methods, *sets[cell.dataset], counts[cell.dataset, cell.imbalance])
         for cell, methods in cells
     }
-    skipped = {name: why for name, why in registry.broken.items() if name not in broken}
-    return Plan(request, suite, tuple(planned.values()), broken, skipped | refused)
+    unused = {name: why for name, why in registry.broken.items() if name not in selected.broken}
+    skipped = {**selected.skipped, **unused}
+    return Plan(request, suite, tuple(planned.values()), selected.broken, skipped, selected.compared_under)
 
 
 def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> bool:
@@ -176,17 +186,22 @@ def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") 
 
 
 def _image_sets(
-    suite: Suite, request: Request, library: Library, branches: set[int]
+    suite: Suite, request: Request, library: Library, needed: set[tuple[Recipe, int]]
 ) -> dict[str, tuple[ImageSet, WaitingSplit | None]]:
-    """The data sets of a suite with their test splits, once it is known that the backbone takes their images."""
+    """The data sets of a suite with their test splits, once it is known that the backbones take their images.
+
+    Args:
+        needed: the recipes, each with the numbers of branches that its methods need.
+    """
     from ltbench.models import check_backbone
 
-    check_backbone(suite.recipe.backbone)
+    for name in sorted({suite.recipe.backbone, *(recipe.backbone for recipe, _ in needed)}):
+        check_backbone(name)
     sets = {name: library.images(name, suite.recipe.image_size, request.data) for name in suite.datasets}
     for images, _ in sets.values():
         height, width, channels = images.train.images.shape[1:]
-        for n in sorted(branches):
-            _check_images(suite.recipe.backbone, channels, suite.recipe.input_size(height, width), n)
+        for recipe, branches in sorted(needed, key=lambda one: (one[0].backbone, one[1])):
+            _check_images(recipe.backbone, channels, recipe.input_size(height, width), branches)
     return {name: (images, None) for name, (images, _) in sets.items()} if request.without_test else sets
 
 
@@ -201,9 +216,11 @@ def _check_images(backbone: str, channels: int, size: tuple[int, int], branches:
 def _cell(
     suite: Suite,
     registry: "Registry",
+    compared_under: str,
     images: ImageSet,
     place: tuple[int, int, str, Imbalance],
-    chain: "list[tuple[Entry, Method]]",
+    chain: Chain,
+    recipe: Recipe,
     chosen: Variant | None = None,
 ) -> "tuple[Cell, tuple[Method, ...]]":
     """The cell of a chain of methods at a place (subset seed, seed, data set, imbalance), with those methods."""
@@ -212,8 +229,8 @@ def _cell(
 
     methods = tuple(method for _, method in chain)
     changed = changed_in(methods)
-    recipe = suite.recipe.changed(chosen.recipe) if chosen else suite.recipe
-    changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(suite.recipe, k)}
+    if chosen:
+        changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(suite.recipe, k)}
     cell = Cell(
         dataset=dataset,
         label=images.name,
@@ -227,71 +244,22 @@ def _cell(
         seed=seed,
         trials=chosen.trials if chosen else 0,
         trial=chosen.trial if chosen else None,
-        compared_under=suite.recipe.label,
+        compared_under=compared_under,
         relative_cost=registry.cost(chain),
         pieces={name: value for entry, _ in chain for name, value in entry.pieces.items()},
     )
     return cell, methods
 
 
-def _chains(
-    suite: Suite, registry: "Registry"
-) -> "tuple[list[list[tuple[Entry, Method]]], dict[str, str], dict[str, str]]":
-    """The chains of all methods that a suite asks for.
-
-    Returns:
-        The chains; why a combination of ``methods`` and ``after`` is skipped, by its entry; why a method that is named
-        in full is broken, by its name.
-
-    Raises:
-        InputError: for an entry that is not understood, a name that does not exist, and a chain that is not allowed.
-    """
-    from ltbench.method.chain import Refused
-
-    asked, broken = _asked(suite.methods, suite, registry)
-    features, also_broken = _asked(suite.after, suite, registry)
-    combined = [one for one in asked if features and registry[one[0]].method.after and AFTER not in one[1]]
-    alone = [*features, *(one for one in asked if one not in combined)]
-    chains = [registry.chain(name, values, suite.hyperparameters) for name, values in alone]
-    refused: dict[str, str] = {}
-    for (name, values), (feature, theirs) in itertools.product(combined, features):
-        before = written(feature, theirs)
-        try:
-            chains.append(registry.chain(name, {**values, AFTER: before}, suite.hyperparameters))
-        except Refused as why:
-            refused[written(name, {AFTER: before})] = str(why)
-    return chains, refused, broken | also_broken
-
-
-def _asked(
-    entries: Iterable[str], suite: Suite, registry: "Registry"
-) -> tuple[list[tuple[str, Mapping[str, Any]]], dict[str, str]]:
-    """The methods that entries name, each with its values, and the named ones that are broken.
-
-    An entry is a name or pattern, or ``NAME(KEY=VALUE, ...)`` for a variant with other values.
-
-    Raises:
-        InputError: for an entry that is neither, and for a name that does not exist.
-    """
-    names, broken = registry.match([one for one in entries if "(" not in one])
-    found: list[tuple[str, Mapping[str, Any]]] = [(name, suite.hyperparameters.get(name, {})) for name in names]
-    for name, changes in (parse_entry(one) for one in entries if "(" in one):
-        names, also_broken = registry.match([name])
-        broken |= also_broken
-        found += [(name, {**suite.hyperparameters.get(name, {}), **changes}) for name in names]
-    return found, broken
-
-
 def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
     """The suite with the changes of a request."""
-    recipe: dict[str, Any] = {}
     hyperparameters = {name: dict(values) for name, values in suite.hyperparameters.items()}
     values: dict[str, Any] = {}
     for key, value in request.changes.items():
         part, _, name = key.partition(".")
         if part == "recipe" and name:
-            recipe[name] = value
-        elif key == "subset_seed":
+            continue  # below
+        if key == "subset_seed":
             if request.subset_seeds is not None:
                 raise InputError("subset_seed and --subset-seeds are both given; remove one", key)
             values["subset_seeds"] = (value,)
@@ -315,8 +283,13 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
         values["after"] = ()
     if request.natural_by_default:
         values["imbalance"] = ("natural",)
-    if recipe:
-        values["recipe"] = suite.recipe.changed(recipe)
+    if request.as_published or suite.as_published:
+        if request.recipe:
+            raise InputError("--recipe and --as-published are both given; remove one", "recipe")
+        values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes)}
+    else:
+        named = Recipe.of(request.recipe) if request.recipe else suite.recipe
+        values["recipe"] = named.changed(request.recipe_changes)
     return suite.changed(**values, hyperparameters=hyperparameters)
 
 

@@ -52,6 +52,8 @@ class Request:
         changes: ``recipe.epochs``, ``holdout``, ``METHOD.hyperparameter``, ... to their values.
         data: where the images of a data set are, by its name.
         methods_dirs: further folders with methods.
+        recipe: name of a recipe in place of the suite's.
+        as_published: whether to train each method as one of its published accuracies was obtained.
         variants: methods with chosen values, besides the suite's cells.
         without_test: remove the test split, so that no method can use it; results are of the validation split.
     """
@@ -65,6 +67,8 @@ class Request:
     changes: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     methods_dirs: tuple[Path, ...] = ()
+    recipe: str | None = None
+    as_published: bool = False
     variants: tuple[Variant, ...] = ()
     without_test: bool = False
 
@@ -72,6 +76,11 @@ class Request:
     def natural_by_default(self) -> bool:
         """Whether all images are used because only data of the user's own is named, and no imbalance."""
         return self.imbalance is None and self.datasets is not None and all(map(is_own, self.datasets))
+
+    @property
+    def recipe_changes(self) -> dict[str, Any]:
+        """The changes to recipes, by the name of the field."""
+        return {key.removeprefix("recipe."): v for key, v in self.changes.items() if key.startswith("recipe.")}
 
     def command(self, cell: Cell) -> str:
         """The command that repeats one cell."""
@@ -84,6 +93,8 @@ class Request:
             f"{cell.seed},",
         ]
         words += ["--subset-seeds", f"{cell.subset_seed},"]
+        words += ["--recipe", self.recipe] if self.recipe else []
+        words += ["--as-published"] if self.as_published else []
         changes = {key: value for key, value in self.changes.items() if key != "subset_seed"}
         words += [w for key, value in changes.items() for w in ("--set", f"{key}={_toml(value)}")]
         words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]

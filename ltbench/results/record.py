@@ -216,6 +216,7 @@ class Record(Frozen):
         engine: hash of the code that every method's results depend on.
         sources: hash of each piece of code that can change the result, by name.
         trials: number of tuning trials that chose the hyper-parameters; 0 without tuning.
+        trained_under: label of its own recipe, where ``recipe`` is a table of published settings; else empty.
         command: repeats the cell.
         created: time in UTC, in ISO format.
         reason: why the cell failed; None where it is finished.
@@ -236,6 +237,7 @@ class Record(Frozen):
     recipe: str
     seed: int
     trials: int = 0
+    trained_under: str = ""
     recipe_values: dict[str, Any]
     chain: tuple[Link, ...]
     engine: str

@@ -9,7 +9,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from ltbench.plan.cell import BASELINE
+from ltbench.plan.cell import AS_PUBLISHED, BASELINE
 from ltbench.results.across_tables import FACTORS, Ranks
 from ltbench.results.leaderboard import TABLE
 from ltbench.results.record import JOINT, Protocol
@@ -24,6 +24,10 @@ COMPARED = (
     "table at most 5 % are expected to be false."
 )
 ONE_SEED = "One seed: not compared; its interval is over the test images alone and excludes seed-to-seed variation (†)."
+AS_PUBLISHED_ROWS = (
+    "As published: each row has the hyper-parameters and the recipe of the published accuracy beside it, so rows "
+    "differ in more than the method. They are neither ranked nor compared with ce."
+)
 ENOUGH_SEEDS = 5
 """Below so many seeds, comparisons are provisional."""
 PROVISIONAL = f"PROVISIONAL: fewer than {ENOUGH_SEEDS} seeds."
@@ -75,7 +79,8 @@ class Grid:
 
 def title(row: pd.Series) -> str:
     """The title of a row's table."""
-    parts = [str(row.dataset), f"imbalance {row.imbalance}", f"recipe {row.recipe}"]
+    recipe = row.recipe if row.recipe.startswith(AS_PUBLISHED) else f"recipe {row.recipe}"
+    parts = [str(row.dataset), f"imbalance {row.imbalance}", recipe]
     if row.get("subset_seed"):
         parts.append(f"subset seed {row.subset_seed}")
     if row.holdout:
@@ -94,15 +99,24 @@ def footnotes(board: pd.DataFrame, protocol: Protocol) -> list[str]:
         notes.append("OPTIMISTIC: the epoch was chosen on the test set, as in many papers. Not a ranking.")
     if protocol == "val":
         notes.append("The epoch was chosen on the validation split.")
-    papers = board[board.paper.notna()]
+    notes += as_published_notes(board[board.trained_under.notna()])
+    papers = board.assign(source=board.paper_source.fillna(board.published_source)).dropna(subset="source")
     if len(papers):
-        sources = dict.fromkeys(f"{row.method}: {row.paper_source}" for row in papers.itertuples())
+        sources = dict.fromkeys(f"{row.method}: {row.source}" for row in papers.itertuples())
         notes.append(f"Published accuracies are from {'; '.join(sources)}.")
     notes += [TUNED] if (board.trials > 0).any() else []
     lost = board[board.failed > 0]
     return notes + [
         f"FAILED: {row.method} ({row.dataset} / {row.imbalance}): {row.reason}" for row in lost.itertuples()
     ]
+
+
+def as_published_notes(rows: pd.DataFrame) -> list[str]:
+    """What rows that were trained as published show, and the recipe of each; none without such rows."""
+    if rows.empty:
+        return []
+    recipes = [f"{recipe}: {', '.join(dict.fromkeys(part.method))}" for recipe, part in rows.groupby("trained_under")]
+    return [AS_PUBLISHED_ROWS, f"Recipes: {'; '.join(recipes)}."]
 
 
 def rounding_note(board: pd.DataFrame) -> str:

@@ -192,6 +192,8 @@ def prepare(request: Request, budget: Budget, library: Library) -> list[tuple[Re
     suite_plan = make_plan(request, library)
     if suite_plan.broken:
         raise InputError("; ".join(suite_plan.broken.values()))
+    if suite_plan.suite.as_published:
+        raise InputError("tuning replaces published values; remove --tuned, or as_published of the run or its suite")
     if variant := next((one for one in suite_plan.suite.methods if parse_entry(one)[1].keys() - {AFTER, DOUBLE}), None):
         raise InputError(f"method entry '{variant}' has its own values; tune plain names, and fix values with --set")
     found = []
