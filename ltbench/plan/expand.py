@@ -21,6 +21,9 @@ from ltbench.plan.suite import Suite, load_suite
 if TYPE_CHECKING:
     from ltbench.method.contract import Method
     from ltbench.method.registry import Entry, Registry
+    from ltbench.models.backbones import Part
+
+    Layout = tuple[int, Part, float]  # number of branches, what they own, their width
 
 SETTABLE = ("holdout", "subset_seed")
 """Keys of a suite, besides the recipe's, that ``--set`` may change."""
@@ -146,7 +149,8 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
         check_name(name)
     asked, broken = _asked(suite, registry)
     chains = [registry.chain(*one) for one in asked]
-    sets = _image_sets(suite, request, library, {method.branches for chain in chains for _, method in chain})
+    layouts = {(m.branches, m.branches_own, m.branches_width) for chain in chains for _, m in chain}
+    sets = _image_sets(suite, request, library, layouts)
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
 
     def cells_of(seeds: tuple[int, ...]) -> "list[tuple[Cell, tuple[Method, ...]]]":
@@ -176,7 +180,7 @@ def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") 
 
 
 def _image_sets(
-    suite: Suite, request: Request, library: Library, branches: set[int]
+    suite: Suite, request: Request, library: Library, layouts: "set[Layout]"
 ) -> dict[str, tuple[ImageSet, WaitingSplit | None]]:
     """The data sets of a suite with their test splits, once it is known that the backbone takes their images."""
     from ltbench.models import check_backbone
@@ -185,17 +189,18 @@ def _image_sets(
     sets = {name: library.images(name, suite.recipe.image_size, request.data) for name in suite.datasets}
     for images, _ in sets.values():
         height, width, channels = images.train.images.shape[1:]
-        for n in sorted(branches):
-            _check_images(suite.recipe.backbone, channels, suite.recipe.input_size(height, width), n)
+        for layout in sorted(layouts):
+            _check_images(suite.recipe.backbone, channels, suite.recipe.input_size(height, width), layout)
     return {name: (images, None) for name, (images, _) in sets.items()} if request.without_test else sets
 
 
 @functools.cache
-def _check_images(backbone: str, channels: int, size: tuple[int, int], branches: int) -> None:
-    """Raises InputError where a backbone with so many branches does not take images of H x W = ``size``."""
+def _check_images(backbone: str, channels: int, size: tuple[int, int], layout: "Layout") -> None:
+    """Raises InputError where a backbone with these branches does not take images of H x W = ``size``."""
     from ltbench.models.network import initialised_backbone
 
-    initialised_backbone(backbone, channels, size, seeds=[0] * branches)
+    branches, own, width = layout
+    initialised_backbone(backbone, channels, size, [0] * branches, own, width)
 
 
 def _cell(
