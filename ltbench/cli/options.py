@@ -25,7 +25,7 @@ Methods = Annotated[
         metavar="NAMES",
         help="Methods, instead of the suite's: names or patterns, separated by commas. "
         "NAME(KEY=VALUE) sets hyper-parameters, NAME(preset=cifar10-100) takes those of a published accuracy, and "
-        "NAME(after=OTHER) the features of another method.",
+        "NAME(after=OTHER) names the method that the features are from.",
         rich_help_panel=WHAT,
     ),
 ]

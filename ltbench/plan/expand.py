@@ -12,16 +12,18 @@ from ltbench.data import ImageSet, Imbalance, class_counts, load
 from ltbench.data.sources import check_name
 from ltbench.data.waiting import WaitingSplit
 from ltbench.errors import InputError, unknown
-from ltbench.plan.as_published import table_name
-from ltbench.plan.asked import Chain, as_published, chains_of
 from ltbench.plan.cell import BASELINE, Cell, Link, entry
 from ltbench.plan.recipe import RECIPES, Recipe
 from ltbench.plan.request import Request, Variant
+from ltbench.plan.selection import Chain, select
 from ltbench.plan.suite import Suite, load_suite
 
 if TYPE_CHECKING:
     from ltbench.method.contract import Method
     from ltbench.method.registry import Registry
+    from ltbench.models.backbones import Part
+
+    Layout = tuple[int, Part, float]  # number of branches, what they own, their width
 
 SETTABLE = ("holdout", "subset_seed")
 """Keys of a suite, besides the recipe's, that ``--set`` may change."""
@@ -120,8 +122,8 @@ class Plan:
 
     Attributes:
         broken: methods that the request names and that cannot be used, each with the reason.
-        skipped: methods that cannot be used either, but that the request does not name; combinations of the suite's
-            ``methods`` and ``after`` that make no sense; and what cannot be trained as published.
+        skipped: methods that cannot be used either, but that the request does not name, combinations of the suite's
+            ``methods`` and ``after`` that make no sense, and methods that cannot be trained as published.
         compared_under: name of the recipe, or of the published settings, in titles of tables.
     """
 
@@ -148,25 +150,20 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     suite = _resolved(load_suite(request.suite), request, registry)
     for name in suite.datasets:
         check_name(name)
-    further: tuple[int, ...] = ()
-    if suite.as_published:
-        changes = request.recipe_changes
-        trained, skipped, broken = as_published(suite, changes, registry)
-        compared_under = table_name(changes)
-    else:
-        chains, skipped, broken = chains_of(suite, registry)
-        rows = [(chain, suite.recipe) for chain in chains]
-        trained = dict.fromkeys(itertools.product(suite.datasets, suite.imbalance), rows)
-        compared_under, further = suite.recipe.label, suite.further_seeds if request.seeds is None else ()
-    needed = {(recipe, method.branches) for rows in trained.values() for chain, recipe in rows for _, method in chain}
+    selected = select(suite, request.recipe_changes, registry)
+    further = suite.further_seeds if request.seeds is None and not suite.as_published else ()
+    rows = [row for rows in selected.trained.values() for row in rows]
+    needed = {(recipe, _layout(method)) for chain, recipe in rows for _, method in chain}
     sets = _image_sets(suite, request, library, needed)
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
-    made = functools.partial(_cell, suite, registry, compared_under)
+    made = functools.partial(_cell, suite, registry, selected.compared_under)
 
     def cells_of(seeds: tuple[int, ...]) -> "list[tuple[Cell, tuple[Method, ...]]]":
         places = list(itertools.product(suite.subset_seeds, seeds, suite.datasets, suite.imbalance))
         cells = [
-            made(sets[place[2]][0], place, chain, recipe) for place in places for chain, recipe in trained[place[2:]]
+            made(sets[place[2]][0], place, chain, recipe)
+            for place in places
+            for chain, recipe in selected.trained[place[2:]]
         ]
         for chosen in request.variants:
             chain = registry.chain(chosen.method, chosen.hyperparameters, suite.hyperparameters)
@@ -181,8 +178,9 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
         (cell.id, cell.trial): Planned(cell, methods, *sets[cell.dataset], counts[cell.dataset, cell.imbalance])
         for cell, methods in cells
     }
-    skipped |= {name: why for name, why in registry.broken.items() if name not in broken}
-    return Plan(request, suite, tuple(planned.values()), broken, skipped, compared_under)
+    unused = {name: why for name, why in registry.broken.items() if name not in selected.broken}
+    skipped = {**selected.skipped, **unused}
+    return Plan(request, suite, tuple(planned.values()), selected.broken, skipped, selected.compared_under)
 
 
 def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> bool:
@@ -191,13 +189,18 @@ def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") 
     return cell.entry == entry(BASELINE, {}, cell.trials) and len(rows) > 1
 
 
+def _layout(method: "Method") -> "Layout":
+    """The branches that a method needs."""
+    return method.branches, method.branches_own, method.branches_width
+
+
 def _image_sets(
-    suite: Suite, request: Request, library: Library, needed: set[tuple[Recipe, int]]
+    suite: Suite, request: Request, library: Library, needed: "set[tuple[Recipe, Layout]]"
 ) -> dict[str, tuple[ImageSet, WaitingSplit | None]]:
     """The data sets of a suite with their test splits, once it is known that the backbones take their images.
 
     Args:
-        needed: the recipes, each with the numbers of branches that its methods need.
+        needed: the recipes, each with the branches that its methods need.
     """
     from ltbench.models import check_backbone
 
@@ -206,17 +209,18 @@ def _image_sets(
     sets = {name: library.images(name, suite.recipe.image_size, request.data) for name in suite.datasets}
     for images, _ in sets.values():
         height, width, channels = images.train.images.shape[1:]
-        for recipe, branches in sorted(needed, key=lambda one: (one[0].backbone, one[1])):
-            _check_images(recipe.backbone, channels, recipe.input_size(height, width), branches)
+        for recipe, layout in sorted(needed, key=lambda one: (one[0].backbone, one[1])):
+            _check_images(recipe.backbone, channels, recipe.input_size(height, width), layout)
     return {name: (images, None) for name, (images, _) in sets.items()} if request.without_test else sets
 
 
 @functools.cache
-def _check_images(backbone: str, channels: int, size: tuple[int, int], branches: int) -> None:
-    """Raises InputError where a backbone with so many branches does not take images of H x W = ``size``."""
+def _check_images(backbone: str, channels: int, size: tuple[int, int], layout: "Layout") -> None:
+    """Raises InputError where a backbone with these branches does not take images of H x W = ``size``."""
     from ltbench.models.network import initialised_backbone
 
-    initialised_backbone(backbone, channels, size, seeds=[0] * branches)
+    branches, own, width = layout
+    initialised_backbone(backbone, channels, size, [0] * branches, own, width)
 
 
 def _cell(
@@ -291,9 +295,8 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
         values["imbalance"] = ("natural",)
     if request.as_published or suite.as_published:
         if suite.after and request.methods is None:
-            raise InputError(
-                "suites with 'after' cannot be trained as published; name the methods with --methods", "after"
-            )
+            why = "a suite with 'after' cannot be trained as published; name single methods with --methods"
+            raise InputError(why, "after")
         if request.recipe:
             raise InputError("--recipe and --as-published are both given; remove one", "recipe")
         values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes)}

@@ -11,11 +11,12 @@ from ltbench.plan.request import Request
 def request_of(command: str) -> tuple[Request, bool]:
     """The request of a command from `Request.command`, and whether it names tuned methods."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    for name in ("suite", "datasets", "imbalance", "methods", "seeds", "subset-seeds"):
+    for name in ("suite", "datasets", "imbalance", "methods", "seeds", "subset-seeds", "recipe"):
         parser.add_argument(f"--{name}")
     for name in ("set", "data", "methods-dir"):
         parser.add_argument(f"--{name}", action="append", default=[])
-    parser.add_argument("--tuned", action="store_true")
+    for name in ("tuned", "as-published"):
+        parser.add_argument(f"--{name}", action="store_true")
     words, _ = parser.parse_known_args(shlex.split(command)[2:])  # the others say where it is trained
     changes = (text.partition("=") for text in words.set)
     places = (text.partition("=") for text in words.data)
@@ -29,5 +30,7 @@ def request_of(command: str) -> tuple[Request, bool]:
         changes={key: parse_value(value) for key, _, value in changes},
         data={key: value for key, _, value in places},
         methods_dirs=tuple(map(Path, words.methods_dir)),
+        recipe=words.recipe,
+        as_published=words.as_published,
     )
     return request, words.tuned
