@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ltbench.engine import epoch_plan
+from ltbench.engine.augment import augmentations
+from ltbench.engine.batches import TrainingSet
 from ltbench.engine.step import Eager, Epochs, Static, why_failed
 from ltbench.engine.task import Task, Tier
 from ltbench.method.contract import Batch, Clock, Method, Stage
+from ltbench.method.samplers import augment_of
 from ltbench.models.classifiers import initialise_as_ldam
 from ltbench.models.network import Network, initialised_backbone, run_part
 from ltbench.plan.recipe import Recipe
@@ -51,6 +54,7 @@ class RunningStage:
         if before is not None:
             take_over(self.net, before, stage)
         self.net.to(task.device).to(memory_format=torch.channels_last)
+        self.training = self._training()
         if task.tier == "compiled":
             self.net.run = compiled(task.recipe.batch_size)
         method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=task.device))
@@ -87,10 +91,11 @@ class RunningStage:
             self.method.streams_of(stage),
             len(task.data.train),
             epoch / self.epochs,
-            task.training.augmentations,
+            self.training.augmentations,
             where,
+            task.recipe.augment,
         )
-        task.training.begin(plan, task.recipe.batch_size)
+        self.training.begin(plan, task.recipe.batch_size)
         return epoch_plan.with_noise(plan, self.method.noise, where).to(task.device)
 
     def set_to(self, progress: float, rate: float) -> None:
@@ -104,7 +109,10 @@ class RunningStage:
         if self._run is None:
             self._run, self.state["tier"], self.state["tier_reason"] = self.runner(plan)
         with self._draws.epoch(key(*self._where(self.state["epoch"]), "torch")):
-            return self._run(plan)
+            losses = self._run(plan)
+        if self.stage.project_after == "epoch":
+            self._project()
+        return losses
 
     def runner(self, plan: Tensor) -> tuple[Epochs, Tier, str]:
         """What runs the epochs: in the task's tier, or eagerly with the reason why.
@@ -116,7 +124,7 @@ class RunningStage:
         eager = Eager(self.step, task.recipe.batch_size)
         if tier == "eager":
             return eager, "eager", ""
-        if reason := self.method.eager_only or task.training.eager_only:
+        if reason := self.method.eager_only or self.training.eager_only:
             return eager, "eager", reason
         static = Static(self.step, plan.shape, task.recipe.batch_size, task.device)
         momenta = [state["momentum_buffer"] for state in self.optimiser.state.values()]
@@ -140,8 +148,8 @@ class RunningStage:
     def batch(self, columns: Tensor) -> Batch:
         """The augmented images and labels of the columns [R, S * B] of a plan."""
         task, streams = self.task, tuple(self.method.streams_of(self.stage))
-        pixels, labels = task.training.batch(columns)
-        *_, noise = epoch_plan.split(columns, task.training.augmentations)
+        pixels, labels = self.training.batch(columns)
+        *_, noise = epoch_plan.split(columns, self.training.augmentations)
         return Batch(task.normalise(pixels), labels, streams, epoch_plan.noise_of(noise, len(streams)))
 
     def loss(self, batch: Batch) -> Tensor:
@@ -152,9 +160,8 @@ class RunningStage:
     def update(self) -> None:
         """Update the parameters by their gradients."""
         self.optimiser.step()
-        if self.stage.project is not None:
-            with torch.no_grad():
-                self.stage.project(self.net)
+        if self.stage.project_after == "step":
+            self._project()
 
     def close(self) -> None:
         """Free what a captured stage holds on the device."""
@@ -167,6 +174,18 @@ class RunningStage:
         started = time.perf_counter()
         yield
         self.state[name] += time.perf_counter() - started
+
+    def _project(self) -> None:
+        if self.stage.project is not None:
+            with torch.no_grad():
+                self.stage.project(self.net)
+
+    def _training(self) -> TrainingSet:
+        """The training images with the augmentations of the recipe and those that streams ask for."""
+        height, width = self.task.data.train.images.shape[1:3]
+        asked = [augment_of(stream) for stream in self.method.streams_of(self.stage).values()]
+        others = [augment for augment in asked if augment is not None]
+        return self.task.training.with_strong(augmentations(self.task.recipe, height, width, others))
 
     def _where(self, epoch: int) -> tuple[int, int, int]:
         """What keys the randomness of an epoch."""
@@ -195,7 +214,9 @@ def network(method: Method, task: Task, position: int) -> Network:
     height, width, channels = task.data.train.images.shape[1:]
     branches = [key(task.seed, "backbone", *([k] if k else [])) for k in range(method.branches)]
     size = task.recipe.input_size(height, width)
-    backbone, features = initialised_backbone(task.recipe.backbone, channels, size, branches)
+    backbone, features = initialised_backbone(
+        task.recipe.backbone, channels, size, branches, method.branches_own, method.branches_width
+    )
     heads = {}
     for name in method.heads:
         with seeded(key(task.seed, "head", name, position)):

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from ltbench.errors import InputError, one_line
-from ltbench.models.backbones import build_backbone, split_backbone
+from ltbench.models.backbones import Part, build_backbone, split_backbone
 from ltbench.randomness import seeded
 
 
 class Network(nn.Module):
     """A backbone with named heads. Called on images, it returns the logits of its first head.
 
-    With K branches, the backbone has one ``trunk`` and K copies of its last stage, ``tails[0]`` to ``tails[K - 1]``;
+    With K branches, the backbone has one ``trunk`` and K copies of its last layers, ``tails[0]`` to ``tails[K - 1]``;
     head k uses the features of branch k.
 
     Args:
@@ -77,7 +77,7 @@ def run_part(part: nn.Module, images: Tensor) -> Tensor:
 
 
 class Branched(nn.Module):
-    """A backbone with K copies of its last stage. Images [B, channels, H, W] -> features [B, K, D]."""
+    """A backbone with K copies of its last layers. Images [B, channels, H, W] -> features [B, K, D]."""
 
     def __init__(self, trunk: nn.Module, tails: list[nn.Module]) -> None:
         super().__init__()
@@ -90,14 +90,23 @@ class Branched(nn.Module):
         return torch.stack([tail(shared) for tail in self.tails], dim=1)
 
 
-def initialised_backbone(name: str, channels: int, size: tuple[int, int], seeds: list[int]) -> tuple[nn.Module, int]:
+def initialised_backbone(
+    name: str,
+    channels: int,
+    size: tuple[int, int],
+    seeds: list[int],
+    own: Part = "last stage",
+    branches_width: float = 1.0,
+) -> tuple[nn.Module, int]:
     """Build a backbone with one branch per seed.
 
     Args:
         name: one of ``backbone_names()``.
         channels: number of image channels, 1 or 3.
         size: H, W of an image.
-        seeds: one for the initialisation of each branch; the first one also initialises the shared stages.
+        seeds: one for the initialisation of each branch; the first one also initialises the shared layers.
+        own: the part of the backbone of which each of several branches has a copy.
+        branches_width: factor of the channels of the stages in this part.
 
     Returns:
         The backbone, and the width D of its features.
@@ -108,14 +117,18 @@ def initialised_backbone(name: str, channels: int, size: tuple[int, int], seeds:
     backbone, width = _initialised(name, channels, size, seeds[0])
     if len(seeds) == 1:
         return backbone, width
-    others = [_initialised(name, channels, size, seed)[0] for seed in seeds[1:]]
-    trunk, tail = split_backbone(backbone, name)
-    return Branched(trunk, [tail, *(split_backbone(other, name)[1] for other in others)]), width
+    trunk, tails = split_backbone(backbone, name, own)[0], []
+    for seed in seeds:
+        narrower, width = _initialised(name, channels, size, seed, own, branches_width)
+        tails.append(split_backbone(narrower, name, own)[1])
+    return Branched(trunk, tails), width
 
 
-def _initialised(name: str, channels: int, size: tuple[int, int], seed: int) -> tuple[nn.Module, int]:
+def _initialised(
+    name: str, channels: int, size: tuple[int, int], seed: int, own: Part = "last stage", branches_width: float = 1.0
+) -> tuple[nn.Module, int]:
     with seeded(seed):
-        backbone = build_backbone(name, channels, size)
+        backbone = build_backbone(name, channels, size, own, branches_width)
         try:
             with torch.no_grad():
                 features = backbone.eval()(torch.zeros(2, channels, *size))

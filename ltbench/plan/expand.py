@@ -21,6 +21,9 @@ from ltbench.plan.suite import Suite, load_suite
 if TYPE_CHECKING:
     from ltbench.method.contract import Method
     from ltbench.method.registry import Registry
+    from ltbench.models.backbones import Part
+
+    Layout = tuple[int, Part, float]  # number of branches, what they own, their width
 
 SETTABLE = ("holdout", "subset_seed")
 """Keys of a suite, besides the recipe's, that ``--set`` may change."""
@@ -150,7 +153,8 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     selected = select(suite, request.recipe_changes, registry)
     further = suite.further_seeds if request.seeds is None and not suite.as_published else ()
     rows = [row for rows in selected.trained.values() for row in rows]
-    sets = _image_sets(suite, request, library, {(recipe, m.branches) for chain, recipe in rows for _, m in chain})
+    needed = {(recipe, _layout(method)) for chain, recipe in rows for _, method in chain}
+    sets = _image_sets(suite, request, library, needed)
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
     made = functools.partial(_cell, suite, registry, selected.compared_under)
 
@@ -185,13 +189,18 @@ def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") 
     return cell.entry == entry(BASELINE, {}, cell.trials) and len(rows) > 1
 
 
+def _layout(method: "Method") -> "Layout":
+    """The branches that a method needs."""
+    return method.branches, method.branches_own, method.branches_width
+
+
 def _image_sets(
-    suite: Suite, request: Request, library: Library, needed: set[tuple[Recipe, int]]
+    suite: Suite, request: Request, library: Library, needed: "set[tuple[Recipe, Layout]]"
 ) -> dict[str, tuple[ImageSet, WaitingSplit | None]]:
     """The data sets of a suite with their test splits, once it is known that the backbones take their images.
 
     Args:
-        needed: the recipes, each with the numbers of branches that its methods need.
+        needed: the recipes, each with the branches that its methods need.
     """
     from ltbench.models import check_backbone
 
@@ -200,17 +209,18 @@ def _image_sets(
     sets = {name: library.images(name, suite.recipe.image_size, request.data) for name in suite.datasets}
     for images, _ in sets.values():
         height, width, channels = images.train.images.shape[1:]
-        for recipe, branches in sorted(needed, key=lambda one: (one[0].backbone, one[1])):
-            _check_images(recipe.backbone, channels, recipe.input_size(height, width), branches)
+        for recipe, layout in sorted(needed, key=lambda one: (one[0].backbone, one[1])):
+            _check_images(recipe.backbone, channels, recipe.input_size(height, width), layout)
     return {name: (images, None) for name, (images, _) in sets.items()} if request.without_test else sets
 
 
 @functools.cache
-def _check_images(backbone: str, channels: int, size: tuple[int, int], branches: int) -> None:
-    """Raises InputError where a backbone with so many branches does not take images of H x W = ``size``."""
+def _check_images(backbone: str, channels: int, size: tuple[int, int], layout: "Layout") -> None:
+    """Raises InputError where a backbone with these branches does not take images of H x W = ``size``."""
     from ltbench.models.network import initialised_backbone
 
-    initialised_backbone(backbone, channels, size, seeds=[0] * branches)
+    branches, own, width = layout
+    initialised_backbone(backbone, channels, size, [0] * branches, own, width)
 
 
 def _cell(

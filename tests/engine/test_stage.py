@@ -58,6 +58,14 @@ def test_a_stage_calls_the_functions_that_it_names_on_its_own_method(task: Task)
     assert original.calls == []
 
 
+def test_parameters_can_be_projected_once_an_epoch(task: Task) -> None:
+    method = Three()
+    stage = replace(method.stages()[0], epochs=1.0, project_after="epoch")
+    train_stage(RunningStage(method, stage, 0, task), Memory())
+    steps = -(-len(task.data.train) // RECIPE.batch_size)
+    assert method.calls == (["loss"] * steps + ["project"]) * 2 + ["finish"]
+
+
 def test_what_was_saved_is_resumed_bit_for_bit(task: Task) -> None:
     running = RunningStage(Method(), Stage(), 0, task)
     running.train(running.begin(0))
