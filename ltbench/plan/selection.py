@@ -52,6 +52,8 @@ def select(suite: Suite, changes: Mapping[str, Any], registry: "Registry") -> Se
     """
     asked, broken = _asked(suite.methods, suite, registry)
     if suite.as_published:
+        if suite.after:
+            raise InputError("after and as_published are both given; remove one", "after")
         trained, skipped = _as_published(suite, changes, asked, registry)
         return Selection(trained, skipped, broken, table_name(changes))
     features, also_broken = _asked(suite.after, suite, registry)
@@ -97,6 +99,8 @@ def _as_published(
             names = registry[name].method.space()
             try:
                 figure = reproducible(registry[name].method.published, names, dataset, str(imbalance))
+                if AFTER in given:
+                    raise InputError(f"{figure.source} continues from {registry[name].method.after}")
             except InputError as why:
                 missing.setdefault((name, str(why)), []).append(f"{dataset} / {imbalance}")
                 continue
