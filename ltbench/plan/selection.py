@@ -52,8 +52,6 @@ def select(suite: Suite, changes: Mapping[str, Any], registry: "Registry") -> Se
     """
     asked, broken = _asked(suite.methods, suite, registry)
     if suite.as_published:
-        if suite.after:
-            raise InputError("after and as_published are both given; remove one", "after")
         trained, skipped = _as_published(suite, changes, asked, registry)
         return Selection(trained, skipped, broken, table_name(changes))
     features, also_broken = _asked(suite.after, suite, registry)

@@ -141,7 +141,7 @@ def test_a_method_on_other_features_is_not_as_published(library: Library) -> Non
     Path("mine.toml").write_text(
         'datasets = ["digits"]\nmethods = ["mine"]\nafter = ["mixup"]\nimbalance = [20]\nas_published = true\n'
     )
-    with pytest.raises(InputError, match="after and as_published are both given; remove one"):
+    with pytest.raises(InputError, match="a suite with 'after' cannot be trained as published"):
         make_plan(Request(suite="mine.toml"), library)
 
 
