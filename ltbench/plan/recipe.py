@@ -24,8 +24,8 @@ class Recipe(BaseModel):
     backbone: str = "resnet32_cifar"
     """A model name of timm, or one of ``ltbench ls backbones``."""
     classifier_init: Literal["pytorch", "ldam"] = "pytorch"
-    """How linear and cosine classifiers start: as PyTorch does, or as in the code of Cao et al.: linear weights normal
-    with variance 2 / D for D features, cosine weights of length 1."""
+    """How linear classifiers start: as PyTorch does, or as in the code of Cao et al. (``ldam``): weights normal with
+    variance 2 / D for D features."""
     image_size: int | None = Field(None, ge=4)
     """Side in pixels that images are resized to; unset: no resizing."""
     epochs: int = Field(200, ge=1)
