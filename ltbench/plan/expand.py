@@ -299,10 +299,10 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             raise InputError(why, "after")
         if request.recipe:
             raise InputError("--recipe and --as-published are both given; remove one", "recipe")
-        values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes)}
+        values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes).chosen()}
     else:
         named = Recipe.of(request.recipe) if request.recipe else suite.recipe
-        values["recipe"] = named.changed(request.recipe_changes)
+        values["recipe"] = named.changed(request.recipe_changes).chosen()
     return suite.changed(**values, hyperparameters=hyperparameters)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ltbench.data.sources import is_own
 from ltbench.plan.cell import Cell
+from ltbench.plan.recipe import RECIPES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +97,8 @@ class Request:
         words += ["--recipe", self.recipe] if self.recipe else []
         words += ["--as-published"] if self.as_published else []
         changes = {key: value for key, value in self.changes.items() if key != "subset_seed"}
+        if RECIPES[cell.recipe.base].precision == "auto":  # another machine may choose otherwise
+            changes["recipe.precision"] = cell.recipe.precision
         words += [w for key, value in changes.items() for w in ("--set", f"{key}={_toml(value)}")]
         words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
         words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]
