@@ -193,7 +193,8 @@ def network(method: Method, task: Task, position: int) -> Network:
     height, width, channels = task.data.train.images.shape[1:]
     branches = [key(task.seed, "backbone", *([k] if k else [])) for k in range(method.branches)]
     size = task.recipe.input_size(height, width)
-    backbone, features = initialised_backbone(task.recipe.backbone, channels, size, branches)
+    weights = task.recipe.weights.file if task.recipe.weights else None
+    backbone, features = initialised_backbone(task.recipe.backbone, channels, size, branches, weights)
     heads = {}
     for name in method.heads:
         with seeded(key(task.seed, "head", name, position)):

@@ -65,6 +65,8 @@ class Task:
         """
         place = place_for(data, recipe, device, processes) if images_in == "auto" else images_in
         splits = {"val": data.val, "test": data.test}
+        weights, channels = recipe.weights, data.train.images.shape[-1]
+        mean, std = (weights and weights.normalisation(channels)) or (data.mean, data.std)
         return cls(
             data=data,
             recipe=recipe,
@@ -72,7 +74,7 @@ class Task:
             device=device,
             training=training_set(data.train, recipe, place, device),
             pool=Pool.of(data.train.labels, len(data.counts)),
-            normalise=Normaliser(data.mean, data.std, device),
+            normalise=Normaliser(mean, std, device),
             held_out={n: held_out(split, recipe, place, device) for n, split in splits.items() if split is not None},
             tier=tier,
             images_in=place,

@@ -1,12 +1,14 @@
 """Backbones by name: all models of timm, and the CIFAR residual networks, which are registered there."""
 
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ltbench.errors import InputError, unknown
 from ltbench.models.cifar_resnet import CIFAR_RESNETS, CifarResNet
+from ltbench.models.pretrained import pretrained_backbone
 
 
 def _timm() -> Any:
@@ -35,27 +37,33 @@ def check_backbone(name: str) -> None:
         raise unknown("backbone", name, backbone_names(), "list them with ltbench ls backbones")
 
 
-def build_backbone(name: str, channels: int, size: tuple[int, int]) -> nn.Module:
-    """Build a newly initialised backbone without a head: images [B, channels, H, W] -> features [B, D].
+def build_backbone(name: str, channels: int, size: tuple[int, int], weights: Path | None = None) -> nn.Module:
+    """Build a backbone without a head: images [B, channels, H, W] -> features [B, D].
 
     Args:
         name: one of ``backbone_names()``.
         channels: number of image channels, 1 or 3.
         size: H, W of an image.
+        weights: file of pretrained weights; None: newly initialised.
 
     Raises:
-        InputError: for an unknown name.
+        InputError: for an unknown name, and for weights that do not fit.
     """
-    if name in CIFAR_RESNETS:
+    if name in CIFAR_RESNETS and weights is None:
         model: nn.Module = CIFAR_RESNETS[name](in_chans=channels)
         return model
     check_backbone(name)
-    options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
+
+    def build(**options: Any) -> nn.Module:
+        if weights is not None:
+            return pretrained_backbone(name, channels, options, weights)
+        new: nn.Module = _timm().create_model(name, num_classes=0, in_chans=channels, **options)
+        return new
+
     try:
-        model = _timm().create_model(name, img_size=size, **options)
+        return build(img_size=size)
     except TypeError:  # most convolutional models accept any size, and no argument img_size
-        model = _timm().create_model(name, **options)
-    return model
+        return build()
 
 
 def split_backbone(model: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:

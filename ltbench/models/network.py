@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -90,7 +91,9 @@ class Branched(nn.Module):
         return torch.stack([tail(shared) for tail in self.tails], dim=1)
 
 
-def initialised_backbone(name: str, channels: int, size: tuple[int, int], seeds: list[int]) -> tuple[nn.Module, int]:
+def initialised_backbone(
+    name: str, channels: int, size: tuple[int, int], seeds: list[int], weights: Path | None = None
+) -> tuple[nn.Module, int]:
     """Build a backbone with one branch per seed.
 
     Args:
@@ -98,24 +101,28 @@ def initialised_backbone(name: str, channels: int, size: tuple[int, int], seeds:
         channels: number of image channels, 1 or 3.
         size: H, W of an image.
         seeds: one for the initialisation of each branch; the first one also initialises the shared stages.
+        weights: file of pretrained weights, with which all branches start; None: initialised by the seeds.
 
     Returns:
         The backbone, and the width D of its features.
 
     Raises:
-        InputError: if the model does not accept images of this size, or cannot be split into branches.
+        InputError: if the model does not accept images of this size, cannot be split into branches, or has other
+            weights.
     """
-    backbone, width = _initialised(name, channels, size, seeds[0])
+    backbone, width = _initialised(name, channels, size, seeds[0], weights)
     if len(seeds) == 1:
         return backbone, width
-    others = [_initialised(name, channels, size, seed)[0] for seed in seeds[1:]]
+    others = [_initialised(name, channels, size, seed, weights)[0] for seed in seeds[1:]]
     trunk, tail = split_backbone(backbone, name)
     return Branched(trunk, [tail, *(split_backbone(other, name)[1] for other in others)]), width
 
 
-def _initialised(name: str, channels: int, size: tuple[int, int], seed: int) -> tuple[nn.Module, int]:
+def _initialised(
+    name: str, channels: int, size: tuple[int, int], seed: int, weights: Path | None
+) -> tuple[nn.Module, int]:
     with seeded(seed):
-        backbone = build_backbone(name, channels, size)
+        backbone = build_backbone(name, channels, size, weights)
         try:
             with torch.no_grad():
                 features = backbone.eval()(torch.zeros(2, channels, *size))

@@ -22,14 +22,13 @@ BASELINE = "ce"
 """The method that others are compared with."""
 
 
-def entry(method: str, changed: Mapping[str, Any], trials: int = 0) -> str:
+def entry(method: str, changed: Mapping[str, Any], trials: int = 0, weights: str = "") -> str:
     """A method with changed hyper-parameters, as tables print it and suites write it: ``aux_random(weight=0.5)``.
 
-    After tuning it is ``aux_random (tuned 20)``, with the number of trials.
+    After tuning it is ``aux_random (tuned 20)``, with the number of trials. Pretrained weights follow: ``ce @ NAME``.
     """
-    if trials:
-        return f"{method} (tuned {trials})"
-    return method + (f"({', '.join(f'{name}={value}' for name, value in changed.items())})" if changed else "")
+    values = f"({', '.join(f'{name}={value}' for name, value in changed.items())})" if changed else ""
+    return method + (f" (tuned {trials})" if trials else values) + (f" @ {weights}" if weights else "")
 
 
 @dataclass(frozen=True)
@@ -129,14 +128,24 @@ class Cell:
             "hyperparameters": dict(self.changed),
             "recipe": self.compared_under or self.recipe.label,
             "seed": self.seed,
-        } | ({"trials": self.trials} if self.trials else {})
+        } | {name: value for name, value in (("trials", self.trials), ("weights", self.weights)) if value}
+
+    @property
+    def weights(self) -> str:
+        """Name and hash of its pretrained weights; empty without."""
+        return str(self.recipe.weights or "")
 
     @property
     def entry(self) -> str:
         """The method with its changed hyper-parameters, or with its number of trials or its trial."""
         if self.trial is not None:
             return f"{self.method} (trial {self.trial})"
-        return entry(self.method, self.changed, self.trials)
+        return entry(self.method, self.changed, self.trials, self.weights)
+
+    @property
+    def control(self) -> str:
+        """The entry that it is compared with."""
+        return entry(BASELINE, {}, self.trials, self.weights)
 
     def __str__(self) -> str:
         return f"{self.label} / {self.imbalance} / {self.entry} / seed {self.seed}"

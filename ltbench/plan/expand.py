@@ -3,17 +3,17 @@
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ltbench.data import ImageSet, Imbalance, class_counts, load
-from ltbench.data.sources import check_name
+from ltbench.data.sources import check_name, native_side
 from ltbench.data.waiting import WaitingSplit
 from ltbench.errors import InputError, unknown
-from ltbench.plan.cell import BASELINE, Cell, Link, entry
+from ltbench.plan.cell import Cell, Link
 from ltbench.plan.recipe import Recipe
 from ltbench.plan.request import Request, Variant, parse_value
 from ltbench.plan.suite import Suite, load_suite
@@ -46,13 +46,11 @@ class Library:
             self._methods[folders] = discover(folders)
         return self._methods[folders]
 
-    def images(
-        self, name: str, image_size: int | None, places: Mapping[str, str]
-    ) -> tuple[ImageSet, WaitingSplit | None]:
-        """A data set without its test split, and its test split; the arguments are those of `load`."""
-        key = (name, str(image_size), str(sorted(places.items())))
+    def images(self, name: str, recipe: Recipe, places: Mapping[str, str]) -> tuple[ImageSet, WaitingSplit | None]:
+        """A data set as a recipe resizes it, without its test split, and its test split; see `load`."""
+        key = (name, str(recipe.image_size), str(recipe.interpolation), str(sorted(places.items())))
         if key not in self._images:
-            images = load(name, image_size, places)
+            images = load(name, recipe.image_size, places, recipe.interpolation)
             images = replace(images, known_fingerprint=self._known.get(key, images.known_fingerprint))
             waiting = WaitingSplit(images.test) if images.test is not None else None
             self._images[key] = images.without_test(), waiting
@@ -146,16 +144,22 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
         check_name(name)
     asked, broken = _asked(suite, registry)
     chains = [registry.chain(*one) for one in asked]
-    sets = _image_sets(suite, request, library, {method.branches for chain in chains for _, method in chain})
+    recipes = _recipes(suite, request)
+    sets = _image_sets(recipes, request, library, {method.branches for chain in chains for _, method in chain})
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
 
     def cells_of(seeds: tuple[int, ...]) -> "list[tuple[Cell, tuple[Method, ...]]]":
         places = list(itertools.product(suite.subset_seeds, seeds, suite.datasets, suite.imbalance))
-        cells = [_cell(suite, sets[place[2]][0], place, chain) for place in places for chain in chains]
+        cells = [
+            _cell(suite, recipe, sets[place[2]][0], place, chain)
+            for place in places
+            for recipe in recipes[place[2]]
+            for chain in chains
+        ]
         for chosen in request.variants:
             chain = registry.chain(chosen.method, chosen.hyperparameters)
             at = [place for place in places if (place[2], str(place[3])) == (chosen.dataset, chosen.imbalance)]
-            cells += [_cell(suite, sets[place[2]][0], place, chain, chosen) for place in at]
+            cells += [_cell(suite, recipes[p[2]][0], sets[p[2]][0], p, chain, chosen) for p in at]
         return cells
 
     cells = cells_of(suite.seeds)
@@ -171,46 +175,94 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
 
 def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> bool:
     """Whether other methods of a plan are compared with a cell: those that were tuned by as many trials, if any."""
-    rows = {other.entry for other, _ in cells if other.trials == cell.trials}
-    return cell.entry == entry(BASELINE, {}, cell.trials) and len(rows) > 1
+    rows = {other.entry for other, _ in cells if other.control == cell.control}
+    return cell.entry == cell.control and len(rows) > 1
+
+
+def _recipes(suite: Suite, request: Request) -> dict[str, tuple[Recipe, ...]]:
+    """The recipes of each data set: one for each backbone that is compared, all of them on the same pixels.
+
+    Raises:
+        InputError: for an unknown backbone and for weights that are not there.
+    """
+    from ltbench.models import check_backbone
+
+    backbones = list(_backbones(request))
+    for values in backbones or [{"backbone": suite.recipe.backbone}]:
+        check_backbone(values["backbone"])
+    found = {}
+    for name in suite.datasets:
+        first = suite.recipe.fitted(functools.partial(native_side, name, request.data))
+        found[name] = (first, *(first.changed(values) for values in backbones[1:]))
+    if len(backbones) > 1 and not all(recipe.pretrained for recipes in found.values() for recipe in recipes):
+        raise InputError(
+            "several backbones share a table only with recipe.pretrained; otherwise run each backbone by itself",
+            "backbone",
+        )
+    return found
+
+
+def _backbones(request: Request) -> Iterator[dict[str, Any]]:
+    """The backbones that ``recipe.backbone`` names, each with its weights if ``recipe.pretrained`` is set too."""
+    names, files = (_listed(request.changes.get(f"recipe.{key}", ())) for key in ("backbone", "pretrained"))
+    if len(files) not in (0, 1, len(names)) and names:
+        raise InputError(
+            f"recipe.backbone has {len(names)} names and recipe.pretrained {len(files)} values; give true, or one file "
+            "for each backbone",
+            "pretrained",
+        )
+    if len(names) > 1 and len(files) == 1 and files[0] is not True:
+        raise InputError("one file of weights cannot fit several backbones; give one file for each", "pretrained")
+    for name, file in zip(names, files * len(names) if len(files) == 1 else files or (None,) * len(names), strict=True):
+        yield {"backbone": name} | ({} if file is None else {"pretrained": file})
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    """The values of a setting that may have several, separated by commas."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(","))
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _image_sets(
-    suite: Suite, request: Request, library: Library, branches: set[int]
+    recipes: Mapping[str, Sequence[Recipe]], request: Request, library: Library, branches: set[int]
 ) -> dict[str, tuple[ImageSet, WaitingSplit | None]]:
-    """The data sets of a suite with their test splits, once it is known that the backbone takes their images."""
-    from ltbench.models import check_backbone
-
-    check_backbone(suite.recipe.backbone)
-    sets = {name: library.images(name, suite.recipe.image_size, request.data) for name in suite.datasets}
-    for images, _ in sets.values():
+    """The data sets of a plan with their test splits, once it is known that the backbones take their images."""
+    sets = {name: library.images(name, of_set[0], request.data) for name, of_set in recipes.items()}
+    for name, (images, _) in sets.items():
         height, width, channels = images.train.images.shape[1:]
-        for n in sorted(branches):
-            _check_images(suite.recipe.backbone, channels, suite.recipe.input_size(height, width), n)
+        for recipe, n in itertools.product(recipes[name], sorted(branches)):
+            weights = recipe.weights.file if recipe.weights else None
+            _check_images(recipe.backbone, channels, recipe.input_size(height, width), n, weights)
     return {name: (images, None) for name, (images, _) in sets.items()} if request.without_test else sets
 
 
 @functools.cache
-def _check_images(backbone: str, channels: int, size: tuple[int, int], branches: int) -> None:
+def _check_images(backbone: str, channels: int, size: tuple[int, int], branches: int, weights: Path | None) -> None:
     """Raises InputError where a backbone with so many branches does not take images of H x W = ``size``."""
     from ltbench.models.network import initialised_backbone
 
-    initialised_backbone(backbone, channels, size, seeds=[0] * branches)
+    initialised_backbone(backbone, channels, size, [0] * branches, weights)
 
 
 def _cell(
     suite: Suite,
+    base: Recipe,
     images: ImageSet,
     place: tuple[int, int, str, Imbalance],
     chain: "list[tuple[Entry, Method]]",
     chosen: Variant | None = None,
 ) -> "tuple[Cell, tuple[Method, ...]]":
-    """The cell of a chain of methods at a place (subset seed, seed, data set, imbalance), with those methods."""
+    """The cell of a chain of methods at a place (subset seed, seed, data set, imbalance), with those methods.
+
+    Args:
+        base: the recipe of the place; ``chosen`` may change it.
+    """
     subset_seed, seed, dataset, imbalance = place
     own = chain[-1][1]
     changed = {k: v for k, v in own.hyperparameters.items() if v != own.space()[k].default}
-    recipe = suite.recipe.changed(chosen.recipe) if chosen else suite.recipe
-    changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(suite.recipe, k)}
+    recipe = base.changed(chosen.recipe) if chosen else base
+    changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(base, k)}
     cell = Cell(
         dataset=dataset,
         label=images.name,
@@ -284,6 +336,7 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             values[key] = getattr(request, key)
     if request.natural_by_default:
         values["imbalance"] = ("natural",)
+    recipe |= next(_backbones(request), {})
     if recipe:
         values["recipe"] = suite.recipe.changed(recipe)
     return suite.changed(**values, hyperparameters=hyperparameters)

@@ -1,11 +1,13 @@
 """A recipe: everything about training except the method. All methods of a comparison share it."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from ltbench.errors import InputError, unknown
+from ltbench.models.pretrained import Weights, find_weights
 
 Strong = Literal["none", "autoaugment", "randaugment", "cutout", "autoaugment+cutout", "randaugment+cutout"]
 
@@ -23,11 +25,16 @@ class Recipe(BaseModel):
     """The named recipe that this one starts from."""
     backbone: str = "resnet32_cifar"
     """A model name of timm, or one of ``ltbench ls backbones``."""
+    pretrained: bool | str = False
+    """Start from pretrained weights: ``true`` for those of timm, or the path of a safetensors file. Mean, standard
+    deviation, interpolation and centre crop are then those of timm's configuration of the backbone."""
     classifier_init: Literal["pytorch", "ldam"] = "pytorch"
     """How linear and cosine classifiers start: as PyTorch does, or as in the code of Cao et al.: linear weights normal
     with variance 2 / D for D features, cosine weights of length 1."""
     image_size: int | None = Field(None, ge=4)
-    """Side in pixels that images are resized to; unset: no resizing."""
+    """Side in pixels that images are resized to; unset: no resizing, or with ``pretrained`` chosen by the images."""
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    """How images are resized; unset: bilinear, or as the pretrained weights were trained."""
     epochs: int = Field(200, ge=1)
     batch_size: int = Field(128, ge=2)
     lr: float = Field(0.1, gt=0)
@@ -125,10 +132,46 @@ class Recipe(BaseModel):
         """``ldam``, or ``ldam[epochs=5]`` where it differs from the named recipe."""
         named = RECIPES[self.base]
         implied = named.model_dump() | {"epochs": self.epochs} | named._in_proportion(self.epochs)
+        if self.pretrained:  # the rows name the weights
+            implied |= {"backbone": self.backbone, "pretrained": self.pretrained}
         changes = [f"{field}={value}" for field, value in self.model_dump().items() if value != implied[field]]
+        if self.pretrained and not named.pretrained:
+            changes.insert(0, "pretrained")
         if self.epochs != named.epochs:
             changes.insert(0, f"epochs={self.epochs}")
         return f"{self.base}[{','.join(changes)}]" if changes else self.base
+
+    @property
+    def weights(self) -> Weights | None:
+        """The pretrained weights; None without.
+
+        Raises:
+            InputError: when they cannot be found.
+        """
+        return find_weights(self.backbone, self.pretrained)
+
+    def fitted(self, native: Callable[[], int]) -> Self:
+        """This recipe with the sizes and the interpolation that pretrained weights need; unchanged without weights.
+
+        The network sees images of twice the side of the data set's own, as a multiple of 32, of at least 64 pixels and
+        at most the side of the pretraining. They are the centres of larger images, by the share of timm's
+        configuration. Where ``image_size`` is set, it is that side and there is no larger image.
+
+        Args:
+            native: gives the usual short side of the data set's images in pixels.
+        """
+        weights = self.weights
+        if weights is None:
+            return self
+        side = self.resized_crop or self.image_size
+        if side is None:
+            side = weights.side if weights.fixed else min(weights.side, max(64, 32 * math.ceil(native() / 16)))
+        changes: dict[str, Any] = {"interpolation": self.interpolation or weights.interpolation}
+        if self.crop_padding:
+            changes["image_size"] = side
+        else:
+            changes |= {"image_size": self.image_size or round(side / weights.crop), "resized_crop": side}
+        return self.changed(changes)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """H, W of what the network sees of images of this size.
@@ -153,11 +196,18 @@ class Recipe(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The values that can change a result: all but the name."""
-        return self.model_dump(mode="json", exclude={"base"})
+        return self._identified({"base"})
 
     def identity_of_training(self) -> dict[str, Any]:
         """The values that can change a trained network."""
-        return self.model_dump(mode="json", exclude={"base", "evaluate_every", "test_curve"})
+        return self._identified({"base", "evaluate_every", "test_curve"})
+
+    def _identified(self, exclude: set[str]) -> dict[str, Any]:
+        """The values, with the hash of pretrained weights in place of their path."""
+        values = self.model_dump(mode="json", exclude=exclude)
+        if (weights := self.weights) is not None:
+            values["pretrained"] = f"{weights.name} ({weights.data}) sha256:{weights.digest}"
+        return values
 
     @property
     def evaluation(self) -> str:

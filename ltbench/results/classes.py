@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 from ltbench.metrics import Shots, shot_groups
-from ltbench.plan.cell import BASELINE, entry
 from ltbench.results.diagnostics import recalls
 from ltbench.results.leaderboard import TABLE, in_order
 from ltbench.results.record import Record
@@ -96,7 +95,7 @@ def class_reports(
             if methods is not None and method not in methods:
                 continue
             part = table[table.method == method]
-            baseline = table[table.method == entry(BASELINE, {}, int(part.trials.iloc[0]))]
+            baseline = table[table.method == part.control.iloc[0]]
             where = dict(zip(TABLE, place, strict=True)) | {"shots": str(shots)}
             report = _report(where, str(method), part, baseline, records, store, shots)
             found.setdefault(str(method), []).append(report)

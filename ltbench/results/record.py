@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ltbench.errors import InputError
 from ltbench.method.source import engine_digest
-from ltbench.plan.cell import Cell, Link, entry
+from ltbench.plan.cell import BASELINE, Cell, Link, entry
 
 FORMAT: Literal[3] = 3
 Protocol = Literal["last", "val", "best-on-test"]
@@ -212,6 +212,7 @@ class Record(Frozen):
         engine: hash of the code that every method's results depend on.
         sources: hash of each piece of code that can change the result, by name.
         trials: number of tuning trials that chose the hyper-parameters; 0 without tuning.
+        weights: name and hash of the pretrained weights; empty without.
         command: repeats the cell.
         created: time in UTC, in ISO format.
         reason: why the cell failed; None where it is finished.
@@ -232,6 +233,7 @@ class Record(Frozen):
     recipe: str
     seed: int
     trials: int = 0
+    weights: str = ""
     recipe_values: dict[str, Any]
     chain: tuple[Link, ...]
     engine: str
@@ -302,4 +304,9 @@ class Record(Frozen):
     @property
     def entry(self) -> str:
         """The method as tables print it, with changed hyper-parameters or the number of trials."""
-        return entry(self.method, self.hyperparameters, self.trials)
+        return entry(self.method, self.hyperparameters, self.trials, self.weights)
+
+    @property
+    def control(self) -> str:
+        """The entry that it is compared with."""
+        return entry(BASELINE, {}, self.trials, self.weights)
