@@ -35,6 +35,7 @@ class Bcl(Method):
 
     streams = {"first": instance_balanced, "second": Again("first")}
     heads = ("main", "points", "prototypes")
+    needs_pixels = "needs two views of each image"
     weight = Range(0.35, 0.1, 2.0, log=True)
     temperature = Range(0.1, 0.05, 0.3, log=True)
     corrects = "log prior in the logits"

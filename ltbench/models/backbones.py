@@ -10,6 +10,9 @@ from ltbench.errors import InputError, unknown
 from ltbench.models.cifar_resnet import CIFAR_RESNETS, CifarResNet
 from ltbench.models.pretrained import pretrained_backbone
 
+FEATURES = "features"
+"""In place of a backbone's name: the images are features already."""
+
 
 def _timm() -> Any:
     """Import timm, which takes seconds, and register the CIFAR residual networks with it."""
@@ -41,7 +44,7 @@ def build_backbone(name: str, channels: int, size: tuple[int, int], weights: Pat
     """Build a backbone without a head: images [B, channels, H, W] -> features [B, D].
 
     Args:
-        name: one of ``backbone_names()``.
+        name: one of ``backbone_names()``, or ``FEATURES``: images [B, D, 1, 1] -> features [B, D].
         channels: number of image channels, 1 or 3.
         size: H, W of an image.
         weights: file of pretrained weights; None: newly initialised.
@@ -49,6 +52,8 @@ def build_backbone(name: str, channels: int, size: tuple[int, int], weights: Pat
     Raises:
         InputError: for an unknown name, and for weights that do not fit.
     """
+    if name == FEATURES:
+        return nn.Flatten()
     if name in CIFAR_RESNETS and weights is None:
         model: nn.Module = CIFAR_RESNETS[name](in_chans=channels)
         return model
@@ -74,6 +79,8 @@ def split_backbone(model: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
     Raises:
         InputError: for a backbone that is not a residual network.
     """
+    if name == FEATURES:
+        return nn.Identity(), nn.Flatten()
     if isinstance(model, CifarResNet):
         return model.split()
     if not all(hasattr(model, part) for part in ("conv1", "bn1", "act1", "maxpool", "layer4", "global_pool")):

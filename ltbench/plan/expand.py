@@ -117,7 +117,8 @@ class Plan:
 
     Attributes:
         broken: methods that the request names and that cannot be used, each with the reason.
-        skipped: methods that cannot be used either, but that the request does not name.
+        skipped: methods that cannot be used either, but that the request does not name; and methods that need pixels,
+            where the recipe has none.
     """
 
     request: Request
@@ -143,7 +144,7 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     for name in suite.datasets:
         check_name(name)
     asked, broken = _asked(suite, registry)
-    chains = [registry.chain(*one) for one in asked]
+    chains, unfit = _fitting([registry.chain(*one) for one in asked], suite.recipe)
     recipes = _recipes(suite, request)
     sets = _image_sets(recipes, request, library, {method.branches for chain in chains for _, method in chain})
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
@@ -170,7 +171,23 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
         for cell, methods in cells
     }
     skipped = {name: why for name, why in registry.broken.items() if name not in broken}
-    return Plan(request, suite, tuple(planned.values()), broken, skipped)
+    return Plan(request, suite, tuple(planned.values()), broken, skipped | unfit)
+
+
+def _fitting(
+    chains: "list[list[tuple[Entry, Method]]]", recipe: Recipe
+) -> "tuple[list[list[tuple[Entry, Method]]], dict[str, str]]":
+    """The chains that a recipe can train, and why it cannot train the others, by method.
+
+    Raises:
+        InputError: when none is left.
+    """
+    needs = {chain[-1][0].name: why for chain in chains for _, m in chain if recipe.frozen and (why := m.needs_pixels)}
+    unfit = {name: f"{name} {why}, and this recipe trains on features" for name, why in needs.items()}
+    fit = [chain for chain in chains if chain[-1][0].name not in unfit]
+    if unfit and not fit:
+        raise InputError(f"no method is left: {'; '.join(unfit.values())}; name other --methods", "methods")
+    return fit, unfit
 
 
 def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> bool:
@@ -231,7 +248,7 @@ def _image_sets(
     sets = {name: library.images(name, of_set[0], request.data) for name, of_set in recipes.items()}
     for name, (images, _) in sets.items():
         height, width, channels = images.train.images.shape[1:]
-        for recipe, n in itertools.product(recipes[name], sorted(branches)):
+        for recipe, n in itertools.product(recipes[name], (1,) if recipes[name][0].frozen else sorted(branches)):
             weights = recipe.weights.file if recipe.weights else None
             _check_images(recipe.backbone, channels, recipe.input_size(height, width), n, weights)
     return {name: (images, None) for name, (images, _) in sets.items()} if request.without_test else sets

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from ltbench.errors import InputError, unknown
+from ltbench.models.backbones import FEATURES
 from ltbench.models.pretrained import Weights, find_weights
 
 Strong = Literal["none", "autoaugment", "randaugment", "cutout", "autoaugment+cutout", "randaugment+cutout"]
@@ -31,6 +32,8 @@ class Recipe(BaseModel):
     classifier_init: Literal["pytorch", "ldam"] = "pytorch"
     """How linear and cosine classifiers start: as PyTorch does, or as in the code of Cao et al.: linear weights normal
     with variance 2 / D for D features, cosine weights of length 1."""
+    frozen: bool = False
+    """Compute the features of all images once, by the pretrained backbone, and train on them instead of on images."""
     image_size: int | None = Field(None, ge=4)
     """Side in pixels that images are resized to; unset: no resizing, or with ``pretrained`` chosen by the images."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
@@ -80,6 +83,20 @@ class Recipe(BaseModel):
     def _one_kind_of_crop(cls, value: int | None, others: ValidationInfo) -> int | None:
         if value is not None and others.data.get("crop_padding"):
             raise ValueError("it takes the place of the padded crop; set crop_padding=0 with it")
+        return value
+
+    @field_validator("frozen")
+    @classmethod
+    def _frozen_needs_weights(cls, value: bool, others: ValidationInfo) -> bool:
+        if value and not others.data.get("pretrained"):
+            raise ValueError("it needs pretrained weights; set recipe.pretrained=true or PATH.safetensors with it")
+        return value
+
+    @field_validator("crop_padding", "flip", "jitter", "augment")
+    @classmethod
+    def _features_are_not_augmented(cls, value: Any, others: ValidationInfo) -> Any:
+        if others.data.get("frozen") and value not in (0, "none"):
+            raise ValueError("frozen features are of images without augmentation; use recipe 'frozen', or remove it")
         return value
 
     @field_validator("randaugment_operations", "randaugment_magnitude", "cutout_side")
@@ -173,6 +190,11 @@ class Recipe(BaseModel):
             changes |= {"image_size": self.image_size or round(side / weights.crop), "resized_crop": side}
         return self.changed(changes)
 
+    def on_features(self) -> Self:
+        """This recipe once the features are computed, which take the place of images."""
+        nothing = {"backbone": FEATURES, "pretrained": False, "frozen": False}
+        return self.model_copy(update=nothing | {"image_size": None, "resized_crop": None})
+
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """H, W of what the network sees of images of this size.
 
@@ -241,6 +263,20 @@ RECIPES: dict[str, Recipe] = {
         crop_padding=0,
         resized_crop=224,
         jitter=0.4,
+    ),
+    "frozen": Recipe(  # a linear classifier on standardised features; the values are ours
+        base="frozen",
+        backbone="tf_efficientnet_lite0",
+        pretrained=True,
+        frozen=True,
+        epochs=20,
+        batch_size=256,
+        lr=0.05,
+        weight_decay=5e-4,
+        schedule="cosine",
+        warmup_epochs=1,
+        crop_padding=0,
+        flip=False,
     ),
 }
 
