@@ -162,13 +162,14 @@ def cut(images: ImageSet, imbalance: Imbalance, subset_seed: int = 0, holdout: i
 def mean_and_std(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Compute mean and standard deviation of each channel, in [0, 1], in one pass with integer sums.
 
-    Of features, which are float32, they are those of each dimension; a deviation is at least a tenth of their mean.
+    Of features, which are float32, they are the mean of each dimension, and for all of them the root mean square of
+    their deviations, so that directions and distances stay as they are.
     """
     channels = split.images.shape[-1]
     if split.images.dtype != np.uint8:
         values = split.pixels().reshape(-1, channels)
-        deviations = values.std(axis=0, dtype=np.float64)
-        return tuple(values.mean(axis=0, dtype=np.float64)), tuple(np.maximum(deviations, deviations.mean() / 10))
+        variance = float(values.var(axis=0, dtype=np.float64).mean())
+        return tuple(values.mean(axis=0, dtype=np.float64)), (max(math.sqrt(variance), 1e-3),) * channels
     sums, squares = [0] * channels, [0] * channels
     for images in split.chunks():
         flat = images.reshape(len(images), -1)

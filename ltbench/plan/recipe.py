@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from ltbench.errors import InputError, unknown
-from ltbench.models.backbones import FEATURES
-from ltbench.models.pretrained import Weights, find_weights
+
+if TYPE_CHECKING:
+    from ltbench.models.pretrained import Weights
 
 Strong = Literal["none", "autoaugment", "randaugment", "cutout", "autoaugment+cutout", "randaugment+cutout"]
 
@@ -41,9 +42,23 @@ class Recipe(BaseModel):
     epochs: int = Field(200, ge=1)
     batch_size: int = Field(128, ge=2)
     lr: float = Field(0.1, gt=0)
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     momentum: float = Field(0.9, ge=0, lt=1)
+    """Of SGD; of AdamW the first beta (the second is 0.999)."""
     nesterov: bool = False
     weight_decay: float = Field(2e-4, ge=0)
+    decay_vectors: bool = True
+    """Apply weight decay to biases, norms and position embeddings too; timm does not."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Factor of the learning rate from each layer of the backbone to the one before it, as timm counts layers. Heads
+    have the full rate."""
+    clip_grad: float | None = Field(None, gt=0)
+    """Largest norm of the gradient of all parameters; a longer one is scaled down."""
+    ema_decay: float | None = Field(None, ge=0, lt=1)
+    """The network is the exponential moving average of the weights after each step, with this factor on the past."""
+    lr_of_methods: float | None = Field(None, gt=0)
+    """Learning rate of the recipes for which methods choose rates of their own, as ``crt`` does: theirs are multiplied
+    by ``lr / lr_of_methods``. Unset: they are used as they are."""
     schedule: Literal["step", "cosine"] = "step"
     milestones: tuple[float, ...] = (160, 180)
     """Epochs at which the learning rate is multiplied by ``decay`` (schedule ``step``)."""
@@ -97,6 +112,20 @@ class Recipe(BaseModel):
     def _features_are_not_augmented(cls, value: Any, others: ValidationInfo) -> Any:
         if others.data.get("frozen") and value not in (0, "none"):
             raise ValueError("frozen features are of images without augmentation; use recipe 'frozen', or remove it")
+        return value
+
+    @field_validator("layer_decay")
+    @classmethod
+    def _features_have_no_layers(cls, value: float, others: ValidationInfo) -> float:
+        if others.data.get("frozen") and value != 1:
+            raise ValueError("a frozen backbone has no learning rate; remove it")
+        return value
+
+    @field_validator("nesterov")
+    @classmethod
+    def _nesterov_is_of_sgd(cls, value: bool, others: ValidationInfo) -> bool:
+        if value and others.data.get("optimizer") == "adamw":
+            raise ValueError("AdamW has no Nesterov momentum; set optimizer=sgd with it")
         return value
 
     @field_validator("randaugment_operations", "randaugment_magnitude", "cutout_side")
@@ -159,12 +188,16 @@ class Recipe(BaseModel):
         return f"{self.base}[{','.join(changes)}]" if changes else self.base
 
     @property
-    def weights(self) -> Weights | None:
+    def weights(self) -> "Weights | None":
         """The pretrained weights; None without.
 
         Raises:
             InputError: when they cannot be found.
         """
+        if self.pretrained is False:
+            return None
+        from ltbench.models.pretrained import find_weights
+
         return find_weights(self.backbone, self.pretrained)
 
     def fitted(self, native: Callable[[], int]) -> Self:
@@ -192,6 +225,8 @@ class Recipe(BaseModel):
 
     def on_features(self) -> Self:
         """This recipe once the features are computed, which take the place of images."""
+        from ltbench.models.backbones import FEATURES
+
         nothing = {"backbone": FEATURES, "pretrained": False, "frozen": False}
         return self.model_copy(update=nothing | {"image_size": None, "resized_crop": None})
 
@@ -264,6 +299,23 @@ RECIPES: dict[str, Recipe] = {
         resized_crop=224,
         jitter=0.4,
     ),
+    "finetune": Recipe(  # AdamW, layer-wise rates and exclusions as timm has them; the values are ours
+        base="finetune",
+        backbone="tf_efficientnet_lite0",
+        pretrained=True,
+        epochs=20,
+        batch_size=64,
+        lr=1e-3,
+        optimizer="adamw",
+        weight_decay=0.05,
+        decay_vectors=False,
+        layer_decay=0.75,
+        clip_grad=1.0,
+        lr_of_methods=0.1,
+        schedule="cosine",
+        warmup_epochs=2,
+        crop_padding=0,
+    ),
     "frozen": Recipe(  # a linear classifier on standardised features; the values are ours
         base="frozen",
         backbone="tf_efficientnet_lite0",
@@ -271,8 +323,9 @@ RECIPES: dict[str, Recipe] = {
         frozen=True,
         epochs=20,
         batch_size=256,
-        lr=0.05,
+        lr=0.01,
         weight_decay=5e-4,
+        lr_of_methods=0.1,
         schedule="cosine",
         warmup_epochs=1,
         crop_padding=0,
