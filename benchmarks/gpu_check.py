@@ -17,14 +17,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import gpu_report
 
-WHEELS = ("pydantic", "pydantic-core", "annotated-types", "typing-inspection", "filelock", "rich", "typer")
-"""Packages that an image with torch, torchvision, timm, numpy, pandas and scipy may lack; pydantic-core is compiled, so
-its wheel must be for the Python of that machine."""
+PRESENT = ("torch", "torchvision", "timm", "numpy", "pandas", "scipy")
+"""Packages that an image for a GPU usually has."""
+NEEDED = ("filelock", "pydantic", "pytest", "rich", "typer")
+"""Packages that it may lack."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,31 @@ SECTIONS = (
     Section("plain_loop", 40),
 )
 """In the order in which they decide something: what comes late is lost first."""
+
+
+def with_requirements(packages: Iterable[str]) -> set[str]:
+    """The packages and everything that they require here, by name."""
+    from importlib.metadata import requires
+
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    found, waiting = set[str](), list(packages)
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name not in found:
+            found.add(name)
+            required = map(Requirement, requires(name) or ())
+            waiting += [r.name for r in required if r.marker is None or r.marker.evaluate({"extra": ""})]
+    return found
+
+
+def wheels() -> list[str]:
+    """The packages to carry to a machine that has only those of ``PRESENT``.
+
+    pydantic-core is compiled, so its wheel must be for the Python of that machine.
+    """
+    return sorted(with_requirements(NEEDED) - with_requirements(PRESENT))
 
 
 def measure(section: str, device: str, tiny: bool, images: str | None, path: Path) -> None:
@@ -98,7 +125,7 @@ def main() -> None:
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # one section, in this process
     options = parser.parse_args()
     if options.list_wheels:
-        print("\n".join(WHEELS))
+        print("\n".join(wheels()))
         return
     if options.out is None:
         parser.error("--out DIR is missing: the folder for the results")

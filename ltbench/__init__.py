@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Again": "ltbench.method.samplers",
+    "Augmented": "ltbench.method.samplers",
     "AuxiliaryLearning": "ltbench.method.auxiliary",
     "Batch": "ltbench.method.contract",
     "Choice": "ltbench.method.hyperparameters",
@@ -34,6 +35,7 @@ _HOME = {
 }
 __all__ = [
     "Again",
+    "Augmented",
     "AuxiliaryLearning",
     "Batch",
     "Choice",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from ltbench.method.published import Published
     from ltbench.method.samplers import (
         Again,
+        Augmented,
         class_balanced,
         deferred,
         frequency_power,

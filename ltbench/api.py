@@ -1,5 +1,6 @@
 """``ltbench.run``: the command of this name, from Python."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ def run(
     imbalance: Sequence[str | float] | None = None,
     seeds: int | Sequence[int] | None = None,
     subset_seeds: int | Sequence[int] | None = None,
+    recipe: str | None = None,
+    as_published: bool = False,
     tuned: bool = False,
     changes: Mapping[str, Any] | None = None,
     device: str = "auto",
@@ -49,6 +52,9 @@ def run(
         imbalance: ``100``, ``"exp:100"``, ``"step:10"``, ``"natural"``.
         seeds: training seeds; a number ``n`` means 0 to ``n - 1``.
         subset_seeds: seeds that choose the images of the long-tailed subset, written like ``seeds``.
+        recipe: name of a recipe in place of the suite's.
+        as_published: train each method with the hyper-parameters and the recipe of a published accuracy; lines on
+            stderr name the methods that cannot be trained in this way.
         tuned: also train with the hyper-parameters that ``ltbench tune`` has found.
         changes: settings by name: ``{"recipe.epochs": 5, "METHOD.HYPERPARAMETER": 2.0}``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
@@ -78,6 +84,8 @@ def run(
         changes=dict(changes or {}),
         data=dict(data or {}),
         methods_dirs=tuple(Path(folder) for folder in methods_dirs),
+        recipe=recipe,
+        as_published=as_published,
     )
     library = Library()
     if tuned:
@@ -87,6 +95,9 @@ def run(
     plan = make_plan(request, library)
     if plan.broken:
         raise InputError("; ".join(plan.broken.values()))
+    if plan.suite.as_published:
+        for why in plan.skipped.values():
+            print(f"ltbench: skipped method: {why}", file=sys.stderr)
     options = RunOptions(
         device=device,
         checkpoint_every_s=checkpoint_every_s,

@@ -2,9 +2,11 @@
 
 Sanchez Aimar, Jonnarth, Felsberg, Kuhlmann: Balanced Product of Calibrated Experts for Long-Tailed Recognition, CVPR
 2023, arXiv 2206.05260: expert k is trained with CE(z + tau_k log pi), tau_k in {0, 1, 2}. Their mean, 1, is the value
-for a balanced test set. Mixup improves calibration. The loss is the mean over the experts; the mean of their logits (a
-product of experts) predicts.
-Deviation: linear heads (authors' code: cosine times 30); the experts share two of the three stages (authors': one).
+for a balanced test set. Mixup, with one share for each batch, improves calibration. The loss is the mean over the
+experts; the mean of their logits (a product of experts) predicts. As in the authors' code, a logit is ``scale`` times a
+cosine, and each expert owns the last two stages.
+Deviation: an image is mixed with the one before it in the shuffled batch (authors': with a random one). The classifiers
+start as the recipe says (authors': ``classifier_init=ldam``).
 """
 
 import numpy as np
@@ -19,17 +21,20 @@ from ltbench.method.functional import log_prior, mixed, mixed_cross_entropy
 class BalPoe(Method):
     """Three experts with logit adjustment of strength 0, 1 and 2, trained with mixup; their mean logits predict."""
 
+    classifier = "cosine"
     branches = 3
+    branches_own = "last two stages"
     heads = ("skewed", "uniform", "reversed")
     alpha = Range(0.4, 0.1, 1.0)
+    scale = Range(30.0, 10.0, 40.0, log=True)
     corrects = "log prior in the logits"
-    cost = 1.7
+    cost = 2.3
     published = Published.table(
         source="BalPoE",
         family="F2",
         grade="A",
         epoch="last",
-        settings={"recipe.nesterov": True, "recipe.decay": 0.1, "alpha": 0.4, "network": "cosine heads"},
+        settings={"recipe.classifier_init": "ldam", "recipe.decay": 0.1, "alpha": 0.4},
         accuracies={"cifar100": {100: 52.0, 50: 56.3, 10: 64.8}},
     )
 
@@ -41,9 +46,9 @@ class BalPoe(Method):
 
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
         share = batch.noise[0, 0]
-        logits = net.experts(mixed(batch.images, share)).float() + self.shifts
+        logits = self.scale * net.experts(mixed(batch.images, share)).float() + self.shifts
         losses = [mixed_cross_entropy(z, batch.labels, share) for z in logits]
         return torch.stack(losses).mean()
 
     def predict(self, net: Network, images: Tensor) -> Tensor:
-        return net.experts(images).mean(0)
+        return self.scale * net.experts(images).mean(0)

@@ -15,6 +15,7 @@ class CrossEntropy(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
+        settings={"recipe.classifier_init": "ldam"},
         accuracies={"cifar10": {100: 70.36, 10: 86.39}, "cifar100": {100: 38.32, 10: 55.7}},
     ) + Published.table(
         source="BagofTricks-LT gallery, own run",

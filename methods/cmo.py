@@ -41,6 +41,7 @@ class Cmo(Method):
         grade="B",
         epoch="best-on-test",
         subset_seed=0,
+        settings={"recipe.classifier_init": "ldam"},
         accuracies={"cifar100": {100: 43.9, 50: 48.3}},
     )
 

@@ -18,6 +18,11 @@ class CrtMixup(Decoupled):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"recipe.decay": 0.1, "weight_decay": 0.0002, "epochs": 0.05},
+        settings={
+            "recipe.classifier_init": "ldam",
+            "recipe.decay": 0.1,
+            "weight_decay": 0.0002,
+            "epochs": 0.05,
+        },
         accuracies={"cifar10": {100: 79.1, 50: 84.2, 10: 89.8}, "cifar100": {100: 45.1, 50: 50.9, 10: 62.1}},
     )

@@ -2,9 +2,9 @@
 
 Zhong, Cui, Liu, Jia: Improving Calibration for Long-Tailed Recognition, CVPR 2021, arXiv 2104.00466, equations 6 and 7:
 label smoothing whose strength grows with the size of the class, from ``tail`` to ``head``. The defaults are the paper's
-for CIFAR-100 with imbalance factor 100.
-Deviation: the paper uses it in its second stage only (see `mislas`). The smoothing e is divided among the C - 1 other
-classes, as in equation 6; the authors' code divides it among all C.
+for CIFAR-100 with imbalance factor 100. The smoothing is divided among all C classes, as in the authors' code (equation
+6: among the C - 1 others).
+Deviation: the paper uses it in its second stage only (see `mislas`).
 """
 
 from torch import Tensor
@@ -24,7 +24,7 @@ class LabelAwareSmoothing(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"head": 0.4, "tail": 0.1, "targets": "smoothing / C for every class"},
+        settings={"head": 0.4, "tail": 0.1},
         accuracies={"cifar10": {100: 72.51, 50: 77.96}, "cifar100": {100: 37.68, 50: 43.78}},
     )
 

@@ -21,7 +21,12 @@ class LwsMixup(Decoupled):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"recipe.decay": 0.1, "weight_decay": 0.0002, "epochs": 0.05},
+        settings={
+            "recipe.classifier_init": "ldam",
+            "recipe.decay": 0.1,
+            "weight_decay": 0.0002,
+            "epochs": 0.05,
+        },
         accuracies={"cifar10": {100: 76.3, 50: 82.6, 10: 89.6}, "cifar100": {100: 44.2, 50: 50.7, 10: 62.3}},
     )
 

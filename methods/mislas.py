@@ -31,7 +31,7 @@ class Mislas(Decoupled):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"recipe.decay": 0.1, "weight_decay": 2e-4},
+        settings={"recipe.classifier_init": "ldam", "recipe.decay": 0.1, "weight_decay": 2e-4},
         accuracies={"cifar10": {100: 82.1, 50: 85.7, 10: 90.0}, "cifar100": {100: 47.0, 50: 52.3, 10: 63.2}},
         settings_of={
             "cifar10": {

@@ -1,7 +1,8 @@
 """tau-normalised classifier.
 
 Kang, Xie, Rohrbach, Yan, Gordo, Feng, Kalantidis: Decoupling Representation and Classifier for Long-Tailed Recognition,
-ICLR 2020, arXiv 1910.09217, section 4.3: after training with cross-entropy, w_j <- w_j / |w_j| ** tau, without bias.
+ICLR 2020, arXiv 1910.09217, section 4.3: after training with cross-entropy, w_j <- w_j / |w_j| ** tau, without bias
+(``bias=kept`` keeps it, as BagofTricks-LT does).
 Nothing more is trained; tau = 0 keeps the weights. ``choose=val`` selects tau from 0, 0.1, ..., 2 by balanced accuracy
 on validation images.
 Deviation: stage 1 is shared with `ce` and trained with a bias, which is removed here, as in the authors' code.
@@ -27,6 +28,7 @@ class TauNorm(Method):
 
     after = "ce"
     tau = Range(1.0, 0.0, 3.0)
+    bias = Choice("dropped", ("dropped", "kept"))
     choose = Choice("given", ("given", "val"), searched=False)
     corrects = "normalised classifier weights"
     published = Published.table(
@@ -35,7 +37,7 @@ class TauNorm(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"tau": 1.0},
+        settings={"tau": 1.0, "bias": "kept"},
         accuracies={"cifar10": {100: 72.7, 50: 79.78}, "cifar100": {100: 40.96, 50: 45.69}},
     )
 
@@ -43,11 +45,12 @@ class TauNorm(Method):
         return (Stage("post-hoc", epochs=0, finish=self.normalise),)
 
     def normalise(self, net: Network, features: Features) -> None:
-        """Divide each class's weights by their length to the power of tau, and set the bias to 0."""
+        """Divide each class's weights by their length to the power of tau, and set the bias to 0 unless it is kept."""
         tau, head = self.tau, net.heads["main"]
-        weight = head.get_parameter("weight")
+        weight, bias = head.get_parameter("weight"), head.get_parameter("bias")
+        if self.bias == "dropped":
+            bias.zero_()
         if self.choose == "val":
             seen, labels = features("val")
-            tau = best_on(labels, {k / 10: seen @ tau_normalised(weight, k / 10).T for k in range(21)})
+            tau = best_on(labels, {k / 10: seen @ tau_normalised(weight, k / 10).T + bias for k in range(21)})
         weight.copy_(tau_normalised(weight, tau))
-        head.get_parameter("bias").zero_()

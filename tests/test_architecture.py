@@ -19,6 +19,7 @@ ROOMS = (
     "results",
     "runner",
     "tuning",
+    "export",
     "show",
     "tracking",
     "check",

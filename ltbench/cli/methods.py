@@ -21,11 +21,13 @@ app = typer.Typer()
     ),
 )
 def ls(
-    what: Annotated[Literal["methods", "suites", "datasets", "backbones"], typer.Argument(help="What to list.")],
+    what: Annotated[
+        Literal["methods", "suites", "recipes", "datasets", "backbones"], typer.Argument(help="What to list.")
+    ],
     methods_dir: options.MethodsDir = [],  # noqa: B006
     as_json: options.Json = False,
 ) -> None:
-    """List methods, suites, data sets or backbones."""
+    """List methods, suites, recipes, data sets or backbones."""
     rows = _listing(what, methods_dir)
     if as_json:
         print(json.dumps(rows, indent=1))
@@ -104,6 +106,10 @@ def _listing(what: str, methods_dir: list[Path]) -> dict[str, str]:
         from ltbench.plan.suite import load_suite, suite_names
 
         return {name: load_suite(name).about for name in suite_names()}
+    if what == "recipes":
+        from ltbench.plan.recipe import ABOUT
+
+        return ABOUT
     if what == "datasets":
         from ltbench.data.sources import OWN, SOURCES
 

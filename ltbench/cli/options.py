@@ -24,7 +24,8 @@ Methods = Annotated[
     typer.Option(
         metavar="NAMES",
         help="Methods, instead of the suite's: names or patterns, separated by commas. "
-        "NAME(KEY=VALUE) sets hyper-parameters.",
+        "NAME(KEY=VALUE) sets hyper-parameters, NAME(preset=cifar10-100) takes those of a published accuracy, and "
+        "NAME(after=OTHER) names the method that the features are from.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -54,6 +55,24 @@ SubsetSeeds = Annotated[
     typer.Option(
         metavar="N|LIST",
         help="Seeds that choose the images of the long-tailed subset, written like --seeds. Each gets its own table.",
+        rich_help_panel=WHAT,
+    ),
+]
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help="Recipe, instead of the suite's: a name from 'ltbench ls recipes'. --set recipe.… applies on top.",
+        rich_help_panel=WHAT,
+    ),
+]
+AsPublished = Annotated[
+    bool,
+    typer.Option(
+        "--as-published",
+        help="Train each method with the hyper-parameters and the recipe of a published accuracy. The rows form a "
+        "table of their own, in which methods are not compared.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -230,7 +249,7 @@ def seeds(option: str, text: str | None) -> tuple[int, ...] | None:
 
 def changes(texts: list[str]) -> dict[str, Any]:
     """The settings of ``--set`` with their values."""
-    from ltbench.plan.request import parse_value
+    from ltbench.method.entries import parse_value
 
     return {key: parse_value(value) for key, value in _pairs("--set", "KEY=VALUE", texts).items()}
 

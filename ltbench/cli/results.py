@@ -55,7 +55,7 @@ def leaderboard(
         raise InputError(f"--shifted works with the last epoch only, not with --protocol {protocol}; remove --protocol")
     print_leaderboard(
         results,
-        _ids(suite, results),
+        ids_of(suite, results),
         "json" if as_json else format,
         protocol,
         shifted,
@@ -99,7 +99,7 @@ def classes(
     from ltbench.results.store import Store
     from ltbench.show.classes import render_classes
 
-    ids = _ids(suite, results)
+    ids = ids_of(suite, results)
     store = Store(results)
     groups = options.shots(shots)
     cells = load_results(store, ids=ids, shots=groups, methods_dirs=methods_dir)
@@ -203,7 +203,7 @@ def report(
     results: options.Results = Path("results"),
 ) -> None:
     """Write one HTML page with all tables and plots, and a comparison with published results."""
-    ids = _ids(suite, options.existing(results))
+    ids = ids_of(suite, options.existing(results))
     from ltbench.show.page import write_report
 
     groups = options.shots(shots)
@@ -238,6 +238,7 @@ def print_leaderboard(
     from rich.console import Console
 
     from ltbench.results.across_tables import ranks_by_setting, shifted_priors, subset_spread
+    from ltbench.results.decoupling import decoupling
     from ltbench.results.leaderboard import leaderboard as board_of
     from ltbench.results.leaderboard import load_results
     from ltbench.results.status import stale_lines
@@ -256,13 +257,14 @@ def print_leaderboard(
     if shifted and not cells.empty:
         print(render_shifted(shifted_priors(Store(results), cells), board, form, width))
     elif protocol == "last" and not cells.empty:
-        print(render(board, form, protocol, width, ranks_by_setting(cells), subset_spread(cells)))
+        ranks, spread, decoupled = ranks_by_setting(cells), subset_spread(cells), decoupling(cells, board)
+        print(render(board, form, protocol, width, ranks, spread, decoupled))
     else:
         print(render(board, form, protocol, width))
     return not cells.empty and bool((cells.status == "failed").any())
 
 
-def _ids(suite: str | None, results: Path) -> set[str] | None:
+def ids_of(suite: str | None, results: Path) -> set[str] | None:
     """Ids of the cells of a suite; None, which means all cells, where no suite is named."""
     from ltbench.results.status import cell_states
     from ltbench.results.store import Store

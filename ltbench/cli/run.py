@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ltbench.plan.expand import Library, Plan, Planned
     from ltbench.plan.request import Request
     from ltbench.results.record import Record
+    from ltbench.results.store import Store
     from ltbench.runner.options import RunOptions
     from ltbench.runner.progress import Reporter
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         "ltbench run --methods 'focal,focal(gamma=2)'      # one method with two values",
         "ltbench run --suite cifar100-lt --seeds 5         # another suite, with seeds 0 to 4",
         "ltbench run --set recipe.epochs=5 --dry-run       # show what would run",
+        "ltbench run --suite cifar10-lt --as-published     # each method as in its paper",
     ),
 )
 def run(
@@ -40,6 +42,8 @@ def run(
     imbalance: options.Imbalances = None,
     seeds: options.Seeds = None,
     subset_seeds: options.SubsetSeeds = None,
+    recipe: options.RecipeName = None,
+    as_published: options.AsPublished = False,
     tuned: options.Tuned = False,
     set_: options.Changes = [],  # noqa: B006
     dry_run: options.DryRun = False,
@@ -76,6 +80,8 @@ def run(
         changes=options.changes(set_),
         data=options.places(data),
         methods_dirs=tuple(methods_dir),
+        recipe=recipe,
+        as_published=as_published,
     )
     how = RunOptions(
         device=device,
@@ -104,6 +110,7 @@ def tune(
     methods: options.Methods = None,
     datasets: options.Datasets = None,
     imbalance: options.Imbalances = None,
+    recipe: options.RecipeName = None,
     set_: options.Changes = [],  # noqa: B006
     trials: options.Trials = 20,
     seeds: options.TrainingsOfATrial = 1,
@@ -139,6 +146,7 @@ def tune(
         changes=options.changes(set_),
         data=options.places(data),
         methods_dirs=tuple(methods_dir),
+        recipe=recipe,
     )
     how, library, listen = RunOptions(device=device, workers=workers, threads=threads), Library(), reporter()
     budget = tuning.Budget(trials, seeds, sampler_seed)
@@ -179,6 +187,7 @@ def _train(
     as_json: bool,
 ) -> bool:
     """Announce a plan, train it and print its leaderboard; whether a cell failed."""
+    from ltbench.data.sources import is_own
     from ltbench.results.store import Store
     from ltbench.runner.progress import reporter
     from ltbench.runner.workers import trainer
@@ -203,7 +212,20 @@ def _train(
         with trainer(store, how, library, listen) as train:
             train(plan)
         ids, folders = {p.cell.id for p in plan.cells}, plan.request.methods_dirs
-        return print_leaderboard(results, ids, "json" if as_json else "table", methods_dirs=folders)
+        failed = print_leaderboard(results, ids, "json" if as_json else "table", methods_dirs=folders)
+        if not as_json and all(is_own(planned.cell.dataset) for planned in plan.cells):
+            _recommend(store, ids, folders)
+        return failed
+
+
+def _recommend(store: "Store", ids: set[str], methods_dirs: Sequence[Path]) -> None:
+    """Print the method to use on data of one's own."""
+    from ltbench.results.leaderboard import load_results
+    from ltbench.results.recommend import choices
+    from ltbench.show.recommendation import recommendation
+
+    for choice in choices(load_results(store, ids=ids, methods_dirs=methods_dirs), store.latest()):
+        print(recommendation(choice))
 
 
 def _image_files(plan: "Plan") -> list[str]:
@@ -242,9 +264,10 @@ def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[st
     shared = len(stages) - len(set(stages))
     seconds = estimate_seconds(to_do, records)
     time = "time not known yet" if seconds is None else f"about {duration(seconds / (how.workers or 1))}"
+    under = "" if plan.suite.as_published else "under recipe "
     further = sorted({p.cell.seed for p in plan.cells} - set(plan.suite.seeds))
     return (
-        f"{plan.suite.name}: {len(plan.cells)} cells under recipe {plan.suite.recipe.label}, "
+        f"{plan.suite.name}: {len(plan.cells)} cells {under}{plan.compared_under}, "
         f"{len(plan.cells) - len(to_do)} done, {len(to_do)} to do"
         + (", imbalance natural (the default for images of your own)" if plan.request.natural_by_default else "")
         + (f", {time}" if to_do else "")

@@ -1,7 +1,8 @@
 """Augmented batches for training and plain ones for evaluation, wherever the images are stored."""
 
+import copy
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -45,6 +46,9 @@ class TrainingSet(Protocol):
     augmentations: Sequence[Augmentation]
     eager_only: str
 
+    def with_strong(self, augmentations: Sequence[Augmentation]) -> Self:
+        """The same images with these augmentations, which are those of the recipe and further strong ones."""
+
     def begin(self, plan: Tensor, batch_size: int) -> None:
         """Call before an epoch whose steps take the plan [R, S, draws] (on the CPU) in order, by ``batch_size``."""
 
@@ -64,6 +68,10 @@ class Streamed:
     def __init__(self, source: ImageSource, labels: Tensor, augmentations: Sequence[Augmentation]) -> None:
         self.source, self.labels, self.augmentations = source, labels, augmentations
         self.eager_only = "images are not on the device" if isinstance(source, Fed) else ""
+
+    def with_strong(self, augmentations: Sequence[Augmentation]) -> Self:
+        """See ``TrainingSet``."""
+        return type(self)(self.source, self.labels, augmentations)
 
     def begin(self, plan: Tensor, batch_size: int) -> None:
         """See ``TrainingSet``."""
@@ -91,6 +99,12 @@ class Resident:
     def __init__(self, pixels: Tensor, labels: Tensor, crop: PaddedCrop, others: Sequence[Augmentation]) -> None:
         self.crops, self.labels, self.others = crop.resident(pixels), labels, others
         self.augmentations: Sequence[Augmentation] = (crop, *others)
+
+    def with_strong(self, augmentations: Sequence[Augmentation]) -> Self:
+        """See ``TrainingSet``."""
+        same = copy.copy(self)
+        _, *same.others = same.augmentations = tuple(augmentations)
+        return same
 
     def begin(self, plan: Tensor, batch_size: int) -> None:
         """Nothing to prepare."""

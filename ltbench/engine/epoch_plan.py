@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltbench.engine.augment import Augmentation
-from ltbench.method.samplers import Again, Pool, Stream
+from ltbench.engine.augment import Augmentation, StrongAugmentation, named_in
+from ltbench.method.samplers import Again, Pool, Stream, augment_of
 from ltbench.randomness import generator
 
 
@@ -26,6 +26,7 @@ def draw(
     progress: float,
     augmentations: Sequence[Augmentation],
     where: tuple[object, ...],
+    augment: str | None = None,
 ) -> Tensor:
     """The plan of one epoch, without the random numbers of the method.
 
@@ -34,8 +35,10 @@ def draw(
         streams: sampler of each of the S streams.
         draws: images that each stream delivers in the epoch.
         progress: epochs done / epochs of the stage.
-        augmentations: of the training images.
+        augmentations: of all streams.
         where: seed, stage and epoch, which key the generators.
+        augment: names of the strong augmentations of the streams that ask for none (see `augment_of`), such as
+            ``"autoaugment+cutout"``; None: they have all of them.
 
     Returns:
         int64 [R, S, draws] on the CPU.
@@ -47,8 +50,16 @@ def draw(
         else:
             plan[0, s] = sampler(pool, draws, progress, generator(*where, name, "sample"))
         random = generator(*where, name, "augment")
-        plan[1:, s] = np.concatenate([augmentation.draw(draws, random) for augmentation in augmentations])
+        asked = augment if (own := augment_of(sampler)) is None else own
+        plan[1:, s] = np.concatenate([_rows(augmentation, draws, asked, random) for augmentation in augmentations])
     return torch.from_numpy(plan)
+
+
+def _rows(augmentation: Augmentation, draws: int, asked: str | None, random: np.random.Generator) -> NDArray[np.int64]:
+    """The random numbers [rows, draws] of an augmentation, idle ones if it is strong and the stream has others."""
+    if asked is not None and isinstance(augmentation, StrongAugmentation) and augmentation.name not in named_in(asked):
+        return np.full((augmentation.rows, draws), augmentation.idle)
+    return augmentation.draw(draws, random)
 
 
 def with_noise(

@@ -115,7 +115,7 @@ def _computed(
     height, width, channels = images.train.images.shape[1:]
     assert recipe.weights is not None
     backbone, features = initialised_backbone(
-        recipe.backbone, channels, recipe.input_size(height, width), [0], recipe.weights.file
+        recipe.backbone, channels, recipe.input_size(height, width), [0], weights=recipe.weights.file
     )
     mean, std = recipe.weights.normalisation(channels) or mean_and_std(images.train)
     network, normalise = backbone.to(device).to(memory_format=torch.channels_last).eval(), Normaliser(mean, std, device)

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ltbench.engine import epoch_plan
+from ltbench.engine.augment import augmentations
+from ltbench.engine.batches import TrainingSet
 from ltbench.engine.optimiser import learning_rate, optimiser_of, state_of
 from ltbench.engine.step import Eager, Epochs, Static, why_failed
 from ltbench.engine.task import Task, Tier
 from ltbench.method.contract import Batch, Clock, Method, Stage
+from ltbench.method.samplers import augment_of
 from ltbench.models.classifiers import initialise_as_ldam
 from ltbench.models.network import Network, initialised_backbone, run_part
 from ltbench.randomness import Draws, key, seeded
@@ -39,7 +42,8 @@ class RunningStage:
             split at the last evaluation; ``best``: epoch and network of the best evaluation on the validation split;
             ``train_seconds``, ``evaluation_seconds``; ``images``: images trained on so far; ``tier`` and
             ``tier_reason``: how steps are run, and why not in the tier of the task; ``environments``: where it was
-            trained, more than one after a move to another machine; ``evaluates``: see `Recipe.evaluation`.
+            trained, more than one after a move to another machine; ``evaluates``: see `Recipe.evaluation`; ``head``:
+            name of the first head, which predicts.
     """
 
     def __init__(self, method: Method, stage: Stage, position: int, task: Task, before: State | None = None) -> None:
@@ -49,6 +53,7 @@ class RunningStage:
         if before is not None:
             take_over(self.net, before, stage)
         self.net.to(task.device).to(memory_format=torch.channels_last)
+        self.training = self._training()
         if task.tier == "compiled":
             self.net.run = compiled(task.recipe.batch_size)
         method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=task.device))
@@ -60,6 +65,7 @@ class RunningStage:
         self.state: State = {"epoch": 0, "losses": [], "evaluations": [], "logits": {}, "best": None, "images": 0}
         self.state |= {"train_seconds": 0.0, "evaluation_seconds": 0.0, "tier": "eager", "tier_reason": ""}
         self.state |= {"environments": [task.environment], "evaluates": task.recipe.evaluation}
+        self.state["head"] = self.net.first
         self._draws = Draws(task.device)
         self._run: Epochs | None = None
 
@@ -91,10 +97,11 @@ class RunningStage:
             self.method.streams_of(stage),
             len(task.data.train),
             epoch / self.epochs,
-            task.training.augmentations,
+            self.training.augmentations,
             where,
+            task.recipe.augment,
         )
-        task.training.begin(plan, task.recipe.batch_size)
+        self.training.begin(plan, task.recipe.batch_size)
         return epoch_plan.with_noise(plan, self.method.noise, where).to(task.device)
 
     def set_to(self, progress: float, rate: float) -> None:
@@ -108,7 +115,10 @@ class RunningStage:
         if self._run is None:
             self._run, self.state["tier"], self.state["tier_reason"] = self.runner(plan)
         with self._draws.epoch(key(*self._where(self.state["epoch"]), "torch")):
-            return self._run(plan)
+            losses = self._run(plan)
+        if self.stage.project_after == "epoch":
+            self._project()
+        return losses
 
     def runner(self, plan: Tensor) -> tuple[Epochs, Tier, str]:
         """What runs the epochs: in the task's tier, or eagerly with the reason why.
@@ -120,7 +130,7 @@ class RunningStage:
         eager = Eager(self.step, task.recipe.batch_size)
         if tier == "eager":
             return eager, "eager", ""
-        if reason := self.method.eager_only or task.training.eager_only:
+        if reason := self.method.eager_only or self.training.eager_only:
             return eager, "eager", reason
         static = Static(self.step, plan.shape, task.recipe.batch_size, task.device)
         try:
@@ -143,8 +153,8 @@ class RunningStage:
     def batch(self, columns: Tensor) -> Batch:
         """The augmented images and labels of the columns [R, S * B] of a plan."""
         task, streams = self.task, tuple(self.method.streams_of(self.stage))
-        pixels, labels = task.training.batch(columns)
-        *_, noise = epoch_plan.split(columns, task.training.augmentations)
+        pixels, labels = self.training.batch(columns)
+        *_, noise = epoch_plan.split(columns, self.training.augmentations)
         return Batch(task.normalise(pixels), labels, streams, epoch_plan.noise_of(noise, len(streams)))
 
     def loss(self, batch: Batch) -> Tensor:
@@ -159,9 +169,8 @@ class RunningStage:
             parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
             nn.utils.clip_grad_norm_(parameters, recipe.clip_grad)
         self.optimiser.step()
-        if self.stage.project is not None:
-            with torch.no_grad():
-                self.stage.project(self.net)
+        if self.stage.project_after == "step":
+            self._project()
         if recipe.ema_decay is not None:
             torch._foreach_lerp_(self.average, self.live, 1 - recipe.ema_decay)
 
@@ -191,6 +200,18 @@ class RunningStage:
         yield
         self.state[name] += time.perf_counter() - started
 
+    def _project(self) -> None:
+        if self.stage.project is not None:
+            with torch.no_grad():
+                self.stage.project(self.net)
+
+    def _training(self) -> TrainingSet:
+        """The training images with the augmentations of the recipe and those that streams ask for."""
+        height, width = self.task.data.train.images.shape[1:3]
+        asked = [augment_of(stream) for stream in self.method.streams_of(self.stage).values()]
+        others = [augment for augment in asked if augment is not None]
+        return self.task.training.with_strong(augmentations(self.task.recipe, height, width, others))
+
     def _where(self, epoch: int) -> tuple[int, int, int]:
         """What keys the randomness of an epoch."""
         return self.task.seed, self.position, epoch
@@ -219,7 +240,9 @@ def network(method: Method, task: Task, position: int) -> Network:
     branches = [key(task.seed, "backbone", *([k] if k else [])) for k in range(method.branches)]
     size = task.recipe.input_size(height, width)
     weights = task.recipe.weights.file if task.recipe.weights else None
-    backbone, features = initialised_backbone(task.recipe.backbone, channels, size, branches, weights)
+    backbone, features = initialised_backbone(
+        task.recipe.backbone, channels, size, branches, method.branches_own, method.branches_width, weights
+    )
     heads = {}
     for name in method.heads:
         with seeded(key(task.seed, "head", name, position)):
@@ -243,16 +266,20 @@ def trained_network(method: Method, task: Task, state: Mapping[str, Tensor]) -> 
 
 
 def take_over(net: Network, before: State, stage: Stage) -> None:
-    """Copy the backbone of the stage before into a new network, and its heads where the stage keeps them."""
+    """Copy the backbone of the stage before into a new network, and its heads where the stage keeps them.
+
+    The first head continues the first head of the stage before, which predicts there, whatever their names are. Other
+    heads continue those of the same name.
+    """
+    first, old = f"heads.{net.first}.", f"heads.{before['head']}."
+    heads = {name: value for name, value in before["network"].items() if name.startswith("heads.")}
+    kept = {name: value for name, value in heads.items() if not name.startswith((first, old))}
+    kept |= {first + name.removeprefix(old): value for name, value in heads.items() if name.startswith(old)}
     shapes = {name: value.shape for name, value in net.state_dict().items()}
-    restore(
-        net,
-        {
-            name: value
-            for name, value in before["network"].items()
-            if name.startswith("backbone.") or (not stage.new_heads and shapes.get(name) == value.shape)
-        },
-    )
+    backbone = {name: value for name, value in before["network"].items() if name.startswith("backbone.")}
+    restore(net, backbone)
+    if not stage.new_heads:
+        restore(net, {name: value for name, value in kept.items() if shapes.get(name) == value.shape})
 
 
 def restore(net: Network, values: Mapping[str, Tensor]) -> None:

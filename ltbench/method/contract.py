@@ -19,7 +19,7 @@ When each hook runs, in pseudocode::
             noise(draws, generator)
             for batch in epoch:
                 loss(net, batch, clock)         # or stage.loss; then the backward pass and the optimiser's step
-                stage.project(net)              # if there is one
+                stage.project(net)              # if there is one; or after the epoch, see ``project_after``
             predict(net, images)                # every few epochs, on validation and test images
         stage.finish(net, features)             # if there is one: a post-hoc step
         predict(net, images)                    # its logits are the result of the last stage
@@ -39,6 +39,7 @@ from ltbench.errors import InputError, unknown
 from ltbench.method.hyperparameters import Hyperparameter
 from ltbench.method.published import Published
 from ltbench.method.samplers import Stream, instance_balanced
+from ltbench.models.backbones import Part
 from ltbench.models.classifiers import CLASSIFIERS, Classifier
 from ltbench.models.network import Network
 
@@ -105,6 +106,7 @@ class Stage:
         loss: the method's function for the loss of this stage, such as ``self.plain_loss``; None: ``Method.loss``.
         project: a function that is called with the network after every step and moves parameters back into the allowed
             set. It is part of a captured step (see ``Method.loss``).
+        project_after: ``step``, or ``epoch`` to call ``project`` once at the end of every epoch.
         finish: a post-hoc step: a function that is called with the network and `Features` after the last epoch. It may
             change anything in the network.
     """
@@ -120,6 +122,7 @@ class Stage:
     batch_norm: Literal["train", "eval"] = "train"
     loss: Callable[[Network, Batch, Clock], Tensor] | None = None
     project: Callable[[Network], None] | None = None
+    project_after: Literal["step", "epoch"] = "step"
     finish: Callable[[Network, Features], None] | None = None
 
 
@@ -129,7 +132,9 @@ class Method:
     Class attributes to override:
         classifier: ``linear``, ``cosine`` (cosines without scale) or ``scaled`` (linear, then a factor for each class).
         heads: names of the heads on the backbone's features; the first one predicts.
-        branches: number of copies of the backbone's last stage, each with its own weights (experts); see `Network`.
+        branches: number of copies of the backbone's last layers, each with its own weights (experts); see `Network`.
+        branches_own: the part that is copied: ``last two stages``, ``last stage`` or ``last block``.
+        branches_width: channels of the stages in the copies, relative to the backbone's.
         streams: the sampler of each stream of batches.
         after: name of the method whose trained network this one continues from. That network is trained once per data
             set, recipe and seed, and shared.
@@ -147,6 +152,8 @@ class Method:
     classifier: ClassVar[Classifier] = "linear"
     heads: ClassVar[tuple[str, ...]] = ("main",)
     branches: ClassVar[int] = 1
+    branches_own: ClassVar[Part] = "last stage"
+    branches_width: ClassVar[float] = 1.0
     streams: ClassVar[Mapping[str, Stream]] = {"main": instance_balanced}
     after: ClassVar[str | None] = None
     corrects: ClassVar[str] = ""

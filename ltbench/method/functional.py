@@ -76,9 +76,9 @@ def label_aware_smoothing(counts: Tensor, head: float, tail: float) -> Tensor:
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) -> Tensor:
-    """Compute the mean cross-entropy with targets 1 - e for the label and e / (C - 1) elsewhere, e = smoothing[y].
+    """Compute the mean cross-entropy with targets 1 - e + e / C for the label and e / C elsewhere, e = smoothing[y].
 
-    Zhong et al., CVPR 2021 (arXiv 2104.00466), equation 6.
+    As in the code of Zhong et al., CVPR 2021 (arXiv 2104.00466); their equation 6 has e / (C - 1) elsewhere.
 
     Args:
         logits: [B, C].
@@ -88,8 +88,7 @@ def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: Tensor) ->
     log_p = F.log_softmax(logits, dim=1)
     own = -F.nll_loss(log_p, labels, reduction="none")  # the backward pass of gather takes twenty kernels
     e = smoothing[labels].to(log_p.dtype)
-    others = (log_p.sum(dim=1) - own) / (logits.shape[1] - 1)
-    return -((1 - e) * own + e * others).mean()
+    return -((1 - e) * own + e * log_p.mean(dim=1)).mean()
 
 
 def mixed(values: Tensor, share: Tensor) -> Tensor:

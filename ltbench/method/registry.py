@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ltbench.errors import InputError, one_line, unknown
+from ltbench.method.chain import check_chosen, corrections
 from ltbench.method.contract import Method
+from ltbench.method.entries import AFTER, DOUBLE, of_chain, parse_entry, written
 from ltbench.method.loading import is_file_module, load, method_of
-from ltbench.method.samplers import balances
 from ltbench.method.source import Code, Scope, digest_of, engine, places
 
 
@@ -84,22 +86,61 @@ class Registry(Mapping[str, Entry]):
             names.update(dict.fromkeys(fitting))
         return [name for name in self if name in names], broken
 
-    def chain(self, name: str, hyperparameters: Mapping[str, Any]) -> list[tuple[Entry, Method]]:
+    def chain(
+        self, name: str, values: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    ) -> list[tuple[Entry, Method]]:
         """The methods that are trained one after another for ``name``: those it comes ``after``, then itself.
+
+        Args:
+            values: hyper-parameters of the method; also ``after``, an entry that replaces the method's own, and
+                ``double_correction``.
+            settings: values of the methods that it comes after, by name.
 
         Raises:
             InputError: when one of them does not exist, or they run in a circle.
+            Refused: when the method cannot follow the one that ``after`` names.
         """
-        links = [(self[name], self[name].method(**hyperparameters))]
-        while (before := links[0][1].after) is not None:
-            if before not in self:
+        return self._chain(name, values, settings, ())
+
+    def _chain(
+        self, name: str, values: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]], later: tuple[str, ...]
+    ) -> list[tuple[Entry, Method]]:
+        """The chain of a method that ``later`` ones continue from."""
+        default, own = self[name].method.after, dict(values)
+        if default is None:
+            if AFTER in own:
+                others = ", ".join(other for other, entry in self.items() if entry.method.after is not None)
                 raise InputError(
-                    f"method '{name}' comes after '{before}', which does not exist; see ltbench ls methods"
+                    f"{written(name, of_chain(own))}: '{name}' continues from no other method; these do: {others}", name
                 )
-            if before in [entry.name for entry, _ in links]:
-                raise InputError(f"method '{name}' comes after itself, through '{before}'; change 'after' in one")
-            links.insert(0, (self[before], self[before].method()))
+            return [(self[name], self[name].method(**own))]
+        chosen, double = own.pop(AFTER, None), str(own.pop(DOUBLE, False)).lower() == "true"
+        method = self[name].method(**own)
+        before, theirs = parse_entry(str(chosen or default))
+        if before not in self:
+            raise self._missing(name, before, chosen)
+        if before in (name, *later):
+            raise InputError(f"method '{before}' comes after itself, through '{name}'; change 'after' in one")
+        links = self._chain(before, {**settings.get(before, {}), **theirs}, settings, (name, *later))
+        links.append((self[name], method))
+        if chosen is not None and before != default:
+            check_chosen([link for _, link in links], double)
         return links
+
+    def _missing(self, name: str, before: str, chosen: Any) -> InputError:
+        """The error for a method that another one comes after and that cannot be used."""
+        if before in self.broken:
+            return InputError(f"{written(name, {AFTER: before})}: {self.broken[before]}", before)
+        if chosen is not None:
+            return unknown("method", before, self, f"in {written(name, {AFTER: chosen})}")
+        return InputError(f"method '{name}' comes after '{before}', which does not exist; see ltbench ls methods")
+
+    def cost(self, links: Sequence[tuple[Entry, Method]]) -> float:
+        """The declared cost of a chain relative to ``ce``: that of its last method, adjusted to a chosen ``after``."""
+        own = links[-1][1]
+        if own.after is None or links[-2][0].name == own.after:
+            return own.cost
+        return own.cost - self[own.after].method.cost + self.cost(links[:-1])
 
 
 def discover(folders: Sequence[Path] = (), files: Sequence[Path] = ()) -> Registry:
@@ -163,20 +204,12 @@ def _refusal(registry: Registry, name: str) -> str:
         methods = [method for _, method in registry.chain(name, {})]
     except InputError:
         return ""  # an error when the method is asked for
-    found: dict[str, None] = {}
     for method in methods:
         try:
-            stages = method.stages()
+            method.stages()
         except Exception as error:  # an error in one method must not stop the others
             return f"{registry[method.name].file}: stages() fails: {one_line(error)}"
-        for stage in stages:
-            if stage.new_heads:
-                found = {}
-            main = next(iter(method.streams_of(stage).values()))
-            if stage.epochs and balances(main):
-                found[f"the sampler of stream '{next(iter(method.streams_of(stage)))}'"] = None
-            if method.corrects:
-                found[f"{method.corrects} ({method.name})"] = None
+    found = corrections(methods)
     if len(found) < 2 or methods[-1].double_correction:
         return ""
     both = " and ".join(found)

@@ -40,12 +40,42 @@ Sampler = Callable[[Pool, int, float, np.random.Generator], Indices]
 
 @dataclass(frozen=True)
 class Again:
-    """A stream with the same images as an earlier stream, augmented differently: a second view."""
+    """A stream with the same images as an earlier stream, augmented differently: a second view.
+
+    Attributes:
+        stream: name of the earlier stream.
+        augment: see `Augmented`; None: the recipe's.
+    """
 
     stream: str
+    augment: str | None = None
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """A sampler whose images are augmented in another way than the recipe's.
+
+    Attributes:
+        sampler: chooses the images.
+        augment: strong augmentations after the recipe's crop, flip and jitter, in place of those of the recipe: a value
+            that ``recipe.augment`` may have, such as ``"autoaugment+cutout"`` or ``"none"``. The side of Cutout is half
+            of the image's, or the recipe's if the recipe has Cutout, too.
+    """
+
+    sampler: Sampler
+    augment: str
+
+    def __call__(self, pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
+        """Draw the images; see `Sampler`."""
+        return self.sampler(pool, draws, progress, generator)
 
 
 Stream = Sampler | Again
+
+
+def augment_of(stream: Stream) -> str | None:
+    """Return the strong augmentations that a stream asks for; None: those of the recipe."""
+    return stream.augment if isinstance(stream, Again | Augmented) else None
 
 
 def instance_balanced(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
@@ -71,6 +101,24 @@ def frequency_power(q: float) -> Sampler:
 
     def sample(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
         weights = pool.counts.astype(np.float64) ** q
+        return _of_classes(pool, generator.choice(len(weights), size=draws, p=weights / weights.sum()), generator)
+
+    return sample
+
+
+def effective_number_balanced(beta: float) -> Sampler:
+    """Draw an image with probability proportional to (1 - beta) / (1 - beta ** n_y), with replacement.
+
+    The re-sampling baseline in the code of Cao et al., NeurIPS 2019 (arXiv 1906.07413), where beta = 0.9999: almost
+    uniform over classes that are much smaller than 1 / (1 - beta).
+
+    Args:
+        beta: in (0, 1).
+    """
+
+    def sample(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
+        counts = pool.counts.astype(np.float64)
+        weights = counts / -np.expm1(counts * np.log(beta))
         return _of_classes(pool, generator.choice(len(weights), size=draws, p=weights / weights.sum()), generator)
 
     return sample

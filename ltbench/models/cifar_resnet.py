@@ -41,11 +41,19 @@ class CifarResNet(nn.Module):
         in_chans: number of image channels.
         num_classes: number of outputs of the linear head; 0: no head.
         width: channels of the first stage; each later stage has twice as many as the one before.
+        factors: of the channels of the second and third stage, for narrower branches.
     """
 
-    def __init__(self, blocks: int, in_chans: int = 3, num_classes: int = 0, width: int = 16) -> None:
+    def __init__(
+        self,
+        blocks: int,
+        in_chans: int = 3,
+        num_classes: int = 0,
+        width: int = 16,
+        factors: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
         super().__init__()
-        widths = (width, 2 * width, 4 * width)
+        widths = (width, round(2 * width * factors[0]), round(4 * width * factors[1]))
         self.num_features = self.head_hidden_size = widths[-1]
         self.conv1 = nn.Conv2d(in_chans, width, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -62,31 +70,48 @@ class CifarResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images [B, in_chans, H, W] -> features [B, 4 * width], or logits [B, num_classes]."""
+        """Images [B, in_chans, H, W] -> features [B, num_features], or logits [B, num_classes]."""
         x = self.layers(F.relu(self.bn1(self.conv1(x)), inplace=True))
         logits: Tensor = self.fc(x.mean(dim=(2, 3)))
         return logits
 
-    def split(self) -> tuple[nn.Sequential, nn.Sequential]:
-        """Return the layers before the last of the three stages, and that stage with pooling."""
-        last = len(self.layers) * 2 // 3
+    def split(self, blocks: int) -> tuple[nn.Sequential, nn.Sequential]:
+        """Return the layers before the last ``blocks`` blocks, and these blocks with pooling."""
+        last = len(self.layers) - blocks
         pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         return nn.Sequential(self.conv1, self.bn1, nn.ReLU(inplace=True), self.layers[:last]), nn.Sequential(
             self.layers[last:], pool
         )
 
 
-def _entry(blocks: int, layers: int) -> Any:
+def _entry(name: str, blocks: int, width: int = 16) -> Any:
     def create(pretrained: bool = False, **kwargs: Any) -> CifarResNet:
         if pretrained:
-            raise ValueError(f"resnet{layers}_cifar has no pre-trained weights")
+            raise ValueError(f"{name} has no pre-trained weights")
         for unused in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):  # timm passes them to every model
             kwargs.pop(unused, None)
-        return CifarResNet(blocks, **kwargs)
+        return CifarResNet(blocks, width=width, **kwargs)
 
-    create.__name__ = create.__qualname__ = f"resnet{layers}_cifar"
+    create.__name__ = create.__qualname__ = name
     create.__module__ = __name__
     return create
 
 
-CIFAR_RESNETS = {f"resnet{6 * n + 2}_cifar": _entry(n, 6 * n + 2) for n in (1, 3, 5, 7, 9, 18)}
+def resnet34_cifar(in_chans: int = 3, num_classes: int = 0, **kwargs: Any) -> nn.Module:
+    """ResNet-34 with a 3x3 first convolution of stride 1 and no max pooling.
+
+    As in the code of weight balancing (Alshammari et al., CVPR 2022).
+    """
+    import timm
+
+    model: nn.Module = timm.create_model("resnet34", False, None, num_classes=num_classes, zero_init_last=False)
+    model.conv1 = nn.Conv2d(in_chans, 64, 3, padding=1, bias=False)
+    model.maxpool = nn.Identity()
+    return model
+
+
+CIFAR_RESNETS = {f"resnet{6 * n + 2}_cifar": _entry(f"resnet{6 * n + 2}_cifar", n) for n in (1, 3, 5, 7, 9, 18)}
+CIFAR_RESNETS |= {
+    "resnet32_cifar_wide": _entry("resnet32_cifar_wide", 5, width=64),  # GLMC: 64, 128 and 256 channels
+    "resnet34_cifar": resnet34_cifar,
+}

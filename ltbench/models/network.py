@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from ltbench.errors import InputError, one_line
-from ltbench.models.backbones import build_backbone, split_backbone
+from ltbench.models.backbones import Part, build_backbone, split_backbone
 from ltbench.randomness import seeded
 
 
 class Network(nn.Module):
     """A backbone with named heads. Called on images, it returns the logits of its first head.
 
-    With K branches, the backbone has one ``trunk`` and K copies of its last stage, ``tails[0]`` to ``tails[K - 1]``;
+    With K branches, the backbone has one ``trunk`` and K copies of its last layers, ``tails[0]`` to ``tails[K - 1]``;
     head k uses the features of branch k.
 
     Args:
@@ -78,7 +78,7 @@ def run_part(part: nn.Module, images: Tensor) -> Tensor:
 
 
 class Branched(nn.Module):
-    """A backbone with K copies of its last stage. Images [B, channels, H, W] -> features [B, K, D]."""
+    """A backbone with K copies of its last layers. Images [B, channels, H, W] -> features [B, K, D]."""
 
     def __init__(self, trunk: nn.Module, tails: list[nn.Module]) -> None:
         super().__init__()
@@ -92,7 +92,13 @@ class Branched(nn.Module):
 
 
 def initialised_backbone(
-    name: str, channels: int, size: tuple[int, int], seeds: list[int], weights: Path | None = None
+    name: str,
+    channels: int,
+    size: tuple[int, int],
+    seeds: list[int],
+    own: Part = "last stage",
+    branches_width: float = 1.0,
+    weights: Path | None = None,
 ) -> tuple[nn.Module, int]:
     """Build a backbone with one branch per seed.
 
@@ -100,7 +106,9 @@ def initialised_backbone(
         name: one of ``backbone_names()``.
         channels: number of image channels, 1 or 3.
         size: H, W of an image.
-        seeds: one for the initialisation of each branch; the first one also initialises the shared stages.
+        seeds: one for the initialisation of each branch; the first one also initialises the shared layers.
+        own: the part of the backbone of which each of several branches has a copy.
+        branches_width: factor of the channels of the stages in this part; 1 with ``weights``, which fit no other.
         weights: file of pretrained weights, with which all branches start; None: initialised by the seeds.
 
     Returns:
@@ -113,16 +121,26 @@ def initialised_backbone(
     backbone, width = _initialised(name, channels, size, seeds[0], weights)
     if len(seeds) == 1:
         return backbone, width
-    others = [_initialised(name, channels, size, seed, weights)[0] for seed in seeds[1:]]
-    trunk, tail = split_backbone(backbone, name)
-    return Branched(trunk, [tail, *(split_backbone(other, name)[1] for other in others)]), width
+    trunk, tails = split_backbone(backbone, name, own)[0], []
+    for seed in seeds:
+        narrower, width = _initialised(
+            name, channels, size, seed, weights, own, branches_width if weights is None else 1
+        )
+        tails.append(split_backbone(narrower, name, own)[1])
+    return Branched(trunk, tails), width
 
 
 def _initialised(
-    name: str, channels: int, size: tuple[int, int], seed: int, weights: Path | None
+    name: str,
+    channels: int,
+    size: tuple[int, int],
+    seed: int,
+    weights: Path | None,
+    own: Part = "last stage",
+    branches_width: float = 1.0,
 ) -> tuple[nn.Module, int]:
     with seeded(seed):
-        backbone = build_backbone(name, channels, size, weights)
+        backbone = build_backbone(name, channels, size, own, branches_width, weights)
         try:
             with torch.no_grad():
                 features = backbone.eval()(torch.zeros(2, channels, *size))

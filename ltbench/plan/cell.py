@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ltbench.data.longtail import Imbalance
+from ltbench.method.entries import of_chain, written
 from ltbench.method.source import engine, engine_digest
 from ltbench.plan.recipe import Recipe
 
@@ -20,15 +21,17 @@ def digest(value: Any) -> str:
 
 BASELINE = "ce"
 """The method that others are compared with."""
+AS_PUBLISHED = "as published"
+"""How the names of tables begin in which every row has a recipe of its own: that of a published accuracy."""
 
 
 def entry(method: str, changed: Mapping[str, Any], trials: int = 0, weights: str = "") -> str:
-    """A method with changed hyper-parameters, as tables print it and suites write it: ``aux_random(weight=0.5)``.
+    """A method with what is changed in it, as tables print it and suites write it: ``crt(after=mixup, lr=0.05)``.
 
     After tuning it is ``aux_random (tuned 20)``, with the number of trials. Pretrained weights follow: ``ce @ NAME``.
     """
-    values = f"({', '.join(f'{name}={value}' for name, value in changed.items())})" if changed else ""
-    return method + (f" (tuned {trials})" if trials else values) + (f" @ {weights}" if weights else "")
+    name = f"{written(method, of_chain(changed))} (tuned {trials})" if trials else written(method, changed)
+    return f"{name} @ {weights}" if weights else name
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,13 @@ class Cell:
     Attributes:
         dataset: as the suite writes it; ``label`` is its name in tables, ``fingerprint`` the hash of its pixels.
         chain: the methods trained one after another; the last one is the cell's own.
-        changed: the hyper-parameters that differ from their defaults, and of a tuned cell the recipe's.
+        changed: what an entry says of its method: the hyper-parameters that differ from their defaults, ``after`` where
+            its features are of another method than usual, and of a tuned cell the changes of the recipe.
         recipe: the recipe it is trained with.
         trials: number of tuning trials that chose its values; 0 without tuning.
         trial: number of the trial that it is, while a method is being tuned.
         compared_under: label of the recipe whose table it is in; empty: that of its own recipe.
+        relative_cost: declared passes of its chain relative to plain training.
         pieces: the hash of each piece of code that its methods are built from, and not every method.
     """
 
@@ -74,6 +79,7 @@ class Cell:
     trials: int = 0
     trial: int | None = None
     compared_under: str = ""
+    relative_cost: float = field(default=1.0, compare=False)
     pieces: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
 
     @property
@@ -85,6 +91,11 @@ class Cell:
     def method(self) -> str:
         """The cell's own method."""
         return self.chain[-1].method
+
+    @property
+    def tuned_as(self) -> str:
+        """The entry that tuning knows its method by: without hyper-parameters."""
+        return written(self.method, of_chain(self.changed))
 
     @cached_property
     def row(self) -> str:
@@ -118,7 +129,7 @@ class Cell:
 
     def describe(self) -> dict[str, Any]:
         """The coordinates of the cell, as records and plans store them."""
-        return {
+        found = {
             "dataset": self.label,
             "fingerprint": self.fingerprint,
             "imbalance": str(self.imbalance),
@@ -128,7 +139,9 @@ class Cell:
             "hyperparameters": dict(self.changed),
             "recipe": self.compared_under or self.recipe.label,
             "seed": self.seed,
-        } | {name: value for name, value in (("trials", self.trials), ("weights", self.weights)) if value}
+        }
+        found |= {name: value for name, value in (("trials", self.trials), ("weights", self.weights)) if value}
+        return found | ({"trained_under": self.recipe.label} if self.compared_under.startswith(AS_PUBLISHED) else {})
 
     @property
     def weights(self) -> str:
@@ -139,7 +152,7 @@ class Cell:
     def entry(self) -> str:
         """The method with its changed hyper-parameters, or with its number of trials or its trial."""
         if self.trial is not None:
-            return f"{self.method} (trial {self.trial})"
+            return f"{self.tuned_as} (trial {self.trial})"
         return entry(self.method, self.changed, self.trials, self.weights)
 
     @property

@@ -2,8 +2,7 @@
 
 import functools
 import itertools
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,14 +12,19 @@ from ltbench.data import ImageSet, Imbalance, class_counts, load
 from ltbench.data.sources import check_name, native_side
 from ltbench.data.waiting import WaitingSplit
 from ltbench.errors import InputError, unknown
+from ltbench.plan.backbones import backbones_of, on_backbones
 from ltbench.plan.cell import Cell, Link
-from ltbench.plan.recipe import Recipe
-from ltbench.plan.request import Request, Variant, parse_value
+from ltbench.plan.recipe import RECIPES, Recipe
+from ltbench.plan.request import Request, Variant
+from ltbench.plan.selection import Chain, select
 from ltbench.plan.suite import Suite, load_suite
 
 if TYPE_CHECKING:
     from ltbench.method.contract import Method
-    from ltbench.method.registry import Entry, Registry
+    from ltbench.method.registry import Registry
+    from ltbench.models.backbones import Part
+
+    Layout = tuple[int, Part, float]  # number of branches, what they own, their width
 
 SETTABLE = ("holdout", "subset_seed")
 """Keys of a suite, besides the recipe's, that ``--set`` may change."""
@@ -117,8 +121,10 @@ class Plan:
 
     Attributes:
         broken: methods that the request names and that cannot be used, each with the reason.
-        skipped: methods that cannot be used either, but that the request does not name; and methods that need pixels,
-            where the recipe has none.
+        skipped: methods that cannot be used either, but that the request does not name, combinations of the suite's
+            ``methods`` and ``after`` that make no sense, methods that cannot be trained as published, and methods that
+            need pixels where the recipe trains on features.
+        compared_under: name of the recipe, or of the published settings, in titles of tables.
     """
 
     request: Request
@@ -126,6 +132,7 @@ class Plan:
     cells: tuple[Planned, ...]
     broken: Mapping[str, str]
     skipped: Mapping[str, str]
+    compared_under: str
 
 
 def make_plan(request: Request, library: Library | None = None) -> Plan:
@@ -143,51 +150,37 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     suite = _resolved(load_suite(request.suite), request, registry)
     for name in suite.datasets:
         check_name(name)
-    asked, broken = _asked(suite, registry)
-    chains, unfit = _fitting([registry.chain(*one) for one in asked], suite.recipe)
-    recipes = _recipes(suite, request)
-    sets = _image_sets(recipes, request, library, {method.branches for chain in chains for _, method in chain})
+    selected = select(suite, request.recipe_changes, registry)
+    fitted = {name: suite.recipe.fitted(functools.partial(native_side, name, request.data)) for name in suite.datasets}
+    trained, unfit = on_backbones(selected.trained, fitted, request)
+    further = suite.further_seeds if request.seeds is None and not suite.as_published else ()
+    needed: dict[str, set[tuple[Recipe, Layout]]] = {name: set() for name in suite.datasets}
+    for (name, _), rows in trained.items():
+        needed[name] |= {(recipe, _layout(method, recipe)) for chain, recipe in rows for _, method in chain}
+    sets = _image_sets(fitted, request, library, needed)
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
+    made = functools.partial(_cell, suite, registry, selected.compared_under)
 
     def cells_of(seeds: tuple[int, ...]) -> "list[tuple[Cell, tuple[Method, ...]]]":
         places = list(itertools.product(suite.subset_seeds, seeds, suite.datasets, suite.imbalance))
         cells = [
-            _cell(suite, recipe, sets[place[2]][0], place, chain)
-            for place in places
-            for recipe in recipes[place[2]]
-            for chain in chains
+            made(sets[place[2]][0], place, chain, recipe) for place in places for chain, recipe in trained[place[2:]]
         ]
         for chosen in request.variants:
-            chain = registry.chain(chosen.method, chosen.hyperparameters)
+            chain = registry.chain(chosen.method, chosen.hyperparameters, suite.hyperparameters)
             at = [place for place in places if (place[2], str(place[3])) == (chosen.dataset, chosen.imbalance)]
-            cells += [_cell(suite, recipes[p[2]][0], sets[p[2]][0], p, chain, chosen) for p in at]
+            cells += [made(sets[p[2]][0], p, chain, fitted[p[2]], chosen) for p in at]
         return cells
 
     cells = cells_of(suite.seeds)
-    further = suite.further_seeds if request.seeds is None else ()
     cells += [(cell, methods) for cell, methods in cells_of(further) if _is_control(cell, cells)]
     planned = {  # two entries of a suite may name the same cell
         (cell.id, cell.trial): Planned(cell, methods, *sets[cell.dataset], counts[cell.dataset, cell.imbalance])
         for cell, methods in cells
     }
-    skipped = {name: why for name, why in registry.broken.items() if name not in broken}
-    return Plan(request, suite, tuple(planned.values()), broken, skipped | unfit)
-
-
-def _fitting(
-    chains: "list[list[tuple[Entry, Method]]]", recipe: Recipe
-) -> "tuple[list[list[tuple[Entry, Method]]], dict[str, str]]":
-    """The chains that a recipe can train, and why it cannot train the others, by method.
-
-    Raises:
-        InputError: when none is left.
-    """
-    needs = {chain[-1][0].name: why for chain in chains for _, m in chain if recipe.frozen and (why := m.needs_pixels)}
-    unfit = {name: f"{name} {why}, and this recipe trains on features" for name, why in needs.items()}
-    fit = [chain for chain in chains if chain[-1][0].name not in unfit]
-    if unfit and not fit:
-        raise InputError(f"no method is left: {'; '.join(unfit.values())}; name other --methods", "methods")
-    return fit, unfit
+    unused = {name: why for name, why in registry.broken.items() if name not in selected.broken}
+    skipped = {**selected.skipped, **unfit, **unused}
+    return Plan(request, suite, tuple(planned.values()), selected.broken, skipped, selected.compared_under)
 
 
 def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> bool:
@@ -196,90 +189,64 @@ def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") 
     return cell.entry == cell.control and len(rows) > 1
 
 
-def _recipes(suite: Suite, request: Request) -> dict[str, tuple[Recipe, ...]]:
-    """The recipes of each data set: one for each backbone that is compared, all of them on the same pixels.
-
-    Raises:
-        InputError: for an unknown backbone and for weights that are not there.
-    """
-    from ltbench.models import check_backbone
-
-    backbones = list(_backbones(request))
-    for values in backbones or [{"backbone": suite.recipe.backbone}]:
-        check_backbone(values["backbone"])
-    found = {}
-    for name in suite.datasets:
-        first = suite.recipe.fitted(functools.partial(native_side, name, request.data))
-        found[name] = (first, *(first.changed(values) for values in backbones[1:]))
-    if len(backbones) > 1 and not all(recipe.pretrained for recipes in found.values() for recipe in recipes):
-        raise InputError(
-            "several backbones share a table only with recipe.pretrained; otherwise run each backbone by itself",
-            "backbone",
-        )
-    return found
-
-
-def _backbones(request: Request) -> Iterator[dict[str, Any]]:
-    """The backbones that ``recipe.backbone`` names, each with its weights if ``recipe.pretrained`` is set too."""
-    names, files = (_listed(request.changes.get(f"recipe.{key}", ())) for key in ("backbone", "pretrained"))
-    if len(files) not in (0, 1, len(names)) and names:
-        raise InputError(
-            f"recipe.backbone has {len(names)} names and recipe.pretrained {len(files)} values; give true, or one file "
-            "for each backbone",
-            "pretrained",
-        )
-    if len(names) > 1 and len(files) == 1 and files[0] is not True:
-        raise InputError("one file of weights cannot fit several backbones; give one file for each", "pretrained")
-    for name, file in zip(names, files * len(names) if len(files) == 1 else files or (None,) * len(names), strict=True):
-        yield {"backbone": name} | ({} if file is None else {"pretrained": file})
-
-
-def _listed(value: Any) -> tuple[Any, ...]:
-    """The values of a setting that may have several, separated by commas."""
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(","))
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
+def _layout(method: "Method", recipe: Recipe) -> "Layout":
+    """The branches of the backbone that a method needs. Those on features need nothing of it."""
+    return (1, "last stage", 1.0) if recipe.frozen else (method.branches, method.branches_own, method.branches_width)
 
 
 def _image_sets(
-    recipes: Mapping[str, Sequence[Recipe]], request: Request, library: Library, branches: set[int]
+    fitted: Mapping[str, Recipe],
+    request: Request,
+    library: Library,
+    needed: "Mapping[str, set[tuple[Recipe, Layout]]]",
 ) -> dict[str, tuple[ImageSet, WaitingSplit | None]]:
-    """The data sets of a plan with their test splits, once it is known that the backbones take their images."""
-    sets = {name: library.images(name, of_set[0], request.data) for name, of_set in recipes.items()}
-    for name, (images, _) in sets.items():
+    """The data sets of a suite with their test splits, once it is known that the backbones take their images.
+
+    Args:
+        fitted: the recipe that resizes the images of each data set.
+        needed: for each data set the recipes, each with the branches that its methods need.
+    """
+    from ltbench.models import check_backbone
+
+    for name in sorted({recipe.backbone for of_set in needed.values() for recipe, _ in of_set}):
+        check_backbone(name)
+    sets = {name: library.images(name, recipe, request.data) for name, recipe in fitted.items()}
+    for set_, (images, _) in sets.items():
         height, width, channels = images.train.images.shape[1:]
-        for recipe, n in itertools.product(recipes[name], (1,) if recipes[name][0].frozen else sorted(branches)):
+        for recipe, layout in sorted(needed[set_], key=lambda one: (one[0].backbone, one[1])):
             weights = recipe.weights.file if recipe.weights else None
-            _check_images(recipe.backbone, channels, recipe.input_size(height, width), n, weights)
+            _check_images(recipe.backbone, channels, recipe.input_size(height, width), layout, weights)
     return {name: (images, None) for name, (images, _) in sets.items()} if request.without_test else sets
 
 
 @functools.cache
-def _check_images(backbone: str, channels: int, size: tuple[int, int], branches: int, weights: Path | None) -> None:
-    """Raises InputError where a backbone with so many branches does not take images of H x W = ``size``."""
+def _check_images(backbone: str, channels: int, size: tuple[int, int], layout: "Layout", weights: Path | None) -> None:
+    """Raises InputError where a backbone with these branches does not take images of H x W = ``size``."""
     from ltbench.models.network import initialised_backbone
 
-    initialised_backbone(backbone, channels, size, [0] * branches, weights)
+    branches, own, width = layout
+    initialised_backbone(backbone, channels, size, [0] * branches, own, width, weights)
 
 
 def _cell(
     suite: Suite,
-    base: Recipe,
+    registry: "Registry",
+    compared_under: str,
     images: ImageSet,
     place: tuple[int, int, str, Imbalance],
-    chain: "list[tuple[Entry, Method]]",
+    chain: Chain,
+    recipe: Recipe,
     chosen: Variant | None = None,
 ) -> "tuple[Cell, tuple[Method, ...]]":
-    """The cell of a chain of methods at a place (subset seed, seed, data set, imbalance), with those methods.
-
-    Args:
-        base: the recipe of the place; ``chosen`` may change it.
-    """
+    """The cell of a chain of methods at a place (subset seed, seed, data set, imbalance), with those methods."""
     subset_seed, seed, dataset, imbalance = place
-    own = chain[-1][1]
-    changed = {k: v for k, v in own.hyperparameters.items() if v != own.space()[k].default}
-    recipe = base.changed(chosen.recipe) if chosen else base
-    changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(base, k)}
+    from ltbench.method.chain import changed as changed_in
+
+    methods = tuple(method for _, method in chain)
+    changed = changed_in(methods)
+    if chosen:
+        base, recipe = recipe, recipe.changed(chosen.recipe)
+        changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(base, k)}
     cell = Cell(
         dataset=dataset,
         label=images.name,
@@ -293,46 +260,22 @@ def _cell(
         seed=seed,
         trials=chosen.trials if chosen else 0,
         trial=chosen.trial if chosen else None,
-        compared_under=suite.recipe.label,
+        compared_under=compared_under,
+        relative_cost=registry.cost(chain),
         pieces={name: value for entry, _ in chain for name, value in entry.pieces.items()},
     )
-    return cell, tuple(method for _, method in chain)
-
-
-def _asked(suite: Suite, registry: "Registry") -> tuple[list[tuple[str, Mapping[str, Any]]], dict[str, str]]:
-    """The methods that a suite names, each with its hyper-parameters, and the named ones that are broken.
-
-    An entry is a name or pattern, or ``NAME(KEY=VALUE, ...)`` for a variant with other hyper-parameters.
-
-    Raises:
-        InputError: for an entry that is neither, and for a name that does not exist.
-    """
-    plain = [asked for asked in suite.methods if "(" not in asked]
-    names, broken = registry.match(plain)
-    found: list[tuple[str, Mapping[str, Any]]] = [(name, suite.hyperparameters.get(name, {})) for name in names]
-    for asked in suite.methods:
-        if "(" in asked:
-            parts = re.fullmatch(r"([^()\s]+)\s*\(([^()]*)\)", asked.strip())
-            pairs = [pair.partition("=") for pair in parts[2].split(",")] if parts else []
-            if parts is None or not all(equals and value.strip() for _, equals, value in pairs):
-                raise InputError(f"method entry '{asked}' is not understood; write NAME or NAME(KEY=VALUE, ...)", asked)
-            changes = {key.strip(): parse_value(value.strip()) for key, _, value in pairs}
-            names, also_broken = registry.match([parts[1]])
-            broken |= also_broken
-            found += [(name, {**suite.hyperparameters.get(name, {}), **changes}) for name in names]
-    return found, broken
+    return cell, methods
 
 
 def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
     """The suite with the changes of a request."""
-    recipe: dict[str, Any] = {}
     hyperparameters = {name: dict(values) for name, values in suite.hyperparameters.items()}
     values: dict[str, Any] = {}
     for key, value in request.changes.items():
         part, _, name = key.partition(".")
         if part == "recipe" and name:
-            recipe[name] = value
-        elif key == "subset_seed":
+            continue  # below
+        if key == "subset_seed":
             if request.subset_seeds is not None:
                 raise InputError("subset_seed and --subset-seeds are both given; remove one", key)
             values["subset_seeds"] = (value,)
@@ -342,20 +285,27 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             hyperparameters.setdefault(part, {})[name] = value
         else:
             known = [*SETTABLE, *(f"recipe.{f}" for f in Recipe.model_fields), *(f"{m}.…" for m in registry)]
-            raise unknown("setting", key, known, "allowed: recipe.FIELD, METHOD.HYPERPARAMETER, " + ", ".join(SETTABLE))
+            allowed = "allowed: recipe.FIELD, METHOD.HYPERPARAMETER, METHOD.after, "
+            raise unknown("setting", key, known, allowed + ", ".join(SETTABLE))
     for name, chosen in hyperparameters.items():
         if name not in registry and name not in registry.broken:
             raise unknown("method", name, registry)
         if name in registry:
-            registry[name].method(**chosen)
+            registry.chain(name, chosen, hyperparameters)
     for key in ("methods", "datasets", "imbalance", "seeds", "subset_seeds"):
         if getattr(request, key) is not None:
             values[key] = getattr(request, key)
+    if request.methods is not None:
+        values["after"] = ()
     if request.natural_by_default:
         values["imbalance"] = ("natural",)
-    recipe |= next(_backbones(request), {})
-    if recipe:
-        values["recipe"] = suite.recipe.changed(recipe)
+    if request.as_published or suite.as_published:
+        if request.recipe:
+            raise InputError("--recipe and --as-published are both given; remove one", "recipe")
+        values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes)}
+    else:
+        named = Recipe.of(request.recipe) if request.recipe else suite.recipe
+        values["recipe"] = named.changed(request.recipe_changes | next(iter(backbones_of(request)), {}))
     return suite.changed(**values, hyperparameters=hyperparameters)
 
 

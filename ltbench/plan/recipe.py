@@ -272,8 +272,43 @@ class Recipe(BaseModel):
         return f"every {self.evaluate_every} epochs{', test images too' if self.test_curve else ''}"
 
 
+_IMAGENET_LT = Recipe(  # Kang et al., ICLR 2020, stage 1; their crops are of the original files
+    base="imagenet-lt",
+    backbone="resnet50",
+    image_size=256,
+    epochs=90,
+    batch_size=512,
+    lr=0.2,
+    weight_decay=5e-4,
+    schedule="cosine",
+    warmup_epochs=0,
+    crop_padding=0,
+    resized_crop=224,
+    jitter=0.4,
+)
 RECIPES: dict[str, Recipe] = {
     "ldam": Recipe(),
+    "F2": Recipe(base="F2", weight_decay=5e-4, nesterov=True),
+    "F3": Recipe(base="F3", weight_decay=5e-4, decay=0.1, augment="autoaugment+cutout"),
+    "F4": Recipe(  # the long training of BalPoE; PaCo's has learning rate 0.05 and no Nesterov momentum
+        base="F4",
+        epochs=400,
+        milestones=(320, 360),
+        warmup_epochs=10,
+        decay=0.1,
+        weight_decay=5e-4,
+        nesterov=True,
+        augment="autoaugment+cutout",
+    ),
+    "F5": Recipe(  # GLMC; weight balancing trains resnet34_cifar
+        base="F5",
+        backbone="resnet32_cifar_wide",
+        batch_size=64,
+        lr=0.01,
+        weight_decay=5e-3,
+        schedule="cosine",
+        warmup_epochs=0,
+    ),
     "digits": Recipe(
         base="digits",
         backbone="resnet8_cifar",
@@ -285,19 +320,9 @@ RECIPES: dict[str, Recipe] = {
         flip=False,
         evaluate_every=10,
     ),
-    "imagenet-lt": Recipe(  # Kang et al., ICLR 2020, stage 1; their crops are of the original files
-        base="imagenet-lt",
-        backbone="resnet50",
-        image_size=256,
-        epochs=90,
-        batch_size=512,
-        lr=0.2,
-        weight_decay=5e-4,
-        schedule="cosine",
-        warmup_epochs=0,
-        crop_padding=0,
-        resized_crop=224,
-        jitter=0.4,
+    "imagenet-lt": _IMAGENET_LT,
+    "imagenet-lt-180": _IMAGENET_LT.model_copy(
+        update={"base": "imagenet-lt-180", "epochs": 180} | _IMAGENET_LT._in_proportion(180)
     ),
     "finetune": Recipe(  # AdamW, layer-wise rates and exclusions as timm has them; the values are ours
         base="finetune",
@@ -333,6 +358,18 @@ RECIPES: dict[str, Recipe] = {
     ),
 }
 
-FAMILIES = {"F1": RECIPES["ldam"], "F2": RECIPES["ldam"].changed({"weight_decay": 5e-4})}
+ABOUT = {
+    "ldam": "F1: Cao et al., NeurIPS 2019: CIFAR ResNet-32, 200 epochs, crop and flip, weight decay 2e-4",
+    "F2": "as ldam, with weight decay 5e-4 and Nesterov momentum (RIDE, SADE, BalPoE)",
+    "F3": "as ldam, with AutoAugment and Cutout, weight decay 5e-4 and decays of 0.1",
+    "F4": "as F3, with 400 epochs and Nesterov momentum (long training of BalPoE)",
+    "F5": "wide CIFAR ResNet-32 (64, 128, 256 channels), batch 64, cosine from 0.01, weight decay 5e-3 (GLMC)",
+    "digits": "ResNet-8, 20 epochs: the quickstart",
+    "imagenet-lt": "Kang et al., ICLR 2020: ResNet-50, 90 epochs, batch 512, cosine from 0.2",
+    "imagenet-lt-180": "as imagenet-lt, with 180 epochs",
+}
+"""One line on each named recipe."""
+
+FAMILIES = {"F1": RECIPES["ldam"]} | {name: RECIPES[name] for name in ("F2", "F3", "F4", "F5")}
 """The recipe of each family (see ``Published.family``) whose results may be compared; a source's own values differ from
 it where ``Published.settings`` says so."""

@@ -1,7 +1,6 @@
 """A request: what to run, as the command line or a Python call says it."""
 
 import shlex
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ class Variant:
     Attributes:
         dataset, imbalance: the place, as suites write it.
         method: name.
-        hyperparameters: of the method.
+        hyperparameters: of the method, and its ``after`` if it is not the usual one.
         recipe: changes to the suite's recipe. The results are listed under the suite's recipe all the same.
         trials: number of tuning trials that chose the values.
         trial: number of the trial that this is, while a method is being tuned.
@@ -44,7 +43,7 @@ class Request:
 
     Attributes:
         suite: name of a suite, or path of its file.
-        methods: names or patterns.
+        methods: names, patterns, or ``NAME(KEY=VALUE, ...)``; they replace the suite's ``methods`` and ``after``.
         datasets: names.
         imbalance: ``100``, ``exp:100``, ``step:10``, ``natural``. None with ``datasets`` that are all the user's own
             (such as ``imagefolder:PATH``): ``natural``.
@@ -53,6 +52,8 @@ class Request:
         changes: ``recipe.epochs``, ``holdout``, ``METHOD.hyperparameter``, ... to their values.
         data: where the images of a data set are, by its name.
         methods_dirs: further folders with methods.
+        recipe: name of a recipe in place of the suite's.
+        as_published: whether to train each method as one of its published accuracies was obtained.
         variants: methods with chosen values, besides the suite's cells.
         without_test: remove the test split, so that no method can use it; results are of the validation split.
     """
@@ -66,6 +67,8 @@ class Request:
     changes: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
     methods_dirs: tuple[Path, ...] = ()
+    recipe: str | None = None
+    as_published: bool = False
     variants: tuple[Variant, ...] = ()
     without_test: bool = False
 
@@ -74,13 +77,20 @@ class Request:
         """Whether all images are used because only data of the user's own is named, and no imbalance."""
         return self.imbalance is None and self.datasets is not None and all(map(is_own, self.datasets))
 
+    @property
+    def recipe_changes(self) -> dict[str, Any]:
+        """The changes to recipes, by the name of the field."""
+        return {key.removeprefix("recipe."): v for key, v in self.changes.items() if key.startswith("recipe.")}
+
     def command(self, cell: Cell) -> str:
         """The command that repeats one cell."""
         words = ["ltbench", "run", "--suite", self.suite]
         words += ["--datasets", cell.dataset, "--imbalance", str(cell.imbalance)]
-        words += ["--methods", *([cell.method, "--tuned"] if cell.trials else [entry(cell.method, cell.changed)])]
+        words += ["--methods", *([cell.tuned_as, "--tuned"] if cell.trials else [entry(cell.method, cell.changed)])]
         words += ["--seeds", f"{cell.seed},"]
         words += ["--subset-seeds", f"{cell.subset_seed},"]
+        words += ["--recipe", self.recipe] if self.recipe else []
+        words += ["--as-published"] if self.as_published else []
         changes = {key: value for key, value in self.changes.items() if key != "subset_seed"}
         if cell.recipe.pretrained and cell.recipe.backbone != changes.get("recipe.backbone", cell.recipe.backbone):
             sizes = ("image_size", "resized_crop", "interpolation", "backbone", "pretrained")  # one backbone of several
@@ -89,14 +99,6 @@ class Request:
         words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
         words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]
         return shlex.join(words)
-
-
-def parse_value(text: str) -> Any:
-    """The value of ``--set KEY=VALUE``: as TOML writes it, else the text itself."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _toml(value: Any) -> str:

@@ -27,6 +27,10 @@ class Suite(BaseModel):
     imbalance: tuple[Imbalance, ...] = Field((Imbalance("natural"),), min_length=1)
     """``100`` (of the suite's profile), ``"exp:100"``, ``"step:10"`` or ``"natural"``."""
     methods: tuple[str, ...] = Field(("*",), min_length=1)
+    """Names, patterns, or ``NAME(KEY=VALUE, ...)``."""
+    after: tuple[str, ...] = ()
+    """Methods that train features, written like ``methods``. Each is trained, and every method of ``methods`` that
+    continues from another one is trained after each of them, where that is meaningful."""
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     """Training seeds: a list, or a number (counted from 0)."""
     baseline_seeds: int = Field(4, ge=0)
@@ -39,6 +43,8 @@ class Suite(BaseModel):
     """Images per class that are set aside for validation before the tail is cut."""
     recipe: Recipe = RECIPES["ldam"]
     """A named recipe, or a table of changes to one (``base = "ldam"``)."""
+    as_published: bool = False
+    """Train each method with the hyper-parameters and the recipe of a published accuracy, instead of ``recipe``."""
     hyperparameters: dict[str, dict[str, Any]] = {}
     """For each method, values in place of its defaults."""
 
@@ -60,6 +66,13 @@ class Suite(BaseModel):
             raise InputError("subset_seed and subset_seeds are both given; remove one", "subset_seed")
         one = values["subset_seed"]
         return {key: value for key, value in values.items() if key != "subset_seed"} | {"subset_seeds": (one,)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_or_as_published(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if values.get("as_published") and not isinstance(values.get("recipe", RECIPES["ldam"]), Recipe):
+            raise InputError("recipe and as_published are both given; remove one", "as_published")
+        return values
 
     @field_validator("seeds", "subset_seeds", mode="before")
     @classmethod

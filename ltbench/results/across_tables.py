@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import chdtrc, chdtri, fdtrc
 
+from ltbench.plan.cell import AS_PUBLISHED
 from ltbench.results.leaderboard import BALANCED, TABLE
 from ltbench.results.statistics import LEVEL, seed_interval, shifted_accuracy, tukey_critical
 from ltbench.results.store import Store
@@ -47,8 +48,9 @@ class Ranks:
 
 
 def ranks_by_setting(cells: pd.DataFrame) -> dict[str, Ranks]:
-    """``average_ranks`` under each setting of the cells, by its name."""
+    """``average_ranks`` under each setting of the cells, by its name; rows trained as published have no ranks."""
     found = {}
+    cells = cells[~cells.recipe.str.startswith(AS_PUBLISHED)]
     for (recipe, holdout), part in cells.groupby(SETTING, sort=False):
         name = f"recipe {recipe}" + (f", {holdout} a class held out" if holdout else "")
         found[name] = average_ranks(part)

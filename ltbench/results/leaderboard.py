@@ -10,9 +10,9 @@ import pandas as pd
 from ltbench.errors import InputError
 from ltbench.method.published import Published
 from ltbench.metrics import Shots, group_recalls, shot_groups
-from ltbench.plan.cell import BASELINE, entry
+from ltbench.plan.cell import AS_PUBLISHED, BASELINE, entry
 from ltbench.results.comparisons import against_best, against_control, fit, intervals
-from ltbench.results.papers import comparable, published
+from ltbench.results.papers import comparable, differences, published, reproduced, verdict
 from ltbench.results.record import Protocol, Record
 from ltbench.results.statistics import LEVEL, harmonic_mean, image_error, seed_interval, worst_class
 from ltbench.results.status import Sources, is_stale
@@ -20,8 +20,12 @@ from ltbench.results.store import Store, no_garbage
 
 COSTS = ("train_seconds", "images_per_second", "peak_memory_bytes", "relative_cost", "runs_together")
 PAPER = ("paper", "paper_source")
+REPRODUCED = ("published", "published_source", "ours_as_published", "not_as_published", "trained_under")
+"""Of a cell that was trained as published: the published accuracy, our accuracy at the epoch that its source reports,
+what differs all the same, and the cell's recipe."""
 MISSING = {"val": "no validation split", "best-on-test": "no test curve (--set recipe.test_curve=true)"}
 """Why a finished cell has nothing to report under a protocol."""
+AS_BOARD = ("published", "published_source", "trained_under")
 TUNED = ("trials", "tuned_values")
 METRICS = (
     "balanced_accuracy",
@@ -73,9 +77,9 @@ def load_results(
         methods_dirs: folders with method files, besides ``./methods``, to compare with the code of the results.
 
     Returns:
-        Columns ``id``, the coordinates, ``status`` (``done``, ``failed``, ``stale``), ``reason``, ``changed`` (which
-        code is not as it was, by name), ``rounding`` (the environments it was trained in), the metrics in percent
-        (``nll`` in nats), and the costs.
+        Columns ``id``, the coordinates, ``features`` and ``classifier`` (see `Record`), ``status`` (``done``,
+        ``failed``, ``stale``), ``reason``, ``changed`` (which code is not as it was, by name), ``rounding`` (the
+        environments it was trained in), the metrics in percent (``nll`` in nats), and the costs.
     """
     with no_garbage():
         store = results if isinstance(results, Store) else Store(results)
@@ -92,8 +96,7 @@ def load_results(
 def _slot(record: Record) -> tuple[str, ...]:
     """The coordinates of a table's row, whatever the source code was."""
     place = (record.dataset, record.fingerprint, record.imbalance, record.subset_seed, record.holdout)
-    values = record.trials or dict(record.hyperparameters)
-    return tuple(map(str, (*place, record.method, record.recipe, values, record.weights)))
+    return tuple(map(str, (*place, record.entry, record.recipe)))
 
 
 def _newest(records: Iterable[Record], changes: Mapping[str, Mapping[str, str]]) -> list[Record]:
@@ -115,6 +118,8 @@ def _row(
     row = {name: getattr(record, name) for name in names} | {
         "method": record.entry,
         "control": record.control,
+        "features": record.features,
+        "classifier": record.classifier,
         "seed": record.seed,
         "trials": record.trials,
         "tuned_values": entry("", record.hyperparameters)[1:-1] if record.trials else "",
@@ -123,7 +128,7 @@ def _row(
         "rounding": "",
         "epoch": None,
     }
-    row |= dict.fromkeys([*METRICS, *OF_HITS, *COSTS, "image_error"], np.nan) | dict.fromkeys(PAPER)
+    row |= dict.fromkeys([*METRICS, *OF_HITS, *COSTS, "image_error"], np.nan) | dict.fromkeys([*PAPER, *REPRODUCED])
     result = record.result
     measured = result.protocols.get(protocol) if result else None
     if result and measured:
@@ -137,7 +142,12 @@ def _row(
             row |= {name: _number(value) for name, value in found.items()}
         row |= {f"{name}_classes": len(members) for name, members in groups.items()}
         row |= {name: _number(getattr(result.cost, name)) for name in COSTS}
-        if paper := comparable(record, protocol, figures):
+        if paper := reproduced(record, figures):
+            ours = result.protocols.get(paper.epoch or "last")
+            source, different = f"{paper.source}, grade {paper.grade}", ", ".join(differences(record, paper))
+            values = (paper.accuracy, source, ours and ours.balanced_accuracy, different, record.trained_under)
+            row |= dict(zip(REPRODUCED, values, strict=True))
+        elif paper := comparable(record, protocol, figures):
             row |= {"paper": paper.accuracy, "paper_source": f"{paper.source}, grade {paper.grade}"}
     elif result:
         row |= {"status": "failed", "reason": f"{MISSING[protocol]}, so nothing under protocol '{protocol}'"}
@@ -193,6 +203,9 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
         ``seeds``; the others are not compared, and ``one seed``): ``difference_to_best`` and ``p_to_best``, adjusted
         for all pairs; ``difference_to_ce``, ``difference_to_ce_interval`` and ``p_to_ce``, adjusted for a false
         discovery rate among all methods that are compared with ``ce``, a tuned one with ``ce`` tuned by as many trials.
+        Rows that were trained as published are neither ranked nor compared: each has a recipe of its own, which is
+        ``trained_under``. They have ``published`` and ``published_source``, the accuracy that they were trained for,
+        and ``verdict`` on it, see `ltbench.results.papers.verdict`.
         A difference is estimated from all seeds of all methods, so where methods have different seeds it is not exactly
         the difference of their means.
     """
@@ -200,8 +213,8 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
     derived = [*COMPARED, "interval", "best", "tied"]
     measured = [*METRICS, *OF_HITS, *COSTS]
     if cells.empty:
-        of_board = ["seeds", "failed", "reason", *measured, *PAPER, *TUNED, "rounding", "shots"]
-        of_board += ["rank", "relative_accuracy"]
+        of_board = ["seeds", "failed", "reason", *measured, *PAPER, *AS_BOARD, *TUNED, "rounding", "shots"]
+        of_board += ["verdict", "rank", "relative_accuracy"]
         return pd.DataFrame(columns=[*keys, *of_board, *derived])
     done = cells[cells.status == "done"]
     failed = cells[cells.status == "failed"].groupby(keys).reason
@@ -209,7 +222,9 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
     board = of_method[measured].mean()
     board["seeds"] = of_method.size()
     board["interval_from"] = np.where(board.seeds == 1, "images", "seeds")
-    board = board.join(of_method[[*PAPER, *TUNED]].first())
+    board = board.join(of_method[[*PAPER, *AS_BOARD, *TUNED]].first())
+    verdicts = {key: _verdict(part) for key, part in done[done.published.notna()].groupby(keys)}
+    board["verdict"] = [verdicts.get(key) for key in board.index]
     board["rounding"] = of_method.rounding.agg(lambda given: " | ".join(dict.fromkeys(given)))
     reasons = failed.agg(lambda given: "; ".join(dict.fromkeys(given)))
     board = board.join(pd.DataFrame({"failed": failed.size(), "reason": reasons}), how="outer").reset_index()
@@ -219,10 +234,26 @@ def leaderboard(cells: pd.DataFrame) -> pd.DataFrame:
 
     board["rank"] = board.groupby(TABLE).balanced_accuracy.rank(method="min", ascending=False).astype("Int64")
     board["relative_accuracy"] = _relative_accuracy(board)
+    board.loc[board.recipe.str.startswith(AS_PUBLISHED), ["rank", "relative_accuracy"]] = np.nan
     compared = [_compared(part) for _, part in done.groupby(TABLE)]
     board = board.merge(pd.concat(compared or [pd.DataFrame(columns=[*keys, *derived])]), "left", keys)
     board[["best", "tied"]] = board[["best", "tied"]].eq(True)
     return in_order(board)
+
+
+def _verdict(seeds: pd.DataFrame) -> str:
+    """Whether a row that was trained as published reaches the published accuracy.
+
+    Args:
+        seeds: its finished cells.
+    """
+    if different := "; ".join(dict.fromkeys(filter(None, seeds.not_as_published))):
+        return f"not comparable: other {different}"
+    ours = seeds.ours_as_published.astype(float)
+    difference = float(ours.mean() - seeds.published.iloc[0])
+    half_width = float(seed_interval(ours.std(), len(ours)))
+    spread = "" if np.isnan(half_width) else f" ± {half_width:.1f}"
+    return f"{difference:+.1f}{spread}, {verdict(difference, half_width, len(ours))}"
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:
@@ -265,6 +296,8 @@ def _compared(done: pd.DataFrame) -> pd.DataFrame:
         seeds > 1, seed_interval(by_seed.std(axis=1), seeds), 1.96 * of_method.image_error.first()
     )
     several = by_seed.index[seeds > 1]
+    if done.recipe.iloc[0].startswith(AS_PUBLISHED):
+        return found.assign(compared_over="other recipes").reset_index().assign(**done[TABLE].iloc[0])
     if len(several) > 1:
         model = fit(by_seed.loc[several].to_numpy())
         best, differences, p = against_best(model)

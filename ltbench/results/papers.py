@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ltbench.errors import InputError
+from ltbench.method.entries import AFTER
 from ltbench.method.published import Published
 from ltbench.method.source import places
 from ltbench.method.syntax import assigned
+from ltbench.plan.as_published import recipe_of, reproducible
 from ltbench.plan.recipe import FAMILIES
 from ltbench.results.record import Protocol, Record
 
@@ -86,6 +89,19 @@ def comparable(record: Record, protocol: Protocol, figures: Sequence[Published])
     return next((figure for figure in found if not differences(record, figure)), None)
 
 
+def reproduced(record: Record, figures: Sequence[Published]) -> Published | None:
+    """The published accuracy that a record was trained for; None where it was not trained as published.
+
+    Args:
+        figures: of its method.
+    """
+    try:
+        there = reproducible(figures, _names(record), record.dataset.split(" (")[0], record.imbalance)
+    except InputError:
+        return None
+    return there if record.trained_under else None
+
+
 def differences(record: Record, figure: Published) -> list[str]:
     """What is not known to be the same in a finished cell and in the source of a published accuracy.
 
@@ -104,6 +120,7 @@ def differences(record: Record, figure: Published) -> list[str]:
         "backbone": record.recipe_values["backbone"] != figure.backbone,
         f"recipe ({', '.join(recipe)})": bool(recipe),
         f"hyper-parameters ({', '.join(values)})": bool(values),
+        "features": AFTER in record.hyperparameters,
         "tuning": record.trials > 0,
         "epoch": figure.epoch is None or not _same_choice(record, figure.epoch),
     }
@@ -129,8 +146,7 @@ def _other_recipe(record: Record, figure: Published) -> list[str]:
     """The names of the recipe's values that differ; ``family`` where the family has no recipe here."""
     if figure.family not in FAMILIES:
         return ["family"]
-    own = {name.removeprefix("recipe."): v for name, v in figure.settings.items() if name.startswith("recipe.")}
-    theirs, ours = FAMILIES[figure.family].changed(own).identity(), record.recipe_values
+    theirs, ours = recipe_of(figure).identity(), record.recipe_values
     other = [name for name, value in theirs.items() if name not in NO_MATTER and ours.get(name) != value]
     return other + (["precision"] if ours.get("precision") == "bf16" else [])
 

@@ -8,12 +8,15 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ltbench.errors import InputError
+from ltbench.method.entries import AFTER, of_chain
 from ltbench.method.source import engine_digest
 from ltbench.plan.cell import BASELINE, Cell, Link, entry
 
 FORMAT: Literal[3] = 3
 Protocol = Literal["last", "val", "best-on-test"]
 """Which epoch is reported: the last one; the best on the validation split; the best on the test split (optimistic)."""
+JOINT = "joint"
+"""The classifier of a method that trains features and classifier together."""
 
 
 SEAL = b',"seal":"'
@@ -206,13 +209,15 @@ class Record(Frozen):
     Attributes:
         id: identity of the cell; ``row`` is the same without the seed.
         dataset: as tables call it; ``fingerprint`` is the hash of its pixels and labels.
-        hyperparameters: those that differ from the method's defaults, and of a tuned cell the recipe's.
+        hyperparameters: those that differ from the method's defaults, ``after`` where the features are of another
+            method than usual, and of a tuned cell the recipe's.
         recipe: label of the recipe whose table the cell is in; ``recipe_values`` is what it was trained with.
         chain: the methods trained one after another, the cell's own last.
         engine: hash of the code that every method's results depend on.
         sources: hash of each piece of code that can change the result, by name.
         trials: number of tuning trials that chose the hyper-parameters; 0 without tuning.
         weights: name and hash of the pretrained weights; empty without.
+        trained_under: label of its own recipe, where ``recipe`` is a table of published settings; else empty.
         command: repeats the cell.
         created: time in UTC, in ISO format.
         reason: why the cell failed; None where it is finished.
@@ -234,6 +239,7 @@ class Record(Frozen):
     seed: int
     trials: int = 0
     weights: str = ""
+    trained_under: str = ""
     recipe_values: dict[str, Any]
     chain: tuple[Link, ...]
     engine: str
@@ -310,3 +316,14 @@ class Record(Frozen):
     def control(self) -> str:
         """The entry that it is compared with."""
         return entry(BASELINE, {}, self.trials, self.weights)
+
+    @property
+    def features(self) -> str:
+        """The method that its features are from, as an entry: the one that it comes after, or itself."""
+        return str(self.hyperparameters.get(AFTER, self.chain[-2].method)) if len(self.chain) > 1 else self.entry
+
+    @property
+    def classifier(self) -> str:
+        """The method as an entry without what it comes after; `JOINT` where it trains features and classifier."""
+        own = {key: value for key, value in self.hyperparameters.items() if key not in of_chain(self.hyperparameters)}
+        return entry(self.method, own, self.trials) if len(self.chain) > 1 else JOINT

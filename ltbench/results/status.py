@@ -27,7 +27,7 @@ def cell_states(store: Store, suite: str | None = None) -> list[dict[str, Any]]:
     newest: dict[tuple[str, ...], dict[str, Any]] = {}
     for plan in store.plans():
         for cell in plan["cells"]:
-            coordinates = tuple(str(value) for key, value in cell.items() if key not in ("id", "row"))
+            coordinates = tuple(str(value) for key, value in cell.items() if key not in ("id", "row", "trained_under"))
             if suite in (None, plan["suite"]):
                 newest[plan["suite"], *coordinates] = {"suite": plan["suite"]} | cell
     return [cell | _state(store, records.get(cell["id"]), cell["id"]) for cell in newest.values()]

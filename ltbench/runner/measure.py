@@ -11,7 +11,6 @@ from ltbench.data import LongTailed
 from ltbench.engine.evaluate import Predictions
 from ltbench.engine.stage import State
 from ltbench.engine.task import Task
-from ltbench.method.contract import Method
 from ltbench.metrics import metrics_of, shot_groups, summary
 from ltbench.results.record import Chosen, Cost, Evaluation, Measured, Protocol, Result, StageLosses, StageRun
 from ltbench.runner.environment import environment, peak_memory_bytes
@@ -70,20 +69,20 @@ class Measurement:
 
 
 def result_of(
-    method: Method,
     task: Task,
     phases: Sequence[Phase],
     measurement: Measurement,
     arrays: str,
+    relative_cost: float,
     wall_seconds: float,
 ) -> Result:
     """The result of a cell whose stages are all trained.
 
     Args:
-        method: the cell's own.
         phases: its stages in order, those of the whole chain.
         measurement: of the last one.
         arrays: digest of the stored predictions.
+        relative_cost: of its chain, as declared.
         wall_seconds: from the start of the cell.
     """
     data, last = task.data, phases[-1].state
@@ -114,7 +113,7 @@ def result_of(
         image=data.train.images.shape[1:],
         images_in=task.images_in,
         parameters=sum(v.numel() for k, v in last["network"].items() if not k.endswith(("_mean", "_var"))),
-        cost=cost_of(phases, method.cost, measurement.seconds, wall_seconds, peak_memory_bytes(task.device)),
+        cost=cost_of(phases, relative_cost, measurement.seconds, wall_seconds, peak_memory_bytes(task.device)),
         environment=environment(task.device),
     )
 

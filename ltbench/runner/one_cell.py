@@ -81,7 +81,7 @@ def run_cell(
             phases.append(Phase(method.name, stage.name, state, reused, own))
     measured = _measured(methods[-1], task, phases[-1].state, test)
     arrays = store.write_arrays(cell.id, measured.arrays)
-    return result_of(methods[-1], task, phases, measured, arrays, time.perf_counter() - started)
+    return result_of(task, phases, measured, arrays, cell.relative_cost, time.perf_counter() - started)
 
 
 def _measured(method: Method, task: Task, state: State, test: Callable[[], Split] | None) -> Measurement:

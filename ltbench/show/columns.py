@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ltbench.plan.cell import BASELINE
+from ltbench.results.papers import MARGIN
 from ltbench.results.statistics import LEVEL
 from ltbench.units import duration
 
@@ -31,6 +32,7 @@ class Column:
         absent_if_empty: whether a table without any value skips the column.
         footnote: whether tables define the column in a footnote.
         page_only: whether only the page shows the column.
+        words: whether its values are words, which MLflow does not store as a metric.
     """
 
     key: str
@@ -41,6 +43,7 @@ class Column:
     absent_if_empty: bool = False
     footnote: bool = False
     page_only: bool = False
+    words: bool = False
 
     def text(self, row: Row) -> str:
         """The text in a table; ``–`` for a missing value, and nothing in a failed row."""
@@ -226,5 +229,23 @@ COLUMNS = (
         format=_number("paper"),
         absent_if_empty=True,
         footnote=True,
+    ),
+    Column(
+        key="published",
+        heading="published",
+        about="accuracy in % that was published for the settings of the row",
+        format=_number("published"),
+        absent_if_empty=True,
+        footnote=True,
+    ),
+    Column(
+        key="verdict",
+        heading="verdict",
+        about="our accuracy at the epoch that the source reports, less the published one, in points, ± 95 % half-width "
+        f"over seeds; within: at most {MARGIN} points plus this half-width",
+        format=lambda row: str(row["verdict"]),
+        absent_if_empty=True,
+        footnote=True,
+        words=True,
     ),
 )

@@ -9,10 +9,12 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from ltbench.plan.cell import AS_PUBLISHED, BASELINE
 from ltbench.results.across_tables import FACTORS, Ranks
 from ltbench.results.leaderboard import TABLE
-from ltbench.results.record import Protocol
-from ltbench.show.columns import Column, columns_of, dropping_order, rows_of
+from ltbench.results.record import JOINT, Protocol
+from ltbench.results.statistics import LEVEL
+from ltbench.show.columns import COLUMNS, Column, columns_of, dropping_order, rows_of
 
 Format = Literal["table", "markdown", "csv", "json", "latex"]
 SHIFTS = [("forward", n) for n in reversed(FACTORS)] + [("backward", n) for n in FACTORS]
@@ -22,6 +24,10 @@ COMPARED = (
     "table at most 5 % are expected to be false."
 )
 ONE_SEED = "One seed: not compared; its interval is over the test images alone and excludes seed-to-seed variation (†)."
+AS_PUBLISHED_ROWS = (
+    "As published: each row has the hyper-parameters and the recipe of the published accuracy beside it, so rows "
+    "differ in more than the method. They are neither ranked nor compared with ce."
+)
 ENOUGH_SEEDS = 5
 """Below so many seeds, comparisons are provisional."""
 PROVISIONAL = f"PROVISIONAL: fewer than {ENOUGH_SEEDS} seeds."
@@ -33,6 +39,12 @@ SPREAD = (
     "Spread of balanced accuracy over subset seeds: standard deviations in points. sd over seeds: of training seeds on "
     "one subset, with 95 % interval; sd over subsets: of the effect of the subset on all training seeds alike (p value "
     "of no effect); sd of both: of runs that draw both seeds."
+)
+DECOUPLED = (
+    "Features x classifiers: rows are the methods whose features were used, columns the classifiers on them (joint: "
+    "the method's own). Differences are those to the same classifier on the features of ce, in points, by the mixed "
+    "model of the table; * at a false discovery rate of 5 % among the features of one classifier: the interval "
+    "excludes 0."
 )
 SHIFTED = (
     "Accuracy in % on a long-tailed test set with the given n_max / n_min. fwd: classes frequent in training are "
@@ -48,6 +60,7 @@ class Grid:
     Attributes:
         left: number of columns that are flush left.
         styles: of the rows, in a terminal.
+        wraps: whether a narrow terminal breaks the lines of its cells, instead of hiding columns.
     """
 
     title: str
@@ -55,6 +68,7 @@ class Grid:
     rows: list[list[str]]
     left: int = 1
     styles: list[str | None] | None = None
+    wraps: bool = False
 
     def without(self, headings: Collection[str]) -> "Grid":
         """The same with fewer columns."""
@@ -65,7 +79,8 @@ class Grid:
 
 def title(row: pd.Series) -> str:
     """The title of a row's table."""
-    parts = [str(row.dataset), f"imbalance {row.imbalance}", f"recipe {row.recipe}"]
+    recipe = row.recipe if row.recipe.startswith(AS_PUBLISHED) else f"recipe {row.recipe}"
+    parts = [str(row.dataset), f"imbalance {row.imbalance}", recipe]
     if row.get("subset_seed"):
         parts.append(f"subset seed {row.subset_seed}")
     if row.holdout:
@@ -84,15 +99,24 @@ def footnotes(board: pd.DataFrame, protocol: Protocol) -> list[str]:
         notes.append("OPTIMISTIC: the epoch was chosen on the test set, as in many papers. Not a ranking.")
     if protocol == "val":
         notes.append("The epoch was chosen on the validation split.")
-    papers = board[board.paper.notna()]
+    notes += as_published_notes(board[board.trained_under.notna()])
+    papers = board.assign(source=board.paper_source.fillna(board.published_source)).dropna(subset="source")
     if len(papers):
-        sources = dict.fromkeys(f"{row.method}: {row.paper_source}" for row in papers.itertuples())
+        sources = dict.fromkeys(f"{row.method}: {row.source}" for row in papers.itertuples())
         notes.append(f"Published accuracies are from {'; '.join(sources)}.")
     notes += [TUNED] if (board.trials > 0).any() else []
     lost = board[board.failed > 0]
     return notes + [
         f"FAILED: {row.method} ({row.dataset} / {row.imbalance}): {row.reason}" for row in lost.itertuples()
     ]
+
+
+def as_published_notes(rows: pd.DataFrame) -> list[str]:
+    """What rows that were trained as published show, and the recipe of each; none without such rows."""
+    if rows.empty:
+        return []
+    recipes = [f"{recipe}: {', '.join(dict.fromkeys(part.method))}" for recipe, part in rows.groupby("trained_under")]
+    return [AS_PUBLISHED_ROWS, f"Recipes: {'; '.join(recipes)}."]
 
 
 def rounding_note(board: pd.DataFrame) -> str:
@@ -129,6 +153,7 @@ def render(
     width: int | None = None,
     ranks: Mapping[str, Ranks] | None = None,
     spread: pd.DataFrame | None = None,
+    decoupled: pd.DataFrame | None = None,
 ) -> str:
     """The leaderboard as text.
 
@@ -139,6 +164,7 @@ def render(
         width: of the terminal in columns; None: unlimited.
         ranks: from ``ranks_by_setting``; shown under settings with several tables.
         spread: from ``subset_spread``.
+        decoupled: from ``decoupling``.
     """
     if form in ("csv", "json"):
         return _data(board.assign(protocol=protocol), form)
@@ -150,6 +176,9 @@ def render(
         keys = [name for name in TABLE if name != "subset_seed"]
         grids += [_spread_grid(part) for _, part in spread.groupby(keys, sort=False)]
         notes.append(SPREAD)
+    if decoupled is not None and len(decoupled):
+        grids += decoupling_grids(decoupled)
+        notes.append(DECOUPLED)
     return text_of(grids, notes, form, width)
 
 
@@ -222,6 +251,43 @@ def _spread_grid(part: pd.DataFrame) -> Grid:
     return Grid(f"{title(part.iloc[0])} · spread over subset seeds", head, rows)
 
 
+def decoupling_grids(decoupled: pd.DataFrame) -> list[Grid]:
+    """Features x classifiers: balanced accuracy, few-shot accuracy, and differences to the features of ``ce``.
+
+    Args:
+        decoupled: from ``decoupling``.
+    """
+
+    def accuracy(row: Any) -> str:
+        return COLUMNS[0].text(row._asdict())
+
+    def few(row: Any) -> str:
+        return "–" if pd.isna(row.few) else f"{row.few:.1f}"
+
+    def difference(row: Any) -> str:
+        mark = "*" if row.p < 1 - LEVEL else ""
+        return "–" if pd.isna(row.p) else f"{row.difference:+.1f} ± {row.difference_interval:.1f}{mark}"
+
+    kinds = {
+        "bal. accuracy": accuracy,
+        "few-shot accuracy": few,
+        f"difference to the features of {BASELINE}": difference,
+    }
+    found = []
+    for _, part in decoupled.groupby(TABLE, sort=False, dropna=False):
+        rows = {(row.features, row.classifier): row for row in part.itertuples()}
+        classifiers = sorted(set(part.classifier), key=lambda name: (name != JOINT, name))
+        of_all = part.pivot(index="features", columns="classifier", values="balanced_accuracy").dropna(axis=1)
+        features = of_all.mean(axis=1).sort_values(ascending=False).index
+        for about, text in kinds.items():
+            shown = [name for name in features if text is not difference or name != BASELINE]
+            texts = [[n, *(text(rows[n, c]) if (n, c) in rows else "" for c in classifiers)] for n in shown]
+            if any(cell not in ("", "–") for line in texts for cell in line[1:]):
+                head = ["features", *classifiers]
+                found.append(Grid(f"{title(part.iloc[0])} · {about}", head, texts, wraps=True))
+    return found
+
+
 def text_of(grids: list[Grid], notes: list[str], form: Format, width: int | None) -> str:
     """Tables and the notes below them, for a terminal, as Markdown or LaTeX."""
     if form == "table":
@@ -235,7 +301,8 @@ def _terminal(grids: list[Grid], notes: list[str], width: int | None) -> str:
     hidden: list[str] = []
     tables = [_terminal_table(grid) for grid in grids]
     for heading in dropping_order():
-        if max(console.measure(table, options=unlimited).maximum for table in tables) <= console.width:
+        rigid = [table for grid, table in zip(grids, tables, strict=True) if not grid.wraps]
+        if max((console.measure(table, options=unlimited).maximum for table in rigid), default=0) <= console.width:
             break
         if any(heading in grid.head for grid in grids):
             hidden.append(heading)
@@ -257,7 +324,7 @@ def _terminal(grids: list[Grid], notes: list[str], width: int | None) -> str:
 def _terminal_table(grid: Grid) -> Table:
     table = Table(header_style="bold")
     for i, name in enumerate(grid.head):
-        table.add_column(name, justify="left" if i < grid.left else "right", no_wrap=True)
+        table.add_column(name, justify="left" if i < grid.left else "right", no_wrap=not grid.wraps, overflow="fold")
     for row, style in zip(grid.rows, grid.styles or [None] * len(grid.rows), strict=True):
         table.add_row(*row, style=style)
     return table

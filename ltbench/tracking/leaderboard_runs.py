@@ -23,7 +23,15 @@ from ltbench.tracking.views import View
 
 MAIN_METRIC = "test/balanced_accuracy"
 STORED = dict.fromkeys(
-    [*(column.key for column in COLUMNS), *METRICS, *COSTS, "interval", "rank", "difference_to_best", "failed"]
+    [
+        *(column.key for column in COLUMNS if not column.words),
+        *METRICS,
+        *COSTS,
+        "interval",
+        "rank",
+        "difference_to_best",
+        "failed",
+    ]
 )
 """Columns of the leaderboard that are metrics of a summary run."""
 
@@ -37,7 +45,9 @@ def metric_name(key: str) -> str:
 
 def _view_columns(board: pd.DataFrame) -> tuple[str, ...]:
     """The columns that a view shows of these rows: those of the printed tables, and three that MLflow needs besides."""
-    first, *rest = (f"metrics.{metric_name(column.key)}" for column in columns_of(board))
+    first, *rest = (
+        f"tags.{column.key}" if column.words else f"metrics.{metric_name(column.key)}" for column in columns_of(board)
+    )
     return ("tags.standing", first, "metrics.test/interval", *rest, "params.trials")
 
 
@@ -144,7 +154,10 @@ def _summary(row: pd.Series, records: list[Record], files: Mapping[str, Callable
         "standing": standing,
         "interval_from": str(row.interval_from) if row.seeds else "",
         "reason": str(row.reason) if row.failed else "",
-        "paper_source": str(row.paper_source) if pd.notna(row.paper) else "",
+        "paper_source": next(
+            (str(source) for source in (row.paper_source, row.published_source) if pd.notna(source)), ""
+        ),
+        "verdict": str(row.verdict) if pd.notna(row.verdict) else "",
         "mlflow.note.content": _note(row, like, standing),
     }
     ends = [milliseconds(record.created) for record in records]
@@ -212,7 +225,7 @@ def _params(record: Record) -> dict[str, str]:
         "hyperparameters": json.dumps(dict(record.chain[-1].hyperparameters)),
         "backbone": str(record.recipe_values["backbone"]),
         "epochs": str(record.recipe_values["epochs"]),
-    }
+    } | ({"trained_under": record.trained_under} if record.trained_under else {})
 
 
 def _tags(record: Record, done: list[Record]) -> dict[str, str]:

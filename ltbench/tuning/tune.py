@@ -11,6 +11,7 @@ that the store lacks: a kill loses nothing, and several processes can work on th
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from ltbench.data import ImageSet
 from ltbench.errors import InputError
+from ltbench.method.entries import AFTER, DOUBLE, parse_entry
 from ltbench.plan.expand import Library, Plan, Planned, make_plan
 from ltbench.plan.request import Request, Variant
 from ltbench.results.record import Record
@@ -107,7 +109,7 @@ def winners(request: Request, results: Path, library: Library) -> tuple[Variant,
     found: list[tuple[Study, Variant]] = []
     for search in (search for _, searches in prepare(request, Budget(), library) for search in searches):
         journal = Journal(results / "tuning", search.name)
-        again = f"ltbench tune --suite {request.suite} --methods {search.planned.cell.method}"
+        again = f"ltbench tune --suite {request.suite} --methods {shlex.quote(search.planned.cell.tuned_as)}"
         if not journal.begun:
             raise InputError(f"study '{search.name}' does not exist in {results}; create it with {again}", search.name)
         study = journal.read()
@@ -147,14 +149,14 @@ class Search:
     def name(self) -> str:
         """Name of the study and of its file."""
         cell = self.planned.cell
-        parts = (cell.label, str(cell.imbalance), cell.describe()["recipe"], cell.method)
+        parts = (cell.label, str(cell.imbalance), cell.describe()["recipe"], cell.tuned_as)
         return "--".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts)
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Data set, imbalance and method."""
+        """Data set, imbalance and method with its ``after``."""
         cell = self.planned.cell
-        return cell.dataset, str(cell.imbalance), cell.method
+        return cell.dataset, str(cell.imbalance), cell.tuned_as
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -164,11 +166,11 @@ class Search:
 
     def variant(self, own: Mapping[str, Any], shared: Mapping[str, Any], trial: int | None = None) -> Variant:
         """Its method with these hyper-parameters, under a recipe with these changes."""
-        dataset, imbalance, method = self.key
+        dataset, imbalance, _ = self.key
         return Variant(
             dataset=dataset,
             imbalance=imbalance,
-            method=method,
+            method=self.planned.cell.method,
             hyperparameters={**self.facts["fixed"], **own},
             recipe=shared,
             trial=trial,
@@ -190,7 +192,9 @@ def prepare(request: Request, budget: Budget, library: Library) -> list[tuple[Re
     suite_plan = make_plan(request, library)
     if suite_plan.broken:
         raise InputError("; ".join(suite_plan.broken.values()))
-    if variant := next((name for name in suite_plan.suite.methods if "(" in name), None):
+    if suite_plan.suite.as_published:
+        raise InputError("tuning replaces published values; remove --tuned, or as_published of the run or its suite")
+    if variant := next((one for one in suite_plan.suite.methods if parse_entry(one)[1].keys() - {AFTER, DOUBLE}), None):
         raise InputError(f"method entry '{variant}' has its own values; tune plain names, and fix values with --set")
     found = []
     for dataset in suite_plan.suite.datasets:
@@ -230,7 +234,7 @@ def _search(planned: Planned, suite: str, budget: Budget) -> Search:
     space = space_of(method, cell.recipe, cell.changed)
     facts = {
         "suite": suite,
-        "method": cell.method,
+        "method": cell.tuned_as,
         "dataset": cell.label,
         "imbalance": str(cell.imbalance),
         "recipe": cell.recipe.label,
@@ -282,7 +286,7 @@ def _trials(plan: Plan, search: Search) -> dict[int, list[Planned]]:
     found: dict[int, list[Planned]] = {}
     for planned in plan.cells:
         cell = planned.cell
-        if cell.trial is not None and (cell.dataset, str(cell.imbalance), cell.method) == search.key:
+        if cell.trial is not None and (cell.dataset, str(cell.imbalance), cell.tuned_as) == search.key:
             found.setdefault(cell.trial, []).append(planned)
     return found
 

@@ -49,6 +49,29 @@ def test_every_section_runs_on_the_pretended_gpu(tmp_path: Path) -> None:
     assert [row["status"] for row in gpu_report.of(rows, "gpu_tests")] == ["exit status 0"]
 
 
+def test_a_machine_with_the_packages_that_it_lists_needs_no_others() -> None:
+    """All others are hidden, as on such a machine."""
+    code = """
+import importlib, importlib.machinery, importlib.metadata, sys
+from packaging.utils import canonicalize_name
+from benchmarks.gpu_check import PRESENT, wheels, with_requirements
+there = with_requirements(PRESENT) | set(wheels())
+modules = importlib.metadata.packages_distributions().items()
+hidden = {module for module, packages in modules if not {*map(canonicalize_name, packages)} & there}
+hidden -= {"benchmarks", "ltbench", "methods", "tests"}
+assert {"mlflow", "optuna", "sklearn"} <= hidden
+class Bare(importlib.machinery.PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in hidden else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Bare
+for name in ("benchmarks.gpu_sections", "tests.conftest", "tests.engine.test_on_gpu", "tests.runner.test_threads"):
+    importlib.import_module(name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_sections_fit_into_ten_minutes_with_the_start_of_their_processes() -> None:
     assert sum(section.seconds for section in SECTIONS) <= 690  # limits; expected are nine minutes
 

@@ -222,6 +222,6 @@ def test_a_wrong_key_in_a_suite_file_is_named_with_its_line(ltbench: Cli) -> Non
     assert answer.status == 2
     assert answer.err == (
         "ltbench: suite mine.toml, line 3: unknown key 'method'; did you mean 'methods'? "
-        "(known: about, baseline_seeds, datasets, holdout, hyperparameters, imbalance, methods, name, profile, recipe, "
-        "seeds, subset_seeds)\n"
+        "(known: about, after, baseline_seeds, datasets, holdout, hyperparameters, imbalance, methods, name, profile, "
+        "recipe, seeds, subset_seeds)\n"
     )

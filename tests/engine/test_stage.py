@@ -58,6 +58,14 @@ def test_a_stage_calls_the_functions_that_it_names_on_its_own_method(task: Task)
     assert original.calls == []
 
 
+def test_parameters_can_be_projected_once_an_epoch(task: Task) -> None:
+    method = Three()
+    stage = replace(method.stages()[0], epochs=1.0, project_after="epoch")
+    train_stage(RunningStage(method, stage, 0, task), Memory())
+    steps = -(-len(task.data.train) // RECIPE.batch_size)
+    assert method.calls == (["loss"] * steps + ["project"]) * 2 + ["finish"]
+
+
 def test_what_was_saved_is_resumed_bit_for_bit(task: Task) -> None:
     running = RunningStage(Method(), Stage(), 0, task)
     running.train(running.begin(0))
@@ -70,11 +78,32 @@ def test_what_was_saved_is_resumed_bit_for_bit(task: Task) -> None:
 
 @pytest.mark.parametrize("new_heads", [False, True])
 def test_a_stage_starts_from_the_stage_before(task: Task, new_heads: bool) -> None:
-    before = RunningStage(Method(), Stage(), 0, task).net
-    restore(before, {name: torch.full_like(value, 0.5) for name, value in before.state_dict().items()})
-    found = RunningStage(Method(), Stage(new_heads=new_heads), 1, task, {"network": before.state_dict()})
+    before = RunningStage(Method(), Stage(), 0, task)
+    restore(before.net, {name: torch.full_like(value, 0.5) for name, value in before.net.state_dict().items()})
+    found = RunningStage(Method(), Stage(new_heads=new_heads), 1, task, before.to_save())
     for name, value in found.net.state_dict().items():
         assert bool((value == 0.5).all()) == (name.startswith("backbone.") or not new_heads), name
+
+
+class Before(Method):
+    """Two heads, the second with the name that usually predicts."""
+
+    heads = ("primary", "main")
+
+
+class Also(Method):
+    heads = ("main", "primary")
+
+
+@pytest.mark.parametrize("after", [Method, Also])
+def test_the_head_that_predicts_continues_whatever_its_name(task: Task, after: type[Method]) -> None:
+    before = RunningStage(Before(), Stage(), 0, task)
+    found = RunningStage(after(), Stage(), 1, task, before.to_save()).net
+    for name in ("weight", "bias"):
+        primary = before.net.heads["primary"].get_parameter(name)
+        assert torch.equal(found.heads["main"].get_parameter(name), primary)
+        if after is Also:  # the head of this name was continued by another one
+            assert not torch.equal(found.heads["primary"].get_parameter(name), primary)
 
 
 def test_the_recipe_initialises_the_classifier(task: Task) -> None:

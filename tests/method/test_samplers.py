@@ -3,11 +3,14 @@ import pytest
 
 from ltbench.method.samplers import (
     Again,
+    Augmented,
     Pool,
     Sampler,
+    augment_of,
     balances,
     class_balanced,
     deferred,
+    effective_number_balanced,
     frequency_power,
     instance_balanced,
     progressively_balanced,
@@ -100,3 +103,20 @@ def test_which_samplers_balance() -> None:
     assert all(balances(sampler) for sampler in (*even, deferred(class_balanced, 0.8)))
     assert not any(balances(sampler) for sampler in (instance_balanced, frequency_power(1), Again("main")))
     assert not balances(deferred(instance_balanced, 0.8))
+
+
+def test_images_are_drawn_by_the_inverse_effective_number_of_their_class() -> None:
+    """Each image has the weight (1 - beta) / (1 - beta ** n) of its class, as in the code of Cao et al."""
+    for beta in (0.9999, 0.99):
+        expected = proportional_to([n * (1 - beta) / (1 - beta**n) for n in POOL.counts.tolist()])
+        assert frequencies(effective_number_balanced(beta)) == pytest.approx(expected, abs=0.008)
+    assert balances(effective_number_balanced(0.9999))
+
+
+def test_an_augmented_sampler_draws_what_the_sampler_draws() -> None:
+    stream = Augmented(class_balanced, "cutout")
+    drawn = [sampler(POOL, 50, 0.0, np.random.default_rng(3)).tolist() for sampler in (stream, class_balanced)]
+    assert drawn[0] == drawn[1]
+    assert balances(stream)
+    asked = [augment_of(one) for one in (stream, Again("a", "none"), Again("a"), class_balanced)]
+    assert asked == ["cutout", "none", None, None]

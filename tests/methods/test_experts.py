@@ -1,6 +1,8 @@
 """Methods with several branches, and balanced contrastive learning."""
 
 import math
+from collections.abc import Iterable
+from typing import Any, cast
 
 import pytest
 import torch
@@ -41,11 +43,14 @@ def shifts(name: str, counts: list[int]) -> list[list[float]]:
 
 
 def slow_shifted(name: str, logits: Tensor, counts: list[int], share: float) -> Tensor:
-    """The sum over experts of their cross-entropy with shifted logits; for balpoe the mean over experts, mixed."""
-    total = torch.zeros((), dtype=torch.float64)
+    """The sum over experts of their cross-entropy with shifted logits; for balpoe the mean over experts, mixed.
+
+    SADE and BalPoE multiply the cosines of their heads by 30, as in their authors' code.
+    """
+    scale, total = 30 if name in ("sade", "balpoe") else 1, torch.zeros((), dtype=torch.float64)
     for expert, shift in zip(logits, shifts(name, counts), strict=True):
         losses = []
-        for i, row in enumerate(expert + torch.tensor(shift, dtype=torch.float64)):
+        for i, row in enumerate(scale * expert + torch.tensor(shift, dtype=torch.float64)):
             own, partner = log_softmax(row, LABELS[i]), log_softmax(row, LABELS[i - 1])
             losses.append(-share * own - (1 - share) * partner)
         total = total + mean(losses)
@@ -58,7 +63,7 @@ def test_experts_with_shifted_logits(name: str, counts: list[int]) -> None:
     """In fp32, and in bf16 given the same logits, to 1e-5; bf16 gradients have 8 bits."""
     share = 0.25 if name == "balpoe" else 1.0
     for dtype, of_gradient in ((torch.float32, 2e-5), (torch.bfloat16, 2**-8)):
-        logits = random(3, 12, 3).to(dtype).requires_grad_()
+        logits = random(3, 12, 3).tanh().to(dtype).requires_grad_()
         batch = labelled(random(12, 1, 4, 4), noise=[share])
         loss = method_of(name, counts).loss(Answers(logits), batch, clock())
         slow = slow_shifted(name, logits.double(), counts, share)
@@ -71,7 +76,7 @@ def test_experts_predict_with_their_mean_logits(name: str) -> None:
     net, images = small_network(method), random(4, 1, 4, 4)
     features = net.features(images)
     logits = [head(features[:, k]) for k, head in enumerate(net.heads.values())]
-    scale = 30 if name == "ride" else 1
+    scale = 1 if name == "ensemble_balanced_softmax" else 30
     assert torch.allclose(method.predict(net, images), scale * (logits[0] + logits[1] + logits[2]) / 3)
 
 
@@ -206,14 +211,25 @@ def test_a_point_alone_with_the_prototype_of_its_only_class_costs_nothing() -> N
     assert found.item() == pytest.approx(0, abs=1e-12)
 
 
-def test_bcl_adds_logit_adjustment_and_the_weighted_contrast_of_both_views() -> None:
+def test_bcl_classifies_the_first_view_and_contrasts_the_other_two() -> None:
+    """The projection heads normalise all three views together, as in the authors' code."""
     method = method_of("bcl", COUNTS[0], weight=0.2, temperature=0.5)
-    net, images = small_network(method).float(), random(24, 1, 4, 4).float()
-    features = net.features(images)
+    net, images = small_network(method).float().train(), random(36, 1, 4, 4).float()
+    features, weight = net.features(images), net.heads["main"].get_parameter("weight")
     log_prior = torch.tensor([math.log(n / sum(COUNTS[0])) for n in COUNTS[0]])
-    adjusted = mean([-log_softmax(z + log_prior, y) for z, y in zip(net(images), LABELS * 2, strict=True)])
-    points = F.normalize(net.heads["points"](features)).double()
-    prototypes = F.normalize(net.heads["prototypes"](net.heads["main"].get_parameter("weight"))).double()
-    slow = adjusted + 0.2 * slow_contrastive(points, LABELS * 2, prototypes, 0.5)
-    loss = method.loss(net, labelled(images, ("first", "second")), clock())
+    losses = []
+    for x, y in zip(features[:12], LABELS, strict=True):
+        cosines = torch.stack([(x @ w) / (x.norm() * w.norm()) for w in weight])
+        losses.append(-log_softmax(30 * cosines + log_prior, y))
+
+    def projected(head: str, given: Tensor) -> Tensor:
+        first, norm, _, last = cast(Iterable[Any], net.heads[head])
+        hidden = first(given)
+        hidden = (hidden - hidden.mean(0)) / (hidden.var(0, unbiased=False) + norm.eps).sqrt()
+        return F.normalize(last((hidden * norm.weight + norm.bias).clamp_min(0))).double()
+
+    points, prototypes = projected("points", features)[12:], projected("prototypes", weight)
+    slow = mean(losses) + 0.2 * slow_contrastive(points, LABELS * 2, prototypes, 0.5)
+    loss = method.loss(net, labelled(images, ("classified", "first", "second")), clock())
     assert_same(loss, slow, list(net.parameters()), 1e-5, of_gradient=1e-4)
+    assert torch.equal(method.predict(net.eval(), images), 30 * net.heads["main"](net.features(images)))

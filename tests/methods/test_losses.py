@@ -126,9 +126,19 @@ def label_aware(z: Tensor, counts: list[int], progress: float) -> Tensor:
     def targets(y: int) -> list[float]:
         t = (counts[y] - low) / (high - low) if high > low else 1.0
         e = 0.1 + (0.4 - 0.1) * math.sin(math.pi * t / 2)
-        return [1 - e if j == y else e / (c - 1) for j in range(c)]
+        return [1 - e + e / c if j == y else e / c for j in range(c)]
 
     return to_targets(z, targets)
+
+
+def binary_of_softmax(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    """The loss of stage 2 in the code of Alshammari et al.: a binary cross-entropy for each class of the softmax."""
+    weights, losses = effective_number(counts), []
+    for row, y in zip(z, LABELS, strict=True):
+        for j in range(len(row)):
+            p = torch.exp(log_softmax(row, j))
+            losses.append(-weights[y] * (torch.log(p) if j == y else torch.log(1 - p)))
+    return mean(losses)
 
 
 SLOW: dict[str, Slow] = {
@@ -136,7 +146,7 @@ SLOW: dict[str, Slow] = {
     **dict.fromkeys(("progressive_sampling", "crt", "crt_mixup", "lws", "lws_mixup"), cross_entropy),
     "weighted_ce": inverse_frequency,
     "cb_ce": class_balanced,
-    "weight_balancing": class_balanced,
+    "weight_balancing": binary_of_softmax,
     "ce_drw": deferred,
     "focal": focal,
     "cb_focal": class_balanced_focal,
@@ -259,10 +269,22 @@ def test_what_is_switched_off_leaves_cross_entropy(name: str, given: dict[str, f
     assert_same(loss_of(name, logits, **given), F.cross_entropy(scale * logits, torch.tensor(LABELS)), [logits], 1e-5)
 
 
-def test_label_aware_smoothing_of_one_strength_is_label_smoothing_over_the_other_classes() -> None:
+def test_label_aware_smoothing_of_one_strength_is_label_smoothing() -> None:
     logits = random(12, 3).float().requires_grad_()
-    slow = to_targets(logits.double(), lambda y: [0.7 if j == y else 0.15 for j in range(3)])
-    assert_same(loss_of("label_aware_smoothing", logits, head=0.3, tail=0.3), slow, [logits], 1e-5)
+    usual = F.cross_entropy(logits, torch.tensor(LABELS), label_smoothing=0.3)
+    assert_same(loss_of("label_aware_smoothing", logits, head=0.3, tail=0.3), usual, [logits], 1e-5)
+
+
+def test_the_binary_cross_entropy_of_the_softmax_is_that_of_torch_and_stays_finite_when_sure() -> None:
+    logits, weights = random(12, 3, scale=3).requires_grad_(), torch.tensor([0.5, 0.7, 1.8]).double()
+    labels = torch.tensor(LABELS)
+    found = formula("weight_balancing", "softmax_binary_cross_entropy")(logits, labels, weights)
+    targets = F.one_hot(labels).double()
+    assert_same(found, F.binary_cross_entropy(logits.softmax(1), targets, weights[labels, None]), [logits])
+    sure = torch.tensor([[200.0, 0.0, -200.0]], requires_grad=True)
+    for label in range(3):
+        loss = formula("weight_balancing", "softmax_binary_cross_entropy")(sure, torch.tensor([label]), weights.float())
+        assert torch.autograd.grad(loss, sure)[0].isfinite().all()
 
 
 def test_frequent_classes_are_smoothed_more() -> None:

@@ -80,6 +80,12 @@ def test_tau_0_changes_nothing_but_the_bias_that_is_dropped() -> None:
     assert not net.heads["main"].bias.any()
 
 
+def test_the_bias_can_be_kept() -> None:
+    net, _, bias = finished("tau_norm", "normalise", bias="kept")
+    assert torch.equal(net.heads["main"].bias, bias)
+    assert net.heads["main"].weight.norm(dim=1).tolist() == pytest.approx([1.0] * 3)
+
+
 def test_tau_1_gives_every_class_the_length_1() -> None:
     net, _, _ = finished("tau_norm", "normalise")
     assert net.heads["main"].weight.norm(dim=1).tolist() == pytest.approx([1.0] * 3)
@@ -95,11 +101,15 @@ def balanced_accuracy(score: Callable[[Tensor], list[float]]) -> float:
     return sum(h / n for h, n in zip(hits, sizes, strict=True)) / 3
 
 
-def test_tau_norm_chooses_what_brute_force_finds_on_validation_images() -> None:
-    net, weight, _ = finished("tau_norm", "normalise", looked_at, choose="val")
+@pytest.mark.parametrize("kept", [False, True])
+def test_tau_norm_chooses_what_brute_force_finds_on_validation_images(kept: bool) -> None:
+    given = {"choose": "val", "bias": "kept" if kept else "dropped"}
+    net, weight, bias = finished("tau_norm", "normalise", looked_at, **given)
 
     def scores(tau: float) -> Callable[[Tensor], list[float]]:
-        return lambda x: [float(w @ x) / float(w @ w) ** (tau / 2) for w in weight]
+        return lambda x: [
+            float(w @ x) / float(w @ w) ** (tau / 2) + kept * float(b) for w, b in zip(weight, bias, strict=True)
+        ]
 
     found = [balanced_accuracy(scores(k / 10)) for k in range(21)]
     best = found.index(max(found)) / 10
@@ -187,14 +197,27 @@ def test_nearest_class_mean(metric: str) -> None:
 # weight balancing
 
 
-def test_max_norm_shortens_long_weights_and_leaves_short_ones() -> None:
-    method = method_of("weight_balancing", COUNTS[0], cap=0.5)
+def test_max_norm_shortens_long_weights_to_the_cap_from_the_norms_of_stage_1() -> None:
+    """min + 0.1 (max - min) of the norms when stage 1 ended; norms of stage 2 do not change it."""
+    method = method_of("weight_balancing", COUNTS[0])
     net = small_network(method)
     weight = net.heads["main"].get_parameter("weight")
     with torch.no_grad():
         weight.copy_(random(3, 5) * torch.tensor([[0.01], [1.0], [10.0]]))
+        lengths = [math.sqrt(sum(v * v for v in row)) for row in weight.tolist()]
+        cap = min(lengths) + 0.1 * (max(lengths) - min(lengths))
+        method.set_cap(net, without_validation)
+        weight.mul_(2)
         before = weight.clone()
         method.max_norm(net)
+    assert 2 * min(lengths) < cap < 2 * max(lengths)
     for w, old in zip(weight, before, strict=True):
         length = math.sqrt(sum(v * v for v in old.tolist()))
-        assert w.tolist() == pytest.approx([v * min(1.0, 0.5 / length) for v in old.tolist()], rel=1e-5)
+        assert w.tolist() == pytest.approx([v * min(1.0, cap / length) for v in old.tolist()], rel=1e-5)
+
+
+def test_the_second_stage_of_weight_balancing_has_a_decay_of_its_own_and_a_cap_once_an_epoch() -> None:
+    first, second = method_of("weight_balancing", COUNTS[0]).stages()
+    assert (first.weight_decay, first.project) == (5e-3, None)
+    assert (second.weight_decay, second.project_after, second.trains) == (0.1, "epoch", "heads")
+    assert 200 * second.epochs == 10

@@ -35,8 +35,15 @@ def test_parameters_of_he_et_al(name: str, millions: float) -> None:
 
 def test_depth_is_what_the_name_says() -> None:
     for name, create in CIFAR_RESNETS.items():
-        convolutions = sum(isinstance(m, torch.nn.Conv2d) for m in create().modules())
-        assert convolutions + 1 == int(name.removeprefix("resnet").removesuffix("_cifar"))
+        convolutions = sum(isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3) for m in create().modules())
+        assert convolutions + 1 == int(name.split("_")[0].removeprefix("resnet"))
+
+
+def test_the_wide_networks_are_those_of_the_sources() -> None:
+    """GLMC: 7.4 million parameters. Weight balancing: torchvision's ResNet-34 has 21.80 million with 1,000 classes."""
+    assert parameters(with_head("resnet32_cifar_wide", 100)) / 1e6 == pytest.approx(7.4, rel=0.01)
+    of_stem, of_classes = 64 * 3 * (49 - 9), 513 * 900
+    assert parameters(with_head("resnet34_cifar", 100)) == 21_797_672 - of_stem - of_classes
 
 
 def test_timm_knows_the_cifar_resnets() -> None:
@@ -64,8 +71,8 @@ def test_a_backbone_that_does_not_take_the_images_is_named() -> None:
 
 
 def test_unknown_backbones_are_named() -> None:
-    with pytest.raises(InputError, match="unknown backbone 'resnet23_cifar'; did you mean 'resnet32_cifar'"):
-        check_backbone("resnet23_cifar")
+    with pytest.raises(InputError, match="unknown backbone 'resnet111_cifar'; did you mean 'resnet110_cifar'"):
+        check_backbone("resnet111_cifar")
     with pytest.raises(InputError, match="unknown backbone"):
         build_backbone("no_such_thing", 3, (32, 32))
 

@@ -31,7 +31,7 @@ def weights(tmp_path: Path) -> Callable[..., Path]:
 
 
 def backbone(path: Path, name: str = TINY, channels: int = 3, branches: int = 1) -> torch.nn.Module:
-    return initialised_backbone(name, channels, (32, 32), list(range(branches)), path)[0].eval()
+    return initialised_backbone(name, channels, (32, 32), list(range(branches)), weights=path)[0].eval()
 
 
 def test_a_file_gives_the_features_of_timms_own_model(weights: Callable[..., Path]) -> None:

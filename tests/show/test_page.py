@@ -217,7 +217,7 @@ def test_ours_stand_beside_the_papers(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     given = {
         "recipe": "ldam",
-        "recipe_values": Recipe().identity(),
+        "recipe_values": Recipe(classifier_init="ldam").identity(),
         "losses": [StageLosses(stage="train", loss=(1.0, 1.0))],  # so that two evaluations are all epochs
     }
     for seed in range(3):
@@ -228,7 +228,8 @@ def test_ours_stand_beside_the_papers(tmp_path: Path) -> None:
     page = report_of(store)
     texts = [cell.text for cell in page.tables["cifar10-100-papers"]["ce"]]
     assert texts[2:5] == ["72.1", "70.4", "+1.7"]
-    assert texts[5:] == ["within", "best-on-test", "F1, resnet32_cifar", "A", "Cao19 table 2"]
+    source = "Cao19 table 2, with recipe.classifier_init=ldam"
+    assert texts[5:] == ["within", "best-on-test", "F1, resnet32_cifar", "A", source]
     elsewhere = [cell.text for cell in page.tables["cifar10-imagefolder-100-papers"]["ce"]]
     assert elsewhere[4:6] == ["–", "not comparable: other images"]
 

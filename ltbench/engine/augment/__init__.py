@@ -1,7 +1,7 @@
 """Augmentations, one file each. A new one needs its file and a line in ``augmentations``."""
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Collection
+from typing import Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from ltbench.engine.augment.jitter import Jitter
 from ltbench.engine.augment.padded import PaddedCrop
 from ltbench.engine.augment.randaugment import RandAugment
 from ltbench.engine.augment.resized import ResizedCrop
-from ltbench.plan.recipe import Recipe
+from ltbench.errors import unknown
+from ltbench.plan.recipe import Recipe, Strong
 
 
 class Augmentation(Protocol):
@@ -35,23 +36,51 @@ class Augmentation(Protocol):
         """
 
 
-def augmentations(recipe: Recipe, height: int, width: int) -> tuple[Augmentation, ...]:
-    """The augmentations of a recipe for images of this size, in the order in which they are drawn and applied."""
+@runtime_checkable
+class StrongAugmentation(Augmentation, Protocol):
+    """An augmentation that not all streams have.
+
+    Attributes:
+        name: by which a recipe or a stream asks for it.
+        idle: the random number that leaves an image as it is if all its rows have it.
+    """
+
+    name: str
+    idle: int
+
+
+def augmentations(recipe: Recipe, height: int, width: int, others: Collection[str] = ()) -> tuple[Augmentation, ...]:
+    """The augmentations of a recipe for images of this size, in the order in which they are drawn and applied.
+
+    Args:
+        recipe: of the run.
+        height, width: size of the images in pixels.
+        others: strong augmentations that streams ask for, such as ``"autoaugment+cutout"``.
+
+    Raises:
+        InputError: for a name in ``others`` that does not exist.
+    """
+    for asked in others:
+        if asked not in get_args(Strong):
+            raise unknown("augmentation of a stream", asked, get_args(Strong))
     crop = (
         PaddedCrop(recipe.crop_padding, recipe.flip)
         if recipe.resized_crop is None
         else ResizedCrop(recipe.resized_crop, height, width, recipe.flip)
     )
     jitter = (Jitter(recipe.jitter),) if recipe.jitter else ()
-    return (crop, *jitter, *_strong(recipe, *recipe.input_size(height, width)))
+    cropped = recipe.input_size(height, width)
+    # 16 of 32 pixels on CIFAR; a recipe without Cutout has no side that fits its images
+    side = recipe.cutout_side if "cutout" in named_in(recipe.augment) else min(cropped) // 2
+    strong: tuple[StrongAugmentation, ...] = (
+        AutoAugment(*cropped),
+        RandAugment(recipe.randaugment_operations, recipe.randaugment_magnitude, *cropped),
+        Cutout(side, *cropped),
+    )
+    named = named_in(recipe.augment, *others)
+    return (crop, *jitter, *(one for one in strong if one.name in named))
 
 
-def _strong(recipe: Recipe, height: int, width: int) -> Iterator[Augmentation]:
-    """The augmentations that ``recipe.augment`` names, for cropped images of this size."""
-    named = recipe.augment.split("+")
-    if "autoaugment" in named:
-        yield AutoAugment(height, width)
-    if "randaugment" in named:
-        yield RandAugment(recipe.randaugment_operations, recipe.randaugment_magnitude, height, width)
-    if "cutout" in named:
-        yield Cutout(recipe.cutout_side, height, width)
+def named_in(*augment: str) -> set[str]:
+    """The strong augmentations that are named in values such as ``"autoaugment+cutout"``."""
+    return {name for value in augment for name in value.split("+")}

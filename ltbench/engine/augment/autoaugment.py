@@ -52,6 +52,7 @@ class AutoAugment:
     """
 
     rows = 4
+    name, idle = "autoaugment", 0  # the number of "Identity"
 
     def __init__(self, height: int, width: int) -> None:
         self.arguments = arguments(LEVELS, height, width)

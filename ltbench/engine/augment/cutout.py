@@ -8,6 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+FAR_AWAY = -(1 << 30)
+"""A row or column so far outside that the square touches no image."""
+
 
 class Cutout:
     """A square around a random pixel, cut off at the image's border. Rows of the plan: row and column of the pixel.
@@ -18,6 +21,7 @@ class Cutout:
     """
 
     rows = 2
+    name, idle = "cutout", FAR_AWAY
 
     def __init__(self, side: int, height: int, width: int) -> None:
         self.side, self.height, self.width = side, height, width

@@ -24,6 +24,8 @@ class RandAugment:
         height, width: size of the images in pixels.
     """
 
+    name, idle = "randaugment", 0  # the number of "Identity"
+
     def __init__(self, operations: int, magnitude: int, height: int, width: int) -> None:
         self.operations, self.rows = operations, 2 * operations
         self.arguments = arguments(LEVELS, height, width)[:, :, magnitude]
