@@ -34,6 +34,7 @@ def optimiser_of(net: Network, stage: Stage, recipe: Recipe, device: torch.devic
         if factor is not None:
             kind = factor * scales.get(name, 1.0), parameter not in undecayed
             groups.setdefault(kind, []).append(parameter)
+    groups = groups or {(1.0, True): []}  # on features, a network whose heads have no parameters
     decay = _weight_decay(recipe, stage)
     optimiser = _optimiser(
         recipe,
