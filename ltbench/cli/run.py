@@ -197,7 +197,7 @@ def _train(
     listen, store = reporter(), Store(results)
     for why in {**plan.skipped, **plan.broken}.values():
         listen.say(f"skipped method: {why}")
-    for line in _image_files(plan):
+    for line in (*_image_files(plan), *_weights(plan)):
         listen.say(line)
     records = store.latest()
     to_do = missing(plan, records)
@@ -238,6 +238,20 @@ def _image_files(plan: "Plan") -> list[str]:
         if planned.test is not None and isinstance(planned.images, FileSet):
             lines.append(described(planned.images, planned.test.read().counts(len(planned.counts))))
     return lines
+
+
+def _weights(plan: "Plan") -> list[str]:
+    """One line on the pretrained weights of each data set and backbone."""
+    lines: dict[str, None] = {}
+    for planned in plan.cells:
+        recipe, (height, width, _) = planned.cell.recipe, planned.images.train.images.shape[1:]
+        if recipe.weights is not None:
+            seen = "x".join(map(str, recipe.input_size(height, width)))
+            lines[
+                f"{planned.cell.label}: weights {recipe.weights}, pretrained on {recipe.weights.data}; images resized "
+                f"to {width}x{height} ({recipe.interpolation}), the network sees {seen}"
+            ] = None
+    return list(lines)
 
 
 def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[str, Record]", how: "RunOptions") -> str:

@@ -12,16 +12,25 @@ from ltbench.data import archives, folder, listed
 from ltbench.data.files import FileSet
 from ltbench.data.home import data_folder
 from ltbench.data.images import ImageSet
-from ltbench.data.resize import resized
+from ltbench.data.packed import short_side
+from ltbench.data.resize import BILINEAR, resized
 from ltbench.errors import InputError, unknown
 
 
 @dataclass(frozen=True)
 class Source:
-    """A named data set: its description, the function that reads it (from a given folder, or None), its test images."""
+    """A named data set.
+
+    Attributes:
+        about: its description.
+        read: the function that reads it, from a given place or None.
+        side: height and width of its images in pixels.
+        tested: where its test images came from.
+    """
 
     about: str
     read: Callable[[Path | None], ImageSet]
+    side: int = 32
     tested: str = "the official test split"
 
 
@@ -38,9 +47,10 @@ SOURCES: dict[str, Source] = {
     "digits": Source(
         "8x8 grey hand-written digits, 10 classes; comes with scikit-learn",
         archives.digits,
+        8,
         "all but 120 images of each class, chosen by ltbench with a fixed seed",
     ),
-    "fashion-mnist": Source("28x28 grey clothes, 10 classes x 6,000", archives.fashion_mnist),
+    "fashion-mnist": Source("28x28 grey clothes, 10 classes x 6,000", archives.fashion_mnist, 28),
     "cifar10": Source("32x32 colour, 10 classes x 5,000", archives.cifar10),
     "cifar100": Source("32x32 colour, 100 classes x 500", archives.cifar100),
     "imagenet-lt": Source("1,000 classes x 5 to 1,280; only from your own images", _not_distributed),
@@ -72,13 +82,28 @@ def is_own(place: str) -> bool:
     return kind in KINDS and bool(rest)
 
 
-def _own(place: str, name: str, side: int | None) -> FileSet:
+def _own(place: str, name: str, side: int | None, interpolation: str) -> FileSet:
     """Read data of one's own; an empty name becomes that of its folder or file."""
     kind, _, rest = place.partition(":")
     if kind != "imagefolder":
-        return listed.read(kind, rest, name, side, data_folder())
+        return listed.read(kind, rest, name, side, data_folder(), interpolation)
     path = Path(rest).expanduser()
-    return folder.read(path, name or f"{kind}:{path.resolve().name}", side, data_folder())
+    return folder.read(path, name or f"{kind}:{path.resolve().name}", side, data_folder(), interpolation)
+
+
+def native_side(name: str, where: Mapping[str, str] | None = None) -> int:
+    """The usual short side in pixels of the images of a data set, before any resizing.
+
+    Args:
+        name: a key of ``SOURCES``, or a form of ``OWN``.
+        where: places given by the user, by name.
+    """
+    place = name if is_own(name) else (where or {}).get(name, "")
+    if not is_own(place):
+        return SOURCES[name].side
+    kind, _, rest = place.partition(":")
+    own = folder.collected(Path(rest).expanduser()) if kind == "imagefolder" else listed.collected(kind, rest)
+    return short_side([file.path for file in own.splits["train"]])
 
 
 def tested(name: str, images: ImageSet) -> str:
@@ -91,13 +116,19 @@ def tested(name: str, images: ImageSet) -> str:
     return images.tested if isinstance(images, FileSet) else SOURCES[name].tested
 
 
-def load(name: str, image_size: int | None = None, where: Mapping[str, str] | None = None) -> ImageSet:
+def load(
+    name: str,
+    image_size: int | None = None,
+    where: Mapping[str, str] | None = None,
+    interpolation: str | None = None,
+) -> ImageSet:
     """Read and verify a data set.
 
     Args:
         name: a key of ``SOURCES``, or a form of ``OWN``.
         image_size: height and width in pixels that images are resized to; None: not resized.
         where: places given by the user (``--data NAME=PLACE``), by name.
+        interpolation: how images are resized; None: bilinear.
 
     Raises:
         InputError: if the data set is missing, damaged or unknown; the message says how to fix it.
@@ -105,12 +136,12 @@ def load(name: str, image_size: int | None = None, where: Mapping[str, str] | No
     check_name(name)
     for given in where or {}:
         check_name(given)
-    place = (where or {}).get(name)
+    place, interpolation = (where or {}).get(name), interpolation or BILINEAR
     if is_own(name):
-        return _own(name, "", image_size)
+        return _own(name, "", image_size, interpolation)
     if place is not None and is_own(place):
-        return _own(place, f"{name} ({place.partition(':')[0]})", image_size)
+        return _own(place, f"{name} ({place.partition(':')[0]})", image_size, interpolation)
     given_path = Path(place).expanduser() if place is not None else None
     if given_path is not None and not given_path.exists():
         raise InputError(f"--data {name}={place}: no such file or folder; correct the path")
-    return resized(SOURCES[name].read(given_path), image_size)
+    return resized(SOURCES[name].read(given_path), image_size, interpolation)

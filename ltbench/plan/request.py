@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ltbench.data.sources import is_own
-from ltbench.plan.cell import Cell
+from ltbench.plan.cell import Cell, entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +86,15 @@ class Request:
         """The command that repeats one cell."""
         words = ["ltbench", "run", "--suite", self.suite]
         words += ["--datasets", cell.dataset, "--imbalance", str(cell.imbalance)]
-        words += [
-            "--methods",
-            *([cell.tuned_as, "--tuned"] if cell.trials else [cell.entry]),
-            "--seeds",
-            f"{cell.seed},",
-        ]
+        words += ["--methods", *([cell.tuned_as, "--tuned"] if cell.trials else [entry(cell.method, cell.changed)])]
+        words += ["--seeds", f"{cell.seed},"]
         words += ["--subset-seeds", f"{cell.subset_seed},"]
         words += ["--recipe", self.recipe] if self.recipe else []
         words += ["--as-published"] if self.as_published else []
         changes = {key: value for key, value in self.changes.items() if key != "subset_seed"}
+        if cell.recipe.pretrained and cell.recipe.backbone != changes.get("recipe.backbone", cell.recipe.backbone):
+            sizes = ("image_size", "resized_crop", "interpolation", "backbone", "pretrained")  # one backbone of several
+            changes |= {f"recipe.{name}": value for name in sizes if (value := getattr(cell.recipe, name)) is not None}
         words += [w for key, value in changes.items() for w in ("--set", f"{key}={_toml(value)}")]
         words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
         words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]
