@@ -286,6 +286,22 @@ _IMAGENET_LT = Recipe(  # Kang et al., ICLR 2020, stage 1; their crops are of th
     resized_crop=224,
     jitter=0.4,
 )
+# Places-LT: 30 epochs, batch 128 and the steps are those of stage 1 in the code of Liu et al. (CVPR 2019), who made its
+# lists: their rates are 0.001 (backbone) and 0.1 (classifier). Kang et al. did not release theirs; in stage 2 the rate
+# of the backbone is 0.01, which all parameters have here.
+_PLACES_LT = _IMAGENET_LT.model_copy(
+    update={
+        "base": "places-lt",
+        "backbone": "resnet152.tv_in1k",
+        "pretrained": True,
+        "epochs": 30,
+        "batch_size": 128,
+        "lr": 0.01,
+        "schedule": "step",
+        "milestones": (10, 20),
+        "decay": 0.1,
+    }
+)
 RECIPES: dict[str, Recipe] = {
     "ldam": Recipe(),
     "F2": Recipe(base="F2", weight_decay=5e-4, nesterov=True),
@@ -324,6 +340,9 @@ RECIPES: dict[str, Recipe] = {
     "imagenet-lt-180": _IMAGENET_LT.model_copy(
         update={"base": "imagenet-lt-180", "epochs": 180} | _IMAGENET_LT._in_proportion(180)
     ),
+    "places-lt": _PLACES_LT,
+    "inaturalist2018": _IMAGENET_LT.model_copy(update={"base": "inaturalist2018", "weight_decay": 1e-4, "jitter": 0.0}),
+    "tiny-imagenet-lt": Recipe(base="tiny-imagenet-lt", backbone="resnet18", crop_padding=8),
     "finetune": Recipe(  # AdamW, layer-wise rates and exclusions as timm has them; the values are ours
         base="finetune",
         backbone="tf_efficientnet_lite0",
@@ -367,6 +386,9 @@ ABOUT = {
     "digits": "ResNet-8, 20 epochs: the quickstart",
     "imagenet-lt": "Kang et al., ICLR 2020: ResNet-50, 90 epochs, batch 512, cosine from 0.2",
     "imagenet-lt-180": "as imagenet-lt, with 180 epochs",
+    "places-lt": "pretrained ResNet-152, 30 epochs, batch 128, steps from 0.01 (after Liu et al., CVPR 2019)",
+    "inaturalist2018": "as imagenet-lt, with weight decay 1e-4 and without colour jitter (Kang et al.)",
+    "tiny-imagenet-lt": "as ldam, with ResNet-18 on 64x64 images",
 }
 """One line on each named recipe."""
 
