@@ -14,7 +14,7 @@ import torch
 from ltbench.data import Imbalance, LongTailed, Split, cut, load
 from ltbench.data.images import ImageSet
 from ltbench.engine.process import prepare
-from ltbench.engine.stage import RunningStage, network
+from ltbench.engine.stage import RunningStage, compiled, network
 from ltbench.engine.task import Task
 from ltbench.engine.train import train_stage
 from ltbench.method.contract import Method
@@ -42,8 +42,12 @@ def one_epoch(recipe: Recipe) -> Recipe:
     return recipe.changed({"epochs": 1, "warmup_epochs": 0})
 
 
-def engine_side(images: str | None, imbalance: Imbalance, precision: str) -> Callable[[], float]:
-    """Seconds of one training epoch of ``ce`` in the engine."""
+def engine_side(images: str | None, imbalance: Imbalance, precision: str, fused: bool = False) -> Callable[[], float]:
+    """Seconds of one training epoch of ``ce`` in the engine.
+
+    Args:
+        fused: compile the backbone, so that batch norm, ReLU and additions are fused.
+    """
     from pathlib import Path
 
     prepare()
@@ -52,7 +56,10 @@ def engine_side(images: str | None, imbalance: Imbalance, precision: str) -> Cal
     nowhere = StageFile(Path("does-not-exist"), CPU, float("inf"))
 
     def epoch() -> float:
-        return float(train_stage(RunningStage(method, method.stages()[0], 0, task), nowhere)["train_seconds"])
+        running = RunningStage(method, method.stages()[0], 0, task)
+        if fused:
+            running.net.run = compiled(task.recipe.batch_size)
+        return float(train_stage(running, nowhere)["train_seconds"])
 
     return epoch
 

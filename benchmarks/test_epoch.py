@@ -46,6 +46,18 @@ def test_epoch_against_the_plain_loop(
     )
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_what_fusing_would_gain(
+    benchmark: Any, images: str | None, imbalance: Imbalance, rounds: int, precision: str
+) -> None:
+    """Batch norm, ReLU and additions fused by torch's compiler, against the engine as it is. Needs a C++ compiler."""
+    fused = functools.partial(engine_side, images, imbalance, precision, fused=True)
+    eager = functools.partial(engine_side, images, imbalance, precision)
+    ours, theirs, ratio = benchmark.pedantic(race, (fused, eager, rounds))
+    benchmark.extra_info.update(ratio=ratio, fused_seconds=ours, eager_seconds=theirs, **vars(environment(CPU)))
+    print(f"\n{precision}: fused, an epoch is {ratio:.2f} times as fast (medians of {rounds}, in turn)", flush=True)
+
+
 def test_data_path(benchmark: Any, images: str | None, imbalance: Imbalance) -> None:
     """Seconds an epoch spends on its plan, on indexing and on normalising; compare with the epoch's own."""
     recipe = RECIPES["ldam"]

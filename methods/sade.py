@@ -41,7 +41,12 @@ class Sade(Method):
         source="SADE",
         family="F2",
         grade="A",
-        settings={"recipe.classifier_init": "ldam", "recipe.decay": 0.1, "recipe.lr": 0.05},
+        settings={
+            "recipe.classifier_init": "ldam",
+            "recipe.decay": 0.1,
+            "recipe.lr": 0.05,
+            "network": "experts with all channels",
+        },
         accuracies={"cifar10": {100: 83.8, 10: 90.8}},
     ) + Published.table(
         source="SADE",

@@ -73,10 +73,10 @@ def check_chosen(methods: Sequence[Method], double: bool) -> None:
 
 def _why_not(before: Method, own: Method) -> str:
     """Why a method cannot continue from the network of another; empty where it can."""
-    if before.branches != own.branches:
+    if _layout(before) != _layout(own):
         return (
             f"{before.name} has {before.branches} branches with features of their own, and {own.name} has "
-            f"{own.branches}; name a method with as many"
+            f"{own.branches}; name a method with the same ones"
         )
     if own.stages()[0].new_heads:
         if before.after is None or any(_trains_features(before)):
@@ -94,6 +94,11 @@ def _why_not(before: Method, own: Method) -> str:
     if type(before).predict is not Method.predict and not _predicts_with_first_head(before, heads):
         return f"{before.name} does not predict with its first head, which {own.name} continues; {NEW_CLASSIFIER}"
     return ""
+
+
+def _layout(method: Method) -> tuple[int, str, float]:
+    """The branches of a method's backbone."""
+    return method.branches, method.branches_own, method.branches_width
 
 
 def _trains_features(method: Method) -> list[bool]:

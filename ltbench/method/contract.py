@@ -137,7 +137,7 @@ class Method:
         branches_width: channels of the stages in the copies, relative to the backbone's.
         streams: the sampler of each stream of batches.
         after: name of the method whose trained network this one continues from. That network is trained once per data
-            set, recipe and seed, and shared.
+            set, recipe and seed, and shared. An entry such as ``crt(after=mixup)`` names another one.
         corrects: how the loss or a post-hoc step corrects the class prior, in a few words ("log prior in the logits");
             empty if it does not. A balancing sampler and the corrections of the method in ``after`` count, too.
         double_correction: allow a second correction of the class prior; otherwise such a method is refused.

@@ -300,6 +300,9 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
     if request.natural_by_default:
         values["imbalance"] = ("natural",)
     if request.as_published or suite.as_published:
+        if suite.after and request.methods is None:
+            why = "a suite with 'after' cannot be trained as published; name single methods with --methods"
+            raise InputError(why, "after")
         if request.recipe:
             raise InputError("--recipe and --as-published are both given; remove one", "recipe")
         values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes)}

@@ -97,6 +97,8 @@ def _as_published(
             names = registry[name].method.space()
             try:
                 figure = reproducible(registry[name].method.published, names, dataset, str(imbalance))
+                if AFTER in given:
+                    raise InputError(f"{figure.source} continues from {registry[name].method.after}")
             except InputError as why:
                 missing.setdefault((name, str(why)), []).append(f"{dataset} / {imbalance}")
                 continue

@@ -222,6 +222,8 @@ def _params(record: Record) -> dict[str, str]:
     return {
         "method": record.entry,
         **{name: str(getattr(record, name)) for name in names},
+        "features": record.features,
+        "classifier": record.classifier,
         "hyperparameters": json.dumps(dict(record.chain[-1].hyperparameters)),
         "backbone": str(record.recipe_values["backbone"]),
         "epochs": str(record.recipe_values["epochs"]),

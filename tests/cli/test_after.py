@@ -143,6 +143,9 @@ def test_a_refused_entry_is_one_line_and_leaves_nothing_behind(ltbench: Cli, own
         assert answer.status == 2
         assert answer.err.startswith(f"ltbench: {line}")
         assert len(answer.err.splitlines()) == 1
+    answer = ltbench("run", "--suite", "decoupling", "--as-published")
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+    assert "a suite with 'after' cannot be trained as published" in answer.err
     assert list(own_place.iterdir()) == []
 
 

@@ -222,6 +222,41 @@ def test_a_wrong_key_in_a_suite_file_is_named_with_its_line(ltbench: Cli) -> Non
     assert answer.status == 2
     assert answer.err == (
         "ltbench: suite mine.toml, line 3: unknown key 'method'; did you mean 'methods'? "
-        "(known: about, after, baseline_seeds, datasets, holdout, hyperparameters, imbalance, methods, name, profile, "
-        "recipe, seeds, subset_seeds)\n"
+        "(known: about, after, as_published, baseline_seeds, datasets, holdout, hyperparameters, imbalance, methods, "
+        "name, profile, recipe, seeds, subset_seeds)\n"
     )
+
+
+AS_PUBLISHED = """from ltbench import Method, Published, Range
+
+
+class Mine(Method):
+    strength = Range(1.0, 0.0, 2.0)
+    published = (
+        Published(dataset="digits", imbalance="20", accuracy=60.0, source="A", family="F2", grade="A", epoch="last",
+                  backbone="resnet8_cifar", subset_seed=0,
+                  settings={"strength": 0.5, "recipe.epochs": 1, "recipe.batch_size": 32}),
+    )
+"""
+
+
+def test_methods_are_trained_as_published_in_a_table_of_their_own(ltbench: Cli) -> None:
+    Path("methods").mkdir()
+    Path("methods/mine.py").write_text(AS_PUBLISHED)
+    words = ("run", "--imbalance", "20", "--methods", "mine,ce", "--seeds", "2")
+    answer = ltbench(*words, "--as-published")
+    assert answer.status == 0
+    assert "skipped method: ce as published on digits / 20: no published accuracy" in answer.err
+    assert "2 cells as published, 0 done, 2 to do" in answer.err
+    assert "digits · imbalance 20 · as published" in answer.out
+    (row,) = json.loads(ltbench("leaderboard", "--format", "json").out)
+    assert (row["method"], row["published"]) == ("mine(strength=0.5)", 60.0)
+    assert " ± " in row["verdict"]
+    assert "2 done, 0 to do" in ltbench(*words, "--as-published").err
+    for record in records().values():
+        assert ltbench(*shlex.split(record.command)[1:], "--results", "again").status == 0
+    assert records("again").keys() == records().keys()
+    assert ltbench("report").status == 0
+    assert "not comparable" not in row["verdict"]
+    refused = ltbench(*words, "--as-published", "--tuned")
+    assert (refused.status, "tuning replaces published values" in refused.err) == (2, True)

@@ -133,6 +133,18 @@ def test_methods_that_cannot_be_trained_as_published_are_named_with_the_reason(l
         planned(library, methods=("ce",))
 
 
+def test_a_method_on_other_features_is_not_as_published(library: Library) -> None:
+    path = Path("methods/mine.py")
+    path.write_text(path.read_text().replace("    strength", '    after = "ce"\n    strength'))
+    with pytest.raises(InputError, match="mine as published on digits / 20: B continues from ce"):
+        planned(library, methods=("mine(after=mixup)",))
+    Path("mine.toml").write_text(
+        'datasets = ["digits"]\nmethods = ["mine"]\nafter = ["mixup"]\nimbalance = [20]\nas_published = true\n'
+    )
+    with pytest.raises(InputError, match="a suite with 'after' cannot be trained as published"):
+        make_plan(Request(suite="mine.toml"), library)
+
+
 def test_the_command_of_a_cell_gives_the_same_cell(library: Library) -> None:
     plan = planned(library, {"recipe.epochs": 2})
     (one,) = plan.cells

@@ -99,6 +99,7 @@ def recipe(**changes) -> dict:
         ),
         ({"chain": [Link("ce", "s", {"gamma": 2.0})]}, {"settings": {"gamma": 2.0}}, []),
         ({}, {"settings": {"gamma": 2.0}}, ["hyper-parameters (gamma)"]),
+        ({"hyperparameters": {"after": "mixup"}}, {}, ["features"]),
         ({"trials": 10}, {}, ["tuning"]),
         ({}, {"settings": {"sampler": "effective number"}}, ["sampler"]),
         ({}, {"epoch": None}, ["epoch"]),

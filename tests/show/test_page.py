@@ -9,15 +9,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ltbench.plan.cell import Link
 from ltbench.plan.recipe import Recipe
 from ltbench.results.across_tables import ranks_by_setting
 from ltbench.results.classes import class_reports
+from ltbench.results.decoupling import decoupling
 from ltbench.results.leaderboard import TABLE, leaderboard, load_results
 from ltbench.results.record import StageLosses
 from ltbench.results.store import Store
 from ltbench.show.classes import recall_texts
 from ltbench.show.columns import COLUMNS
 from ltbench.show.page import write_report
+from ltbench.show.tables import decoupling_grids
 from tests.made import EACH, chosen, made_failure, made_record, made_store, record_of
 
 HOSTILE = ["<b>", '"><script>alert(1)</script>', "{{ 7 * 7 }}", "$a_b$", "a & b", "l'autre"]
@@ -59,7 +62,7 @@ class Page(HTMLParser):
             self.table = given["id"]
             self.tables[self.table] = {}
         elif tag == "tbody":
-            self.method = given["data-method"]
+            self.method = given.get("data-method", "")
             self.tables[self.table][self.method] = []
         elif tag in ("td", "th") and "data-value" in given:
             self.cell = Cell(given.get("data-key", ""), given["data-value"])
@@ -246,6 +249,25 @@ def test_the_classes_of_each_finished_method_are_those_of_the_command(store: Sto
     confusions = [cells for key, table in tables.items() for cells in table.values() if key.endswith("-3")]
     assert all(len(cells) == 5 * 6 for cells in confusions)
     assert len(confusions) == len(recalls)
+
+
+def test_features_and_classifiers_are_the_grids_of_the_terminal(tmp_path: Path, page: Page) -> None:
+    assert "Features and classifiers" not in page.text
+    store = Store(tmp_path / "results")
+    for number, (features, classifier) in enumerate([("ce", ""), ("ce", "crt"), ("mixup", ""), ("mixup", "crt")]):
+        links = [Link(method=name, source="s", hyperparameters={}) for name in (features, classifier) if name]
+        after = {"after": features} if classifier and features == "mixup" else {}
+        for seed in range(3):
+            changes = {"chain": links, "hyperparameters": after, "skill": 1.0 + number}
+            made_record(store, classifier or features, seed=seed, **changes)
+    cells = load_results(store.root)
+    grids = decoupling_grids(decoupling(cells, leaderboard(cells)))
+    found = report_of(store)
+    tables = [found.tables[f"digits-100-decoupled-{n}"][""] for n in (1, 2, 3)]
+    assert [[cell.text for cell in table] for table in tables] == [
+        [text for row in grid.rows for text in row] for grid in grids
+    ]
+    assert "difference to the features of ce" in found.text
 
 
 def test_with_many_classes_the_page_has_those_with_the_lowest_recall(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from ltbench.metrics import Shots
 from ltbench.results import diagnostics
 from ltbench.results.across_tables import ranks_by_setting, subset_spread
 from ltbench.results.classes import class_reports
+from ltbench.results.decoupling import decoupling
 from ltbench.results.leaderboard import TABLE, leaderboard, load_results
 from ltbench.results.papers import MARGIN, published
 from ltbench.results.record import Environment, Record, now
@@ -26,7 +27,7 @@ from ltbench.show.classes import notes_of, page_grids
 from ltbench.show.columns import COLUMNS, Column, Row, columns_of, rows_of
 from ltbench.show.page.plots import Plot, rank_plots, table_plots, tuning_plots
 from ltbench.show.style import style
-from ltbench.show.tables import Format, Grid, footnotes, render, shots_note, title
+from ltbench.show.tables import DECOUPLED, Format, Grid, decoupling_grids, footnotes, render, shots_note, title
 from ltbench.tuning.journal import studies
 from ltbench.units import duration
 
@@ -44,6 +45,7 @@ class Section:
         papers: rows of ``diagnostics.against_papers``.
         classes: tables about the classes of each finished method.
         class_notes: what a reader must know about them.
+        decoupled: tables of features x classifiers, if there are any.
     """
 
     key: str
@@ -55,6 +57,7 @@ class Section:
     papers: list[Row]
     classes: dict[str, list[Grid]]
     class_notes: list[str]
+    decoupled: list[Grid]
     plots: list[Plot]
 
 
@@ -156,6 +159,7 @@ class Report:
             ),
             classes={report.method: page_grids(report) for report in reports},
             class_notes=notes_of(reports),
+            decoupled=decoupling_grids(decoupling(cells, board)),
             plots=table_plots(key, board, cells, self.records, self.store) + tuning_plots(key, tuned),
         )
 
@@ -187,6 +191,7 @@ class Report:
             notes=[*self.warnings, *footnotes(self.board, "last")],
             accuracy=COLUMNS[0],
             margin=MARGIN,
+            decoupled_note=DECOUPLED,
             version=__version__,
             created=now()[:19].replace("T", " "),
         )
@@ -201,7 +206,8 @@ class Report:
                     plot.figure.savefig(files[-1], dpi=200, metadata=metadata)
         for form, name in FILES.items():
             files.append(folder / name)
-            text = render(self.board, form, "last", None, ranks_by_setting(self.cells), subset_spread(self.cells))
+            ranks, spread = ranks_by_setting(self.cells), subset_spread(self.cells)
+            text = render(self.board, form, "last", None, ranks, spread, decoupling(self.cells, self.board))
             write_whole(files[-1], f"{text}\n".encode())
         return files
 
