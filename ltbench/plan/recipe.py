@@ -367,6 +367,8 @@ ABOUT = {
     "digits": "ResNet-8, 20 epochs: the quickstart",
     "imagenet-lt": "Kang et al., ICLR 2020: ResNet-50, 90 epochs, batch 512, cosine from 0.2",
     "imagenet-lt-180": "as imagenet-lt, with 180 epochs",
+    "finetune": "pretrained network, 20 epochs: AdamW, layer-wise learning rates, random-resized crops, as in timm",
+    "frozen": "classifiers on the features of a pretrained network, which are computed once",
 }
 """One line on each named recipe."""
 
