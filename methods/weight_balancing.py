@@ -34,6 +34,7 @@ def softmax_binary_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor
 class WeightBalancing(Method):
     """Strong weight decay, then a class-balanced loss with a limit on the norm of the classifier's weights."""
 
+    heads = ("main", "cap")  # the second one classifies nothing: it stores the cap with the network, for stage 2
     lr = Range(0.01, 1e-3, 0.1, log=True)
     weight_decay = Range(5e-3, 1e-4, 1e-2, log=True)
     decay = Range(0.1, 1e-3, 0.5, log=True)  # weight decay of stage 2
@@ -68,9 +69,11 @@ class WeightBalancing(Method):
         )
 
     def build_head(self, name: str, width: int, classes: int) -> nn.Module:
-        head = super().build_head(name, width, classes)
-        head.register_buffer("cap", torch.tensor(torch.inf))  # stored with the network, for stage 2
-        return head
+        if name == "main":
+            return super().build_head(name, width, classes)
+        cap = nn.Module()
+        cap.register_buffer("norm", torch.tensor(torch.inf))
+        return cap
 
     def setup(self, counts: Tensor) -> None:
         self.weights = effective_number_weights(counts, self.beta).float()
@@ -85,9 +88,9 @@ class WeightBalancing(Method):
     def set_cap(self, net: Network, features: Features) -> None:
         """Set the limit on the norms of stage 2 from those after stage 1."""
         norms = torch.linalg.vector_norm(net.heads["main"].get_parameter("weight"), dim=1)
-        net.heads["main"].get_buffer("cap").copy_(torch.lerp(norms.min(), norms.max(), self.threshold))
+        net.heads["cap"].get_buffer("norm").copy_(torch.lerp(norms.min(), norms.max(), self.threshold))
 
     def max_norm(self, net: Network) -> None:
         """Limit the norm of each class's weights to the cap."""
-        weight, cap = net.heads["main"].get_parameter("weight"), net.heads["main"].get_buffer("cap")
+        weight, cap = net.heads["main"].get_parameter("weight"), net.heads["cap"].get_buffer("norm")
         weight.mul_((cap / torch.linalg.vector_norm(weight, dim=1, keepdim=True)).clamp_max(1))

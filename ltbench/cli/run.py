@@ -257,6 +257,7 @@ def _weights(plan: "Plan") -> list[str]:
 def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[str, Record]", how: "RunOptions") -> str:
     """One line on how much there is to train, and how long it takes."""
     from ltbench.plan.cell import BASELINE
+    from ltbench.plan.suite import load_suite
     from ltbench.runner.workload import estimate_seconds
     from ltbench.units import duration
 
@@ -266,10 +267,12 @@ def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[st
     time = "time not known yet" if seconds is None else f"about {duration(seconds / (how.workers or 1))}"
     under = "" if plan.suite.as_published else "under recipe "
     further = sorted({p.cell.seed for p in plan.cells} - set(plan.suite.seeds))
+    own = plan.request.recipe_in_place_of(load_suite(plan.request.suite).recipe.base)
     return (
         f"{plan.suite.name}: {len(plan.cells)} cells {under}{plan.compared_under}, "
         f"{len(plan.cells) - len(to_do)} done, {len(to_do)} to do"
         + (", imbalance natural (the default for images of your own)" if plan.request.natural_by_default else "")
+        + (f", recipe {own} (the default for images of your own; see also --recipe finetune and frozen)" if own else "")
         + (f", {time}" if to_do else "")
         + (f"; {len(stages)} stages, {shared} of them shared and trained only once" if shared else "")
         + (f"; {BASELINE} also with seeds {', '.join(map(str, further))} (not with --seeds)" if further else "")

@@ -46,6 +46,7 @@ class Header:
         side: height and width that images were resized to; None: not resized.
         decoder: name and version of the library that decoded the images.
         fingerprint: of the data set (see ``ImageSet.fingerprint``).
+        source: absolute path of the folder, list or table; empty in files of older versions.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Header:
     side: int | None
     decoder: str
     fingerprint: str
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,16 @@ def find(path: Path, key: str) -> Packed | None:
     return Packed(path, header)
 
 
+def header_of(path: Path) -> Header | None:
+    """Return the header of a packed file; None where it has none."""
+    with path.open("rb") as file:
+        start = file.read(HEADER_BYTES)
+    try:
+        return Header(**json.loads(start[len(MAGIC) :])) if start.startswith(MAGIC) else None
+    except (ValueError, TypeError):
+        return None
+
+
 def build(
     path: Path,
     key: str,
@@ -121,7 +133,7 @@ def build(
             with building.open("w+b") as file:
                 _decode(pool, root, files, side, interpolation, shape, file.fileno())
                 found = fingerprint(lambda start, stop: _mapped(building, shape, start, stop))
-                header = Header(key, shape, side, f"Pillow {PIL.__version__}", found)
+                header = Header(key, shape, side, f"Pillow {PIL.__version__}", found, str(root.resolve()))
                 os.pwrite(file.fileno(), (MAGIC + json.dumps(asdict(header)).encode()).ljust(HEADER_BYTES), 0)
                 os.fsync(file.fileno())
             building.replace(path)

@@ -38,6 +38,7 @@ def optimiser_of(net: Network, stage: Stage, recipe: Recipe, device: torch.devic
     decay = _weight_decay(recipe, stage)
     optimiser = _optimiser(
         recipe,
+        device,
         [
             {
                 "params": g,
@@ -54,9 +55,12 @@ def optimiser_of(net: Network, stage: Stage, recipe: Recipe, device: torch.devic
     return optimiser
 
 
-def _optimiser(recipe: Recipe, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+def _optimiser(recipe: Recipe, device: torch.device, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, betas=(recipe.momentum, BETA2), fused=True)
+        on_gpu = device.type == "cuda"
+        adamw = torch.optim.AdamW(groups, betas=(recipe.momentum, BETA2), fused=True, capturable=on_gpu)
+        vars(adamw)["_warned_capturable_if_run_uncaptured"] = True  # it also runs eagerly, as before a capture
+        return adamw
     return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
 
 
@@ -70,6 +74,15 @@ def _first_state(recipe: Recipe, parameter: nn.Parameter) -> dict[str, Tensor]:
 def state_of(optimiser: torch.optim.Optimizer) -> list[Tensor]:
     """Every tensor of an optimiser that a step changes."""
     return [value for state in optimiser.state.values() for value in state.values()]
+
+
+def clip_gradients(optimiser: torch.optim.Optimizer, longest: float) -> None:
+    """Scale the gradient of all parameters down to this norm, if it is longer."""
+    parameters = (parameter for group in optimiser.param_groups for parameter in group["params"])
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if gradients:
+        length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        torch._foreach_mul_(gradients, (longest / (length + 1e-6)).clamp(max=1.0))
 
 
 def _scales(net: Network, recipe: Recipe) -> dict[str, float]:

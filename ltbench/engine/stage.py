@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ltbench.engine import epoch_plan
 from ltbench.engine.augment import augmentations
 from ltbench.engine.batches import TrainingSet
-from ltbench.engine.optimiser import learning_rate, optimiser_of, state_of
+from ltbench.engine.optimiser import clip_gradients, learning_rate, optimiser_of, state_of
 from ltbench.engine.step import Eager, Epochs, Static, why_failed
 from ltbench.engine.task import Task, Tier
 from ltbench.method.contract import Batch, Clock, Method, Stage
@@ -166,8 +166,7 @@ class RunningStage:
         """Update the parameters by their gradients, and the average of the network."""
         recipe = self.task.recipe
         if recipe.clip_grad is not None:
-            parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, recipe.clip_grad)
+            clip_gradients(self.optimiser, recipe.clip_grad)
         self.optimiser.step()
         if self.stage.project_after == "step":
             self._project()

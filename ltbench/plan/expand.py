@@ -307,7 +307,8 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             raise InputError("--recipe and --as-published are both given; remove one", "recipe")
         values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes)}
     else:
-        named = Recipe.of(request.recipe) if request.recipe else suite.recipe
+        other = request.recipe or request.recipe_in_place_of(suite.recipe.base)
+        named = Recipe.of(other) if other else suite.recipe
         values["recipe"] = named.changed(request.recipe_changes | next(iter(backbones_of(request)), {}))
     return suite.changed(**values, hyperparameters=hyperparameters)
 

@@ -389,6 +389,8 @@ ABOUT = {
     "places-lt": "pretrained ResNet-152, 30 epochs, batch 128, steps from 0.01 (after Liu et al., CVPR 2019)",
     "inaturalist2018": "as imagenet-lt, with weight decay 1e-4 and without colour jitter (Kang et al.)",
     "tiny-imagenet-lt": "as ldam, with ResNet-18 on 64x64 images",
+    "finetune": "pretrained network, 20 epochs: AdamW, layer-wise learning rates, random-resized crops, as in timm",
+    "frozen": "classifiers on the features of a pretrained network, which are computed once",
 }
 """One line on each named recipe."""
 

@@ -75,7 +75,21 @@ class Request:
     @property
     def natural_by_default(self) -> bool:
         """Whether all images are used because only data of the user's own is named, and no imbalance."""
-        return self.imbalance is None and self.datasets is not None and all(map(is_own, self.datasets))
+        return self.imbalance is None and self._only_own
+
+    def recipe_in_place_of(self, base: str) -> str | None:
+        """The recipe that images of the user's own get in place of that of the digits; None: they keep the suite's.
+
+        Args:
+            base: named recipe that the suite's recipe starts from.
+        """
+        if not self._only_own or self.recipe is not None or base != "digits":
+            return None
+        return "finetune" if self.recipe_changes.get("pretrained") else "ldam"
+
+    @property
+    def _only_own(self) -> bool:
+        return self.datasets is not None and all(map(is_own, self.datasets))
 
     @property
     def recipe_changes(self) -> dict[str, Any]:

@@ -95,11 +95,12 @@ def reproduced(record: Record, figures: Sequence[Published]) -> Published | None
     Args:
         figures: of its method.
     """
-    try:
-        there = reproducible(figures, _names(record), record.dataset.split(" (")[0], record.imbalance)
-    except InputError:
+    if not record.trained_under:
         return None
-    return there if record.trained_under else None
+    try:
+        return reproducible(figures, _names(record), record.dataset.split(" (")[0], record.imbalance)
+    except InputError:
+        return None  # the method's file was edited since
 
 
 def differences(record: Record, figure: Published) -> list[str]:

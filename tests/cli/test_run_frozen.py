@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torchvision.transforms.functional import center_crop
 
 from ltbench.data.features import find
 from ltbench.data.home import data_folder
@@ -73,15 +74,13 @@ def test_the_features_are_those_of_the_backbone_on_the_images_it_expects(ltbench
     config = timm.get_pretrained_cfg("test_resnet")
     images = load(words[words.index("--datasets") + 1], 67, interpolation=config.interpolation)
     model = timm.create_model("test_resnet", num_classes=0).eval()
-    from safetensors.torch import load_file
-
     weights = next(word for word in words if "pretrained" in word).partition("=")[2]
     model.load_state_dict(load_file(weights), strict=False)
     for name in ("train", "test"):
         found, split = file.split(name), getattr(images, name)
         assert found is not None
         assert np.array_equal(found.labels, split.labels)
-        pixels = torch.tensor(split.pixels()[:, 1:65, 1:65]).permute(0, 3, 1, 2) / 255
+        pixels = center_crop(torch.tensor(split.pixels()).permute(0, 3, 1, 2), [64, 64]) / 255
         mean, std = (torch.tensor(values)[:, None, None] for values in (config.mean, config.std))
         with torch.inference_mode():
             expected = model((pixels - mean) / std)

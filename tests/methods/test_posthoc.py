@@ -216,6 +216,11 @@ def test_max_norm_shortens_long_weights_to_the_cap_from_the_norms_of_stage_1() -
         assert w.tolist() == pytest.approx([v * min(1.0, cap / length) for v in old.tolist()], rel=1e-5)
 
 
+def test_other_methods_can_continue_the_classifier_of_weight_balancing() -> None:
+    """The cap is stored beside it: a classifier with more than weight and bias would be refused by `lws`."""
+    assert set(method_of("weight_balancing", COUNTS[0]).build_head("main", 5, 3).state_dict()) == {"weight", "bias"}
+
+
 def test_the_second_stage_of_weight_balancing_has_a_decay_of_its_own_and_a_cap_once_an_epoch() -> None:
     first, second = method_of("weight_balancing", COUNTS[0]).stages()
     assert (first.weight_decay, first.project) == (5e-3, None)
