@@ -67,5 +67,6 @@ def test_crops_of_the_original_files(benchmark: Any, photos: Path, tmp_path: Pat
     kilobytes = sum(file.stat().st_size for file in files) / len(files) / 1e3
     for way, seconds in per_image.items():
         print(f"{way}: {1000 * seconds:.2f} ms an image, {1 / seconds:.0f} images/s")
-    further = (per_image["original files"] - per_image["packed"]) * LARGE / (os.cpu_count() or 1) / 60
-    print(f"{kilobytes:.0f} kB a file; {further:.1f} minutes more for an epoch of ImageNet-LT on {os.cpu_count()} cores")
+    cores = os.cpu_count() or 1
+    further = (per_image["original files"] - per_image["packed"]) * LARGE / cores / 60
+    print(f"{kilobytes:.0f} kB a file; {further:.1f} minutes more for an epoch of ImageNet-LT on {cores} cores")
