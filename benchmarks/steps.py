@@ -15,8 +15,9 @@ import torch
 
 from ltbench.data import Imbalance, LongTailed, Split, cut
 from ltbench.data.images import ImageSet
+from ltbench.engine.optimiser import optimiser_of
 from ltbench.engine.process import numerics, own_stream
-from ltbench.engine.stage import RunningStage, optimiser_of
+from ltbench.engine.stage import RunningStage
 from ltbench.engine.task import Task, Tier
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import Recipe

@@ -21,6 +21,7 @@ class AuxCombined(AuxiliaryLearning):
     """Class-balanced training, with random-sampling, rotation and re-weighted auxiliary tasks for the features."""
 
     streams = {"primary": class_balanced, "auxiliary": instance_balanced, "turned": instance_balanced}
+    needs_pixels = "rotates images"
     heads = ("primary", "auxiliary", "reweighted", "rotation")
     random_weight = Range(1.0, 0.1, 3.0, log=True)
     rotation_weight = Range(1.0, 0.05, 2.0, log=True)

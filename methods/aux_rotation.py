@@ -21,6 +21,7 @@ from ltbench.method.functional import quarter_turned
 class AuxRotation(AuxiliaryLearning):
     """Class-balanced training, with rotation prediction as an auxiliary task for the features."""
 
+    needs_pixels = "rotates images"
     heads = ("primary", "rotation")
     weight = Range(1.0, 0.05, 2.0, log=True)
     cost = 2.0

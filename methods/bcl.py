@@ -42,6 +42,7 @@ class Bcl(Method):
         "second": Again("classified", "randaugment"),
     }
     heads = ("main", "points", "prototypes")
+    needs_pixels = "needs two views of each image"
     weight = Range(0.35, 0.1, 2.0, log=True)
     temperature = Range(0.1, 0.05, 0.3, log=True)
     scale = Range(30.0, 10.0, 40.0, log=True)

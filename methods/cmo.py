@@ -31,6 +31,7 @@ def patch_of(noise: Tensor, height: int, width: int) -> Tensor:
 class Cmo(Method):
     """CutMix that pastes patches of mostly rare classes into ordinary images."""
 
+    needs_pixels = "pastes patches of images"
     probability = Range(0.5, 0.0, 1.0)
     weight_exponent = Range(1.0, 0.5, 2.0)
     idle = Range(0.015, 0.0, 0.1)  # fraction of training without CutMix, at its start and at its end

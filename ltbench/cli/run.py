@@ -197,7 +197,7 @@ def _train(
     listen, store = reporter(), Store(results)
     for why in {**plan.skipped, **plan.broken}.values():
         listen.say(f"skipped method: {why}")
-    for line in _image_files(plan):
+    for line in (*_image_files(plan), *_weights(plan)):
         listen.say(line)
     records = store.latest()
     to_do = missing(plan, records)
@@ -240,9 +240,24 @@ def _image_files(plan: "Plan") -> list[str]:
     return lines
 
 
+def _weights(plan: "Plan") -> list[str]:
+    """One line on the pretrained weights of each data set and backbone."""
+    lines: dict[str, None] = {}
+    for planned in plan.cells:
+        recipe, (height, width, _) = planned.cell.recipe, planned.images.train.images.shape[1:]
+        if recipe.weights is not None:
+            seen = "x".join(map(str, recipe.input_size(height, width)))
+            lines[
+                f"{planned.cell.label}: weights {recipe.weights}, pretrained on {recipe.weights.data}; images resized "
+                f"to {width}x{height} ({recipe.interpolation}), the network sees {seen}"
+            ] = None
+    return list(lines)
+
+
 def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[str, Record]", how: "RunOptions") -> str:
     """One line on how much there is to train, and how long it takes."""
     from ltbench.plan.cell import BASELINE
+    from ltbench.plan.suite import load_suite
     from ltbench.runner.workload import estimate_seconds
     from ltbench.units import duration
 
@@ -252,10 +267,12 @@ def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[st
     time = "time not known yet" if seconds is None else f"about {duration(seconds / (how.workers or 1))}"
     under = "" if plan.suite.as_published else "under recipe "
     further = sorted({p.cell.seed for p in plan.cells} - set(plan.suite.seeds))
+    own = plan.request.recipe_in_place_of(load_suite(plan.request.suite).recipe.base)
     return (
         f"{plan.suite.name}: {len(plan.cells)} cells {under}{plan.compared_under}, "
         f"{len(plan.cells) - len(to_do)} done, {len(to_do)} to do"
         + (", imbalance natural (the default for images of your own)" if plan.request.natural_by_default else "")
+        + (f", recipe {own} (the default for images of your own; see also --recipe finetune and frozen)" if own else "")
         + (f", {time}" if to_do else "")
         + (f"; {len(stages)} stages, {shared} of them shared and trained only once" if shared else "")
         + (f"; {BASELINE} also with seeds {', '.join(map(str, further))} (not with --seeds)" if further else "")

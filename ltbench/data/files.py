@@ -17,6 +17,7 @@ import numpy as np
 
 from ltbench.data import packed
 from ltbench.data.images import ImageSet, Split
+from ltbench.data.resize import BILINEAR
 from ltbench.errors import InputError
 
 TEST_SHARE = 0.2  # of each class, held out where there is no test split
@@ -66,7 +67,9 @@ class FileSet(ImageSet):
     tested: str = ""
 
 
-def assembled(collection: Collection, name: str, side: int | None, cache: Path) -> FileSet:
+def assembled(
+    collection: Collection, name: str, side: int | None, cache: Path, interpolation: str = BILINEAR
+) -> FileSet:
     """Make a data set of image files.
 
     Files are ordered by label, then by path. So a data set does not depend on the order of a list's lines.
@@ -77,6 +80,7 @@ def assembled(collection: Collection, name: str, side: int | None, cache: Path) 
         name: name of the data set in tables.
         side: height and width in pixels that images are resized to; None: all images must have the same size.
         cache: folder for the decoded images.
+        interpolation: how images are resized.
 
     Returns:
         The images as memory maps of the packed file.
@@ -92,7 +96,7 @@ def assembled(collection: Collection, name: str, side: int | None, cache: Path) 
         if split in collection.splits
     }
     tested = _choose_test(splits, collection)
-    key = _key(splits, collection.root, side)
+    key = _key(splits, collection.root, side if interpolation == BILINEAR else [side, interpolation])
     labels = {split: np.array([file.label for file in files], np.int64) for split, files in splits.items()}
     ends = np.cumsum([len(files) for files in splits.values()]).tolist()
 
@@ -115,7 +119,7 @@ def assembled(collection: Collection, name: str, side: int | None, cache: Path) 
     target = cache / "folders" / f"{key}.images"
     paths = [file.path for files in splits.values() for file in files]
     pack = packed.find(target, key) or packed.build(
-        target, key, collection.source, paths, side, lambda images: image_set(images).fingerprint
+        target, key, collection.source, paths, side, interpolation, lambda images: image_set(images).fingerprint
     )
     return image_set(pack.images, pack.header.fingerprint)
 
@@ -157,9 +161,9 @@ def _choose_test(splits: dict[str, list[File]], collection: Collection) -> str:
     return "a fifth of each class, chosen by ltbench with a fixed seed (there is no test split)"
 
 
-def _key(splits: Mapping[str, list[File]], root: Path, side: int | None) -> str:
+def _key(splits: Mapping[str, list[File]], root: Path, size: object) -> str:
     """Hash everything that the packed file depends on. A replaced image has a new change time, even after ``cp -p``."""
-    digest = hashlib.sha256(json.dumps(side).encode())
+    digest = hashlib.sha256(json.dumps(size).encode())
     for split, files in splits.items():
         for file in files:
             found = _stat(file)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ltbench.data.files import ORDER, Collection, File, FileSet, assembled
+from ltbench.data.resize import BILINEAR
 from ltbench.errors import InputError
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -10,26 +11,25 @@ OTHER_NAMES = {"training": "train", "valid": "val", "validation": "val", "dev": 
 """Names that people give to folders of splits, and the name that is read."""
 
 
-def read(root: Path, name: str, side: int | None, cache: Path) -> FileSet:
-    """Read an image folder.
+def read(root: Path, name: str, side: int | None, cache: Path, interpolation: str = BILINEAR) -> FileSet:
+    """Read an image folder; the arguments are those of ``collected`` and ``files.assembled``."""
+    return assembled(collected(root), name, side, cache, interpolation)
+
+
+def collected(root: Path) -> Collection:
+    """List the images of a folder.
 
     Args:
         root: the folder. Without ``train/`` its sub-folders are the classes. ``files.assembled`` says which images are
             the test set.
-        name: name of the data set in tables.
-        side: height and width in pixels that images are resized to; None: all images must have the same size.
-        cache: folder for the decoded images.
-
-    Returns:
-        The images as memory maps of the packed file.
 
     Raises:
-        InputError: for a missing folder, a class without images, and as ``files.assembled`` does.
+        InputError: for a missing folder and a class without images.
     """
     if not root.is_dir():
         raise InputError(f"image folder {root} does not exist; correct the path")
     folders = _splits(root)
-    found = {split: _files(folder) for split, folder in folders.items()}
+    found = {split: class_files(folder) for split, folder in folders.items()}
     classes = tuple(sorted(set().union(*found.values())))
     labels = {name: label for label, name in enumerate(classes)}
     splits = {
@@ -37,7 +37,7 @@ def read(root: Path, name: str, side: int | None, cache: Path) -> FileSet:
         for split, by_class in found.items()
     }
     called = {split: str(folder) for split, folder in folders.items()}
-    return assembled(Collection(root, root, classes, splits, called), name, side, cache)
+    return Collection(root, root, classes, splits, called)
 
 
 def _splits(root: Path) -> dict[str, Path]:
@@ -54,8 +54,12 @@ def _splits(root: Path) -> dict[str, Path]:
     return {split: root / split for split in ORDER if split in below}
 
 
-def _files(folder: Path) -> dict[str, list[Path]]:
-    """List the image files of each class."""
+def class_files(folder: Path) -> dict[str, list[Path]]:
+    """List the image files of each class, by the name of its folder.
+
+    Raises:
+        InputError: where there is no class folder, or one without images.
+    """
     classes = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
     if not classes:
         raise InputError(f"{folder} has no class folders; put the images of each class into a folder, or move it away")

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,13 @@ class Split:
     """Labelled images.
 
     Attributes:
-        images: [N, H, W, channels] uint8, 1 or 3 channels; or a memory map [M, H, W, channels].
+        images: [N, H, W, channels] uint8, 1 or 3 channels; or a memory map [M, H, W, channels]. The features of frozen
+            backbones take their place as float32 [M, 1, 1, D].
         labels: [N] int64.
         rows: [N] int64, the rows of ``images`` that belong to the split; None: all, in their order.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[Any]
     labels: NDArray[np.int64]
     rows: NDArray[np.int64] | None = None
 
@@ -36,14 +38,14 @@ class Split:
     @property
     def size_bytes(self) -> int:
         """Size of the decoded images."""
-        return len(self) * math.prod(self.images.shape[1:])
+        return len(self) * math.prod(self.images.shape[1:]) * self.images.itemsize
 
     @property
     def in_file(self) -> bool:
         """Whether the images are a memory map."""
         return isinstance(self.images, np.memmap)
 
-    def pixels(self) -> NDArray[np.uint8]:
+    def pixels(self) -> NDArray[Any]:
         """Return the images [N, H, W, channels]."""
         return self.images if self.rows is None else self.images[self.rows]
 
@@ -54,7 +56,7 @@ class Split:
             return Split(self.images, self.labels[indices], rows)
         return Split(np.ascontiguousarray(self.images[indices]), self.labels[indices])
 
-    def chunks(self) -> Iterator[NDArray[np.uint8]]:
+    def chunks(self) -> Iterator[NDArray[Any]]:
         """Yield the images in order, in arrays [n, H, W, channels] of at most 64 MB (or one image)."""
         step = min(MOST_SQUARES, max(1, CHUNK_BYTES * len(self) // self.size_bytes))
         for start in range(0, len(self), step):
@@ -158,8 +160,16 @@ def cut(images: ImageSet, imbalance: Imbalance, subset_seed: int = 0, holdout: i
 
 
 def mean_and_std(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Compute mean and standard deviation of each channel, in [0, 1], in one pass with integer sums."""
+    """Compute mean and standard deviation of each channel, in [0, 1], in one pass with integer sums.
+
+    Of features, which are float32, they are the mean of each dimension, and for all of them the root mean square of
+    their deviations, so that directions and distances stay as they are.
+    """
     channels = split.images.shape[-1]
+    if split.images.dtype != np.uint8:
+        values = split.pixels().reshape(-1, channels)
+        variance = float(values.var(axis=0, dtype=np.float64).mean())
+        return tuple(values.mean(axis=0, dtype=np.float64)), (max(math.sqrt(variance), 1e-3),) * channels
     sums, squares = [0] * channels, [0] * channels
     for images in split.chunks():
         flat = images.reshape(len(images), -1)

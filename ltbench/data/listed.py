@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ltbench.data.files import Collection, File, FileSet, assembled
+from ltbench.data.files import Collection, File
 from ltbench.errors import InputError, unknown
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -38,19 +38,16 @@ class Spec(NamedTuple):
     columns: Mapping[str, str]
 
 
-def read(kind: str, text: str, name: str, side: int | None, cache: Path) -> FileSet:
-    """Read a data set.
+def collected(kind: str, text: str) -> Collection:
+    """List the images that a list or table names.
 
     Args:
         kind: a key of ``READERS``.
         text: what follows ``KIND:``.
-        name: name of the data set in tables; empty: kind and name of the file.
-        side: height and width in pixels that images are resized to; None: all images must have the same size.
-        cache: folder for the decoded images.
 
     Raises:
         InputError: for an unknown option, a file that cannot be read or is empty, a line that is wrong or names an
-            image for the second time, and as ``files.assembled`` does.
+            image for the second time.
     """
     spec = parsed(kind, text)
     names: dict[str, str] = {}
@@ -75,8 +72,7 @@ def read(kind: str, text: str, name: str, side: int | None, cache: Path) -> File
         for split, members in rows.items()
     }
     classes = tuple(_named(order, names))
-    collection = Collection(source, spec.root, classes, splits, called)
-    return assembled(collection, name or f"{kind}:{source.name}", side, cache)
+    return Collection(source, spec.root, classes, splits, called)
 
 
 def parsed(kind: str, text: str) -> Spec:

@@ -108,6 +108,7 @@ def build(
     root: Path,
     files: Sequence[Path],
     side: int | None,
+    interpolation: str,
     fingerprint: Callable[[Images], str],
 ) -> Packed:
     """Decode images into a packed file.
@@ -118,6 +119,7 @@ def build(
         root: the image folder, list or table, for messages.
         files: the N image files.
         side: height and width in pixels that images are resized to (central square); None: all must have the same size.
+        interpolation: how they are resized.
         fingerprint: function that computes the fingerprint of the data set from its images.
 
     Raises:
@@ -129,7 +131,7 @@ def build(
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with building.open("w+b") as file:
-                _decode(pool, root, files, side, shape, file.fileno())
+                _decode(pool, root, files, side, interpolation, shape, file.fileno())
                 found = fingerprint(lambda start, stop: _mapped(building, shape, start, stop))
                 header = Header(key, shape, side, f"Pillow {PIL.__version__}", found, str(root.resolve()))
                 os.pwrite(file.fileno(), (MAGIC + json.dumps(asdict(header)).encode()).ljust(HEADER_BYTES), 0)
@@ -143,6 +145,15 @@ def build(
         finally:
             building.unlink(missing_ok=True)
     return Packed(path, header)
+
+
+def short_side(files: Sequence[Path]) -> int:
+    """The median short side in pixels of up to a hundred of these image files, which are spread over all."""
+    sides = []
+    for path in files[:: max(1, len(files) // 100)]:
+        with _opened(path) as image:
+            sides.append(min(image.size))
+    return sorted(sides)[len(sides) // 2]
 
 
 def _mapped(path: Path, shape: tuple[int, ...], start: int, stop: int) -> NDArray[np.uint8]:
@@ -186,14 +197,21 @@ def _shape(pool: ThreadPoolExecutor, root: Path, files: Sequence[Path], side: in
 
 
 def _decode(
-    pool: ThreadPoolExecutor, root: Path, files: Sequence[Path], side: int | None, shape: tuple[int, ...], file: int
+    pool: ThreadPoolExecutor,
+    root: Path,
+    files: Sequence[Path],
+    side: int | None,
+    interpolation: str,
+    shape: tuple[int, ...],
+    file: int,
 ) -> None:
     """Write the pixels of every image to its position in an open file."""
     image_bytes = math.prod(shape[1:])
 
     def write(number: int) -> None:
         with _opened(files[number]) as image:
-            pixels = np.asarray(square(image.convert("RGB"), side) if side else image.convert("RGB"))
+            picture = image.convert("RGB")
+            pixels = np.asarray(square(picture, side, interpolation) if side else picture)
         content = pixels[..., : shape[-1]].tobytes()
         if os.pwrite(file, content, HEADER_BYTES + number * image_bytes) != image_bytes:
             raise OSError(0, "the disk is full")

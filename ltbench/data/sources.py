@@ -9,41 +9,64 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltbench.data import archives, folder, listed
-from ltbench.data.files import FileSet
+from ltbench.data.files import Collection, FileSet, assembled
 from ltbench.data.home import data_folder
 from ltbench.data.images import ImageSet
-from ltbench.data.resize import resized
+from ltbench.data.large import LARGE, TINY_FOLDER, Missing, check_counts, tiny_imagenet
+from ltbench.data.packed import short_side
+from ltbench.data.resize import BILINEAR, resized
 from ltbench.errors import InputError, unknown
 
 
 @dataclass(frozen=True)
 class Source:
-    """A named data set: its description, the function that reads it (from a given folder, or None), its test images."""
+    """A named data set.
+
+    Attributes:
+        about: its description.
+        read: the function that reads it, from a given place or None.
+        side: height and width of its images in pixels.
+        tested: where its test images came from.
+    """
 
     about: str
     read: Callable[[Path | None], ImageSet]
+    side: int = 32
     tested: str = "the official test split"
 
 
-def _not_distributed(given: Path | None) -> ImageSet:
-    raise InputError(
-        "imagenet-lt cannot be downloaded; put the images of its published lists into PATH/{train,val,test}/CLASS/ "
-        "and add --data imagenet-lt=imagefolder:PATH, or add --data imagenet-lt=list:ImageNet_LT_train.txt,"
-        "test=ImageNet_LT_test.txt,val=ImageNet_LT_val.txt,root=IMAGENET",
-        "imagenet-lt",
-    )
+def _large(name: str) -> Source:
+    """A data set that is read from the user's own copy: a folder in its official layout, or a form of ``OWN``."""
+
+    def read(given: Path | None) -> ImageSet:
+        raise Missing(name)
+
+    return Source(LARGE[name].about, read)
+
+
+def _tiny_imagenet(given: Path | None) -> ImageSet:
+    place = given or data_folder() / TINY_FOLDER
+    if given is None and not place.is_dir():
+        raise Missing("tiny-imagenet")
+    collection = tiny_imagenet(place)
+    check_counts("tiny-imagenet", collection, LARGE["tiny-imagenet"].counts)
+    return assembled(collection, "tiny-imagenet", None, data_folder())
 
 
 SOURCES: dict[str, Source] = {
     "digits": Source(
         "8x8 grey hand-written digits, 10 classes; comes with scikit-learn",
         archives.digits,
+        8,
         "all but 120 images of each class, chosen by ltbench with a fixed seed",
     ),
-    "fashion-mnist": Source("28x28 grey clothes, 10 classes x 6,000", archives.fashion_mnist),
+    "fashion-mnist": Source("28x28 grey clothes, 10 classes x 6,000", archives.fashion_mnist, 28),
     "cifar10": Source("32x32 colour, 10 classes x 5,000", archives.cifar10),
     "cifar100": Source("32x32 colour, 100 classes x 500", archives.cifar100),
-    "imagenet-lt": Source("1,000 classes x 5 to 1,280; only from your own images", _not_distributed),
+    "imagenet-lt": _large("imagenet-lt"),
+    "places-lt": _large("places-lt"),
+    "inaturalist2018": _large("inaturalist2018"),
+    "tiny-imagenet": Source(LARGE["tiny-imagenet"].about, _tiny_imagenet, 64),
 }
 OWN: dict[str, str] = {
     "imagefolder:PATH": "any folder of images: PATH/class/image or PATH/{train,val,test}/class/image",
@@ -72,13 +95,40 @@ def is_own(place: str) -> bool:
     return kind in KINDS and bool(rest)
 
 
-def _own(place: str, name: str, side: int | None) -> FileSet:
-    """Read data of one's own; an empty name becomes that of its folder or file."""
+def _collected(place: str) -> Collection:
+    """List the images of data of one's own."""
     kind, _, rest = place.partition(":")
-    if kind != "imagefolder":
-        return listed.read(kind, rest, name, side, data_folder())
-    path = Path(rest).expanduser()
-    return folder.read(path, name or f"{kind}:{path.resolve().name}", side, data_folder())
+    return folder.collected(Path(rest).expanduser()) if kind == "imagefolder" else listed.collected(kind, rest)
+
+
+def _own(place: str, name: str, side: int | None, interpolation: str) -> FileSet:
+    """Read data of one's own.
+
+    Args:
+        name: of the data set whose images they are; empty: they are called by their folder or file.
+    """
+    kind = place.partition(":")[0]
+    found = _collected(place)
+    if name in LARGE:
+        check_counts(name, found, LARGE[name].counts)
+        shown = name
+    else:
+        source = found.source.resolve() if kind == "imagefolder" else found.source
+        shown = f"{name} ({kind})" if name else f"{kind}:{source.name}"
+    return assembled(found, shown, side, data_folder(), interpolation)
+
+
+def native_side(name: str, where: Mapping[str, str] | None = None) -> int:
+    """The usual short side in pixels of the images of a data set, before any resizing.
+
+    Args:
+        name: a key of ``SOURCES``, or a form of ``OWN``.
+        where: places given by the user, by name.
+    """
+    place = name if is_own(name) else (where or {}).get(name, "")
+    if not is_own(place):
+        return SOURCES[name].side
+    return short_side([file.path for file in _collected(place).splits["train"]])
 
 
 def tested(name: str, images: ImageSet) -> str:
@@ -91,13 +141,19 @@ def tested(name: str, images: ImageSet) -> str:
     return images.tested if isinstance(images, FileSet) else SOURCES[name].tested
 
 
-def load(name: str, image_size: int | None = None, where: Mapping[str, str] | None = None) -> ImageSet:
+def load(
+    name: str,
+    image_size: int | None = None,
+    where: Mapping[str, str] | None = None,
+    interpolation: str | None = None,
+) -> ImageSet:
     """Read and verify a data set.
 
     Args:
         name: a key of ``SOURCES``, or a form of ``OWN``.
         image_size: height and width in pixels that images are resized to; None: not resized.
         where: places given by the user (``--data NAME=PLACE``), by name.
+        interpolation: how images are resized; None: bilinear.
 
     Raises:
         InputError: if the data set is missing, damaged or unknown; the message says how to fix it.
@@ -105,12 +161,12 @@ def load(name: str, image_size: int | None = None, where: Mapping[str, str] | No
     check_name(name)
     for given in where or {}:
         check_name(given)
-    place = (where or {}).get(name)
+    place, interpolation = (where or {}).get(name), interpolation or BILINEAR
     if is_own(name):
-        return _own(name, "", image_size)
+        return _own(name, "", image_size, interpolation)
     if place is not None and is_own(place):
-        return _own(place, f"{name} ({place.partition(':')[0]})", image_size)
+        return _own(place, name, image_size, interpolation)
     given_path = Path(place).expanduser() if place is not None else None
     if given_path is not None and not given_path.exists():
         raise InputError(f"--data {name}={place}: no such file or folder; correct the path")
-    return resized(SOURCES[name].read(given_path), image_size)
+    return resized(SOURCES[name].read(given_path), image_size, interpolation)

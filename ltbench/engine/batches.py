@@ -23,14 +23,15 @@ class Normaliser:
     Args:
         mean, std: of each channel, in [0, 1].
         device: of the images.
+        white: value of a pixel that counts as 1; of features it is 1.
     """
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
-        self.shift = torch.tensor(mean, dtype=torch.float32, device=device) * 255
-        self.scale = 1 / (torch.tensor(std, dtype=torch.float32, device=device) * 255)
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device, white: float = 255.0) -> None:
+        self.shift = torch.tensor(mean, dtype=torch.float32, device=device) * white
+        self.scale = 1 / (torch.tensor(std, dtype=torch.float32, device=device) * white)
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """(pixel / 255 - mean) / std."""
+        """(pixel / white - mean) / std."""
         return pixels.float().sub_(self.shift).mul_(self.scale).permute(0, 3, 1, 2)
 
 

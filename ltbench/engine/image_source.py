@@ -70,7 +70,7 @@ class OnDevice:
     """Images on the training device.
 
     Args:
-        pixels: [N, H, W, channels] uint8.
+        pixels: [N, H, W, channels].
     """
 
     def __init__(self, pixels: Tensor) -> None:
@@ -97,10 +97,13 @@ class Fed:
         gather: fills a buffer.
         shape: H, W, channels.
         device: of the batches.
+        dtype: of a pixel.
     """
 
-    def __init__(self, gather: Gather, shape: Sequence[int], device: torch.device) -> None:
-        self.gather, self.shape, self.device = gather, tuple(shape), device
+    def __init__(
+        self, gather: Gather, shape: Sequence[int], device: torch.device, dtype: torch.dtype = torch.uint8
+    ) -> None:
+        self.gather, self.shape, self.device, self.dtype = gather, tuple(shape), device, dtype
         self.thread = ThreadPoolExecutor(1)
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.copied = [torch.cuda.Event(), torch.cuda.Event()] if self.stream else []
@@ -138,7 +141,7 @@ class Fed:
             self.copied[at % 2].synchronize()
         if len(self.buffers[at % 2]) < len(index):
             shape = (len(index), *self.shape)
-            self.buffers[at % 2] = torch.empty(shape, dtype=torch.uint8, pin_memory=self.stream is not None)
+            self.buffers[at % 2] = torch.empty(shape, dtype=self.dtype, pin_memory=self.stream is not None)
         buffer = self.buffers[at % 2][: len(index)]
         self.gather(index, buffer)
         if self.stream is None:
@@ -193,11 +196,11 @@ _uploaded: weakref.WeakKeyDictionary[Split, weakref.WeakValueDictionary[str, Ten
 
 
 def uploaded(split: Split, device: torch.device) -> Tensor:
-    """All images of a split on a device, [N, H, W, channels] uint8; runs at the same time share one copy."""
+    """All images of a split on a device, [N, H, W, channels]; runs at the same time share one copy."""
     copies = _uploaded.setdefault(split, weakref.WeakValueDictionary())
     if (found := copies.get(str(device))) is not None:
         return found
-    pixels = torch.empty((len(split), *split.images.shape[1:]), dtype=torch.uint8, device=device)
+    pixels = torch.empty((len(split), *split.images.shape[1:]), dtype=_dtype(split), device=device)
     done = 0
     for chunk in split.chunks():
         pixels[done : done + len(chunk)] = torch.tensor(chunk)
@@ -217,4 +220,8 @@ def source_of(split: Split, place: Place, device: torch.device) -> ImageSource:
     if place == "device":
         return OnDevice(uploaded(split, device))
     gather = from_memory(uploaded(split, CPU)) if place == "host" else FromFile(split)
-    return Fed(gather, split.images.shape[1:], device)
+    return Fed(gather, split.images.shape[1:], device, _dtype(split))
+
+
+def _dtype(split: Split) -> torch.dtype:
+    return torch.uint8 if split.images.dtype == np.uint8 else torch.float32

@@ -1,8 +1,6 @@
 """A stage under way: its network, optimiser, clock and progress."""
 
 import contextlib
-import fnmatch
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,13 +11,13 @@ from torch import Tensor, nn
 from ltbench.engine import epoch_plan
 from ltbench.engine.augment import augmentations
 from ltbench.engine.batches import TrainingSet
+from ltbench.engine.optimiser import clip_gradients, learning_rate, optimiser_of, state_of
 from ltbench.engine.step import Eager, Epochs, Static, why_failed
 from ltbench.engine.task import Task, Tier
 from ltbench.method.contract import Batch, Clock, Method, Stage
 from ltbench.method.samplers import augment_of
 from ltbench.models.classifiers import initialise_as_ldam
 from ltbench.models.network import Network, initialised_backbone, run_part
-from ltbench.plan.recipe import Recipe
 from ltbench.randomness import Draws, key, seeded
 
 State = dict[str, Any]
@@ -39,6 +37,7 @@ class RunningStage:
     Attributes:
         epochs: length of the stage.
         net, optimiser, clock: see the contract of methods.
+        live, average: parameters and statistics of the network, and their moving average, if the recipe has one.
         state: ``epoch``: epochs done; ``losses``: mean of each epoch; ``evaluations``; ``logits``: of every held-out
             split at the last evaluation; ``best``: epoch and network of the best evaluation on the validation split;
             ``train_seconds``, ``evaluation_seconds``; ``images``: images trained on so far; ``tier`` and
@@ -59,6 +58,9 @@ class RunningStage:
             self.net.run = compiled(task.recipe.batch_size)
         method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=task.device))
         self.optimiser = optimiser_of(self.net, stage, task.recipe, task.device)
+        of_net = self.net.state_dict().values() if task.recipe.ema_decay is not None else ()
+        self.live = [value for value in of_net if value.is_floating_point()]
+        self.average = [value.clone() for value in self.live]
         self.clock = Clock(torch.zeros((), device=task.device))
         self.state: State = {"epoch": 0, "losses": [], "evaluations": [], "logits": {}, "best": None, "images": 0}
         self.state |= {"train_seconds": 0.0, "evaluation_seconds": 0.0, "tier": "eager", "tier_reason": ""}
@@ -71,13 +73,17 @@ class RunningStage:
         """Continue from what ``to_save`` returned."""
         restore(self.net, saved["network"])
         self.optimiser.load_state_dict(saved["optimiser"])
-        self.state = {name: value for name, value in saved.items() if name not in ("network", "optimiser")}
+        for own, value in zip(self.average, saved["average"], strict=True):
+            own.copy_(value)
+        parts = ("network", "optimiser", "average")
+        self.state = {name: value for name, value in saved.items() if name not in parts}
         if self.task.environment not in self.state["environments"]:
             self.state["environments"].append(self.task.environment)
 
     def to_save(self) -> State:
         """Everything that ``resume`` needs."""
-        return self.state | {"network": self.net.state_dict(), "optimiser": self.optimiser.state_dict()}
+        parts = {"network": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "average": self.average}
+        return self.state | parts
 
     def begin(self, epoch: int) -> Tensor:
         """Set clock, learning rate and mode for an epoch (from 0); returns its plan [R, S, draws] on the device."""
@@ -127,9 +133,8 @@ class RunningStage:
         if reason := self.method.eager_only or self.training.eager_only:
             return eager, "eager", reason
         static = Static(self.step, plan.shape, task.recipe.batch_size, task.device)
-        momenta = [state["momentum_buffer"] for state in self.optimiser.state.values()]
         try:
-            static.capture(plan, [*self.net.state_dict().values(), *momenta])
+            static.capture(plan, [*self.net.state_dict().values(), *state_of(self.optimiser), *self.average])
         except RuntimeError as error:  # of CUDA or of the compiler; the record contains the reason
             return eager, "eager", f"capture failed: {why_failed(error)}"
         return static, tier, ""
@@ -158,10 +163,29 @@ class RunningStage:
             return (self.stage.loss or self.method.loss)(self.net, batch, self.clock)
 
     def update(self) -> None:
-        """Update the parameters by their gradients."""
+        """Update the parameters by their gradients, and the average of the network."""
+        recipe = self.task.recipe
+        if recipe.clip_grad is not None:
+            clip_gradients(self.optimiser, recipe.clip_grad)
         self.optimiser.step()
         if self.stage.project_after == "step":
             self._project()
+        if recipe.ema_decay is not None:
+            torch._foreach_lerp_(self.average, self.live, 1 - recipe.ema_decay)
+
+    @contextlib.contextmanager
+    def with_average(self) -> Iterator[None]:
+        """Evaluate the average of the network, where the recipe has one, in place of the network in training."""
+        before = [value.clone() for value in self.live]
+        self.take_average()
+        yield
+        for own, value in zip(self.live, before, strict=True):
+            own.copy_(value)
+
+    def take_average(self) -> None:
+        """Replace the network in training by its average, where the recipe has one."""
+        for own, value in zip(self.live, self.average, strict=True):
+            own.copy_(value)
 
     def close(self) -> None:
         """Free what a captured stage holds on the device."""
@@ -214,8 +238,9 @@ def network(method: Method, task: Task, position: int) -> Network:
     height, width, channels = task.data.train.images.shape[1:]
     branches = [key(task.seed, "backbone", *([k] if k else [])) for k in range(method.branches)]
     size = task.recipe.input_size(height, width)
+    weights = task.recipe.weights.file if task.recipe.weights else None
     backbone, features = initialised_backbone(
-        task.recipe.backbone, channels, size, branches, method.branches_own, method.branches_width
+        task.recipe.backbone, channels, size, branches, method.branches_own, method.branches_width, weights
     )
     heads = {}
     for name in method.heads:
@@ -261,38 +286,3 @@ def restore(net: Network, values: Mapping[str, Tensor]) -> None:
     own = net.state_dict()
     for name, value in values.items():
         own[name].copy_(value)
-
-
-def optimiser_of(net: Network, stage: Stage, recipe: Recipe, device: torch.device) -> torch.optim.SGD:
-    """The optimiser of the parameters that a stage trains. Its learning rate is a tensor, at first 0."""
-    names = {"all": {"*": 1.0}, "heads": {"heads.*": 1.0}}
-    factors = names[stage.trains] if isinstance(stage.trains, str) else stage.trains
-    groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in net.named_parameters():
-        factor = next((factors[pattern] for pattern in factors if fnmatch.fnmatchcase(name, pattern)), None)
-        parameter.requires_grad_(factor is not None)
-        if factor is not None:
-            groups.setdefault(factor, []).append(parameter)
-    optimiser = torch.optim.SGD(
-        [{"params": g, "factor": f, "lr": torch.tensor(0.0, device=device)} for f, g in groups.items()],
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay if stage.weight_decay is None else stage.weight_decay,
-        fused=True,
-    )
-    for group in groups.values():  # the first step would create these; a captured step must not differ from later ones
-        for parameter in group:
-            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    return optimiser
-
-
-def learning_rate(recipe: Recipe, stage: Stage, epoch: int, epochs: int) -> float:
-    """Learning rate of an epoch (from 0) of a stage of ``epochs``; milestones and warm-up scale with its length."""
-    at = epoch * recipe.epochs / epochs
-    base = stage.lr if stage.lr is not None else recipe.lr
-    if (stage.schedule or recipe.schedule) == "cosine":
-        factor = 0.5 * (1 + math.cos(math.pi * epoch / epochs))
-    else:
-        factor = recipe.decay ** sum(at >= milestone - 1e-9 for milestone in recipe.milestones)
-    warmup = recipe.warmup_epochs * epochs / recipe.epochs
-    return base * factor * (min(1.0, (epoch + 1) / warmup) if warmup else 1.0)

@@ -59,10 +59,12 @@ def train_stage(
                 state["images"] += plan[0].numel()
             if epoch + 1 < running.epochs:
                 if (epoch + 1) % recipe.evaluate_every == 0:
-                    evaluate(running)
+                    with running.with_average():
+                        evaluate(running)
                 if checkpoint.due():
                     checkpoint.save(running.to_save())
             on_epoch(epoch + 1, running.epochs)
+        running.take_average()
         if running.stage.finish is not None:
             with running.timed("train_seconds"), torch.no_grad():
                 running.stage.finish(running.net, functools.partial(features, running))

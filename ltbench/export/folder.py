@@ -77,6 +77,11 @@ def export(record: Record, store: Store, folder: Path, card: Callable[[Agreement
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not an empty folder; name another one with -o")
+    if record.recipe_values["frozen"]:
+        raise InputError(
+            f"cell {record.id} was trained on features of a frozen backbone, which cannot be exported yet; export a "
+            "cell of recipe finetune"
+        )
     planned = planned_of(record, store.root)
     path = store.stage_path(planned.stages[-1].id)
     state = StageFile(path, CPU, float("inf")).load()
@@ -104,7 +109,7 @@ def _facts(record: Record) -> dict[str, Any]:
     return {
         "classes": result.classes,
         "image": result.image,
-        "interpolation": "bilinear",
+        "interpolation": recipe["interpolation"] or "bilinear",
         "method": record.entry,
         "backbone": recipe["backbone"],
         "timm": result.environment.timm,

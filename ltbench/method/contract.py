@@ -143,6 +143,8 @@ class Method:
         double_correction: allow a second correction of the class prior; otherwise such a method is refused.
         cost: forward-backward passes per image relative to ``ce``.
         eager_only: why a step cannot be captured in a CUDA graph; empty if it can (see ``loss``).
+        needs_pixels: why the method cannot train on the features of a frozen backbone ("rotates images"); empty if it
+            can.
         published: accuracies from the literature.
     """
 
@@ -158,6 +160,7 @@ class Method:
     double_correction: ClassVar[bool] = False
     cost: ClassVar[float] = 1.0
     eager_only: ClassVar[str] = ""
+    needs_pixels: ClassVar[str] = ""
     published: ClassVar[Sequence[Published]] = ()
 
     def __init__(self, **hyperparameters: Any) -> None:

@@ -25,6 +25,8 @@ BUILTIN = next(p for p in (PACKAGE / "methods", PACKAGE.parent / "methods") if p
 ENGINE = {
     "ltbench.runner.one_cell.run_cell": "trains the stages of a cell and measures the last one",
     "ltbench.data.images.cut": "chooses the training images",
+    "ltbench.engine.frozen.compute": "computes features of frozen backbones",
+    "ltbench.engine.frozen.frozen": "puts them in place of images",
     "ltbench.engine.process.prepare": "settings of a process that change how numbers are rounded",
     "ltbench.data.archives.CIFAR_MEAN": "normalisation: the fingerprint of a data set covers pixels and labels only",
     "ltbench.data.archives.CIFAR_STD": "the same",
@@ -291,11 +293,20 @@ def engine_pieces(package: Path = PACKAGE) -> Mapping[str, str]:
     Raises:
         LookupError: when a name in `ENGINE` does not exist.
     """
+    return pieces_of(ENGINE, package)
+
+
+def pieces_of(names: Iterable[str], package: Path = PACKAGE) -> Mapping[str, str]:
+    """The hash of every piece of ltbench that these names depend on.
+
+    Raises:
+        LookupError: when one of them does not exist.
+    """
     code = Code(Scope(package=package))
-    for name in ENGINE:
+    for name in names:
         if code.hash_of(name) is None:
             raise LookupError(f"{name} does not exist; correct its name in ltbench.method.source.ENGINE")
-    return code.pieces(found for name in ENGINE for found in code.member(*name.rsplit(".", 1)))
+    return code.pieces(found for name in names for found in code.member(*name.rsplit(".", 1)))
 
 
 @functools.cache

@@ -1,12 +1,17 @@
 """Backbones by name: all models of timm, and the CIFAR residual networks, which are registered there."""
 
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from torch import nn
 
 from ltbench.errors import InputError, unknown
 from ltbench.models.cifar_resnet import CIFAR_RESNETS, CifarResNet
+from ltbench.models.pretrained import pretrained_backbone
+
+FEATURES = "features"
+"""In place of a backbone's name: the images are features already."""
 
 Part = Literal["last two stages", "last stage", "last block"]
 """The part of a residual network of which every branch has a copy of its own."""
@@ -39,33 +44,49 @@ def check_backbone(name: str) -> None:
 
 
 def build_backbone(
-    name: str, channels: int, size: tuple[int, int], own: Part = "last stage", width: float = 1.0
+    name: str,
+    channels: int,
+    size: tuple[int, int],
+    own: Part = "last stage",
+    width: float = 1.0,
+    weights: Path | None = None,
 ) -> nn.Module:
-    """Build a newly initialised backbone without a head: images [B, channels, H, W] -> features [B, D].
+    """Build a backbone without a head: images [B, channels, H, W] -> features [B, D].
 
     Args:
-        name: one of ``backbone_names()``.
+        name: one of ``backbone_names()``, or ``FEATURES``: images [B, D, 1, 1] -> features [B, D].
         channels: number of image channels, 1 or 3.
         size: H, W of an image.
         own, width: the stages of this part have ``width`` times as many channels as usual. Only residual networks can
             be built with another ``width`` than 1.
+        weights: file of pretrained weights, of a backbone with the usual ``width``; None: newly initialised.
 
     Raises:
-        InputError: for an unknown name, and for a backbone or a part that cannot be narrower.
+        InputError: for an unknown name, for a backbone or a part that cannot be narrower, and for weights that do not
+            fit.
     """
+    if name == FEATURES:
+        return nn.Flatten()
     factors = _factors(own, width)
-    if name in CIFAR_RESNETS:
+    if name in CIFAR_RESNETS and weights is None:
         model: nn.Module = CIFAR_RESNETS[name](in_chans=channels, factors=factors)
         return model
     check_backbone(name)
-    options: dict[str, Any] = {"num_classes": 0, "in_chans": channels}
-    if width != 1:
-        options["channels"] = (64, 128, round(256 * factors[0]), round(512 * factors[1]))
+    options: dict[str, Any] = (
+        {} if width == 1 else {"channels": (64, 128, round(256 * factors[0]), round(512 * factors[1]))}
+    )
+
+    def build(**further: Any) -> nn.Module:
+        if weights is not None:
+            return pretrained_backbone(name, channels, further, weights)
+        new: nn.Module = _timm().create_model(name, num_classes=0, in_chans=channels, **further)
+        return new
+
     try:
-        return _created(name, options | {"img_size": size})
+        return build(**options, img_size=size)
     except TypeError:  # most convolutional models accept any size, and no argument img_size
         try:
-            return _created(name, options)
+            return build(**options)
         except TypeError as error:
             if width == 1:
                 raise
@@ -73,11 +94,6 @@ def build_backbone(
                 f"backbone '{name}' cannot be built with narrower branches; set recipe.backbone to a residual network "
                 "(resnet32_cifar, resnet50, resnext50_32x4d, ...)"
             ) from error
-
-
-def _created(name: str, options: dict[str, Any]) -> nn.Module:
-    model: nn.Module = _timm().create_model(name, **options)
-    return model
 
 
 def _factors(own: Part, width: float) -> tuple[float, float]:
@@ -98,6 +114,8 @@ def split_backbone(model: nn.Module, name: str, own: Part) -> tuple[nn.Module, n
     """
     if own not in get_args(Part):
         raise unknown("part of a backbone", own, get_args(Part))
+    if name == FEATURES:
+        return nn.Identity(), nn.Flatten()
     if isinstance(model, CifarResNet):
         stage = len(model.layers) // 3
         return model.split({"last two stages": 2 * stage, "last stage": stage, "last block": 1}[own])

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +98,7 @@ def initialised_backbone(
     seeds: list[int],
     own: Part = "last stage",
     branches_width: float = 1.0,
+    weights: Path | None = None,
 ) -> tuple[nn.Module, int]:
     """Build a backbone with one branch per seed.
 
@@ -106,29 +108,39 @@ def initialised_backbone(
         size: H, W of an image.
         seeds: one for the initialisation of each branch; the first one also initialises the shared layers.
         own: the part of the backbone of which each of several branches has a copy.
-        branches_width: factor of the channels of the stages in this part.
+        branches_width: factor of the channels of the stages in this part; 1 with ``weights``, which fit no other.
+        weights: file of pretrained weights, with which all branches start; None: initialised by the seeds.
 
     Returns:
         The backbone, and the width D of its features.
 
     Raises:
-        InputError: if the model does not accept images of this size, or cannot be split into branches.
+        InputError: if the model does not accept images of this size, cannot be split into branches, or has other
+            weights.
     """
-    backbone, width = _initialised(name, channels, size, seeds[0])
+    backbone, width = _initialised(name, channels, size, seeds[0], weights)
     if len(seeds) == 1:
         return backbone, width
     trunk, tails = split_backbone(backbone, name, own)[0], []
     for seed in seeds:
-        narrower, width = _initialised(name, channels, size, seed, own, branches_width)
+        narrower, width = _initialised(
+            name, channels, size, seed, weights, own, branches_width if weights is None else 1
+        )
         tails.append(split_backbone(narrower, name, own)[1])
     return Branched(trunk, tails), width
 
 
 def _initialised(
-    name: str, channels: int, size: tuple[int, int], seed: int, own: Part = "last stage", branches_width: float = 1.0
+    name: str,
+    channels: int,
+    size: tuple[int, int],
+    seed: int,
+    weights: Path | None,
+    own: Part = "last stage",
+    branches_width: float = 1.0,
 ) -> tuple[nn.Module, int]:
     with seeded(seed):
-        backbone = build_backbone(name, channels, size, own, branches_width)
+        backbone = build_backbone(name, channels, size, own, branches_width, weights)
         try:
             with torch.no_grad():
                 features = backbone.eval()(torch.zeros(2, channels, *size))

@@ -25,14 +25,13 @@ AS_PUBLISHED = "as published"
 """How the names of tables begin in which every row has a recipe of its own: that of a published accuracy."""
 
 
-def entry(method: str, changed: Mapping[str, Any], trials: int = 0) -> str:
+def entry(method: str, changed: Mapping[str, Any], trials: int = 0, weights: str = "") -> str:
     """A method with what is changed in it, as tables print it and suites write it: ``crt(after=mixup, lr=0.05)``.
 
-    After tuning it is ``aux_random (tuned 20)``, with the number of trials.
+    After tuning it is ``aux_random (tuned 20)``, with the number of trials. Pretrained weights follow: ``ce @ NAME``.
     """
-    if trials:
-        return f"{written(method, of_chain(changed))} (tuned {trials})"
-    return written(method, changed)
+    name = f"{written(method, of_chain(changed))} (tuned {trials})" if trials else written(method, changed)
+    return f"{name} @ {weights}" if weights else name
 
 
 @dataclass(frozen=True)
@@ -141,15 +140,25 @@ class Cell:
             "recipe": self.compared_under or self.recipe.label,
             "seed": self.seed,
         }
-        found |= {"trials": self.trials} if self.trials else {}
+        found |= {name: value for name, value in (("trials", self.trials), ("weights", self.weights)) if value}
         return found | ({"trained_under": self.recipe.label} if self.compared_under.startswith(AS_PUBLISHED) else {})
+
+    @property
+    def weights(self) -> str:
+        """Name and hash of its pretrained weights; empty without."""
+        return str(self.recipe.weights or "")
 
     @property
     def entry(self) -> str:
         """The method with its changed hyper-parameters, or with its number of trials or its trial."""
         if self.trial is not None:
             return f"{self.tuned_as} (trial {self.trial})"
-        return entry(self.method, self.changed, self.trials)
+        return entry(self.method, self.changed, self.trials, self.weights)
+
+    @property
+    def control(self) -> str:
+        """The entry that it is compared with."""
+        return entry(BASELINE, {}, self.trials, self.weights)
 
     def __str__(self) -> str:
         return f"{self.label} / {self.imbalance} / {self.entry} / seed {self.seed}"

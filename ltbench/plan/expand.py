@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ltbench.data import ImageSet, Imbalance, class_counts, load
-from ltbench.data.sources import check_name
+from ltbench.data.sources import check_name, native_side
 from ltbench.data.waiting import WaitingSplit
 from ltbench.errors import InputError, unknown
-from ltbench.plan.cell import BASELINE, Cell, Link, entry
+from ltbench.plan.backbones import backbones_of, on_backbones
+from ltbench.plan.cell import Cell, Link
 from ltbench.plan.recipe import RECIPES, Recipe
 from ltbench.plan.request import Request, Variant
 from ltbench.plan.selection import Chain, select
@@ -49,13 +50,11 @@ class Library:
             self._methods[folders] = discover(folders)
         return self._methods[folders]
 
-    def images(
-        self, name: str, image_size: int | None, places: Mapping[str, str]
-    ) -> tuple[ImageSet, WaitingSplit | None]:
-        """A data set without its test split, and its test split; the arguments are those of `load`."""
-        key = (name, str(image_size), str(sorted(places.items())))
+    def images(self, name: str, recipe: Recipe, places: Mapping[str, str]) -> tuple[ImageSet, WaitingSplit | None]:
+        """A data set as a recipe resizes it, without its test split, and its test split; see `load`."""
+        key = (name, str(recipe.image_size), str(recipe.interpolation), str(sorted(places.items())))
         if key not in self._images:
-            images = load(name, image_size, places)
+            images = load(name, recipe.image_size, places, recipe.interpolation)
             images = replace(images, known_fingerprint=self._known.get(key, images.known_fingerprint))
             waiting = WaitingSplit(images.test) if images.test is not None else None
             self._images[key] = images.without_test(), waiting
@@ -123,7 +122,8 @@ class Plan:
     Attributes:
         broken: methods that the request names and that cannot be used, each with the reason.
         skipped: methods that cannot be used either, but that the request does not name, combinations of the suite's
-            ``methods`` and ``after`` that make no sense, and methods that cannot be trained as published.
+            ``methods`` and ``after`` that make no sense, methods that cannot be trained as published, and methods that
+            need pixels where the recipe trains on features.
         compared_under: name of the recipe, or of the published settings, in titles of tables.
     """
 
@@ -151,25 +151,25 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     for name in suite.datasets:
         check_name(name)
     selected = select(suite, request.recipe_changes, registry)
+    fitted = {name: suite.recipe.fitted(functools.partial(native_side, name, request.data)) for name in suite.datasets}
+    trained, unfit = on_backbones(selected.trained, fitted, request)
     further = suite.further_seeds if request.seeds is None and not suite.as_published else ()
-    rows = [row for rows in selected.trained.values() for row in rows]
-    needed = {(recipe, _layout(method)) for chain, recipe in rows for _, method in chain}
-    sets = _image_sets(suite, request, library, needed)
+    needed: dict[str, set[tuple[Recipe, Layout]]] = {name: set() for name in suite.datasets}
+    for (name, _), rows in trained.items():
+        needed[name] |= {(recipe, _layout(method, recipe)) for chain, recipe in rows for _, method in chain}
+    sets = _image_sets(fitted, request, library, needed)
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
     made = functools.partial(_cell, suite, registry, selected.compared_under)
 
     def cells_of(seeds: tuple[int, ...]) -> "list[tuple[Cell, tuple[Method, ...]]]":
         places = list(itertools.product(suite.subset_seeds, seeds, suite.datasets, suite.imbalance))
         cells = [
-            made(sets[place[2]][0], place, chain, recipe)
-            for place in places
-            for chain, recipe in selected.trained[place[2:]]
+            made(sets[place[2]][0], place, chain, recipe) for place in places for chain, recipe in trained[place[2:]]
         ]
         for chosen in request.variants:
             chain = registry.chain(chosen.method, chosen.hyperparameters, suite.hyperparameters)
-            recipe = suite.recipe.changed(chosen.recipe)
             at = [place for place in places if (place[2], str(place[3])) == (chosen.dataset, chosen.imbalance)]
-            cells += [made(sets[place[2]][0], place, chain, recipe, chosen) for place in at]
+            cells += [made(sets[p[2]][0], p, chain, fitted[p[2]], chosen) for p in at]
         return cells
 
     cells = cells_of(suite.seeds)
@@ -179,48 +179,53 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
         for cell, methods in cells
     }
     unused = {name: why for name, why in registry.broken.items() if name not in selected.broken}
-    skipped = {**selected.skipped, **unused}
+    skipped = {**selected.skipped, **unfit, **unused}
     return Plan(request, suite, tuple(planned.values()), selected.broken, skipped, selected.compared_under)
 
 
 def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> bool:
     """Whether other methods of a plan are compared with a cell: those that were tuned by as many trials, if any."""
-    rows = {other.entry for other, _ in cells if other.trials == cell.trials}
-    return cell.entry == entry(BASELINE, {}, cell.trials) and len(rows) > 1
+    rows = {other.entry for other, _ in cells if other.control == cell.control}
+    return cell.entry == cell.control and len(rows) > 1
 
 
-def _layout(method: "Method") -> "Layout":
-    """The branches that a method needs."""
-    return method.branches, method.branches_own, method.branches_width
+def _layout(method: "Method", recipe: Recipe) -> "Layout":
+    """The branches of the backbone that a method needs. Those on features need nothing of it."""
+    return (1, "last stage", 1.0) if recipe.frozen else (method.branches, method.branches_own, method.branches_width)
 
 
 def _image_sets(
-    suite: Suite, request: Request, library: Library, needed: "set[tuple[Recipe, Layout]]"
+    fitted: Mapping[str, Recipe],
+    request: Request,
+    library: Library,
+    needed: "Mapping[str, set[tuple[Recipe, Layout]]]",
 ) -> dict[str, tuple[ImageSet, WaitingSplit | None]]:
     """The data sets of a suite with their test splits, once it is known that the backbones take their images.
 
     Args:
-        needed: the recipes, each with the branches that its methods need.
+        fitted: the recipe that resizes the images of each data set.
+        needed: for each data set the recipes, each with the branches that its methods need.
     """
     from ltbench.models import check_backbone
 
-    for name in sorted({suite.recipe.backbone, *(recipe.backbone for recipe, _ in needed)}):
+    for name in sorted({recipe.backbone for of_set in needed.values() for recipe, _ in of_set}):
         check_backbone(name)
-    sets = {name: library.images(name, suite.recipe.image_size, request.data) for name in suite.datasets}
-    for images, _ in sets.values():
+    sets = {name: library.images(name, recipe, request.data) for name, recipe in fitted.items()}
+    for set_, (images, _) in sets.items():
         height, width, channels = images.train.images.shape[1:]
-        for recipe, layout in sorted(needed, key=lambda one: (one[0].backbone, one[1])):
-            _check_images(recipe.backbone, channels, recipe.input_size(height, width), layout)
+        for recipe, layout in sorted(needed[set_], key=lambda one: (one[0].backbone, one[1])):
+            weights = recipe.weights.file if recipe.weights else None
+            _check_images(recipe.backbone, channels, recipe.input_size(height, width), layout, weights)
     return {name: (images, None) for name, (images, _) in sets.items()} if request.without_test else sets
 
 
 @functools.cache
-def _check_images(backbone: str, channels: int, size: tuple[int, int], layout: "Layout") -> None:
+def _check_images(backbone: str, channels: int, size: tuple[int, int], layout: "Layout", weights: Path | None) -> None:
     """Raises InputError where a backbone with these branches does not take images of H x W = ``size``."""
     from ltbench.models.network import initialised_backbone
 
     branches, own, width = layout
-    initialised_backbone(backbone, channels, size, [0] * branches, own, width)
+    initialised_backbone(backbone, channels, size, [0] * branches, own, width, weights)
 
 
 def _cell(
@@ -240,7 +245,8 @@ def _cell(
     methods = tuple(method for _, method in chain)
     changed = changed_in(methods)
     if chosen:
-        changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(suite.recipe, k)}
+        base, recipe = recipe, recipe.changed(chosen.recipe)
+        changed |= {f"recipe.{k}": v for k, v in recipe.model_dump().items() if v != getattr(base, k)}
     cell = Cell(
         dataset=dataset,
         label=images.name,
@@ -301,8 +307,9 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             raise InputError("--recipe and --as-published are both given; remove one", "recipe")
         values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes).chosen()}
     else:
-        named = Recipe.of(request.recipe) if request.recipe else suite.recipe
-        values["recipe"] = named.changed(request.recipe_changes).chosen()
+        other = request.recipe or request.recipe_in_place_of(suite.recipe.base)
+        named = Recipe.of(other) if other else suite.recipe
+        values["recipe"] = named.changed(request.recipe_changes | next(iter(backbones_of(request)), {})).chosen()
     return suite.changed(**values, hyperparameters=hyperparameters)
 
 

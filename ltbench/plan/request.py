@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ltbench.data.sources import is_own
-from ltbench.plan.cell import Cell
+from ltbench.plan.cell import Cell, entry
 from ltbench.plan.recipe import RECIPES
 
 
@@ -76,7 +76,21 @@ class Request:
     @property
     def natural_by_default(self) -> bool:
         """Whether all images are used because only data of the user's own is named, and no imbalance."""
-        return self.imbalance is None and self.datasets is not None and all(map(is_own, self.datasets))
+        return self.imbalance is None and self._only_own
+
+    def recipe_in_place_of(self, base: str) -> str | None:
+        """The recipe that images of the user's own get in place of that of the digits; None: they keep the suite's.
+
+        Args:
+            base: named recipe that the suite's recipe starts from.
+        """
+        if not self._only_own or self.recipe is not None or base != "digits":
+            return None
+        return "finetune" if self.recipe_changes.get("pretrained") else "ldam"
+
+    @property
+    def _only_own(self) -> bool:
+        return self.datasets is not None and all(map(is_own, self.datasets))
 
     @property
     def recipe_changes(self) -> dict[str, Any]:
@@ -87,18 +101,17 @@ class Request:
         """The command that repeats one cell."""
         words = ["ltbench", "run", "--suite", self.suite]
         words += ["--datasets", cell.dataset, "--imbalance", str(cell.imbalance)]
-        words += [
-            "--methods",
-            *([cell.tuned_as, "--tuned"] if cell.trials else [cell.entry]),
-            "--seeds",
-            f"{cell.seed},",
-        ]
+        words += ["--methods", *([cell.tuned_as, "--tuned"] if cell.trials else [entry(cell.method, cell.changed)])]
+        words += ["--seeds", f"{cell.seed},"]
         words += ["--subset-seeds", f"{cell.subset_seed},"]
         words += ["--recipe", self.recipe] if self.recipe else []
         words += ["--as-published"] if self.as_published else []
         changes = {key: value for key, value in self.changes.items() if key != "subset_seed"}
         if RECIPES[cell.recipe.base].precision == "auto":  # another machine may choose otherwise
             changes["recipe.precision"] = cell.recipe.precision
+        if cell.recipe.pretrained and cell.recipe.backbone != changes.get("recipe.backbone", cell.recipe.backbone):
+            sizes = ("image_size", "resized_crop", "interpolation", "backbone", "pretrained")  # one backbone of several
+            changes |= {f"recipe.{name}": value for name in sizes if (value := getattr(cell.recipe, name)) is not None}
         words += [w for key, value in changes.items() for w in ("--set", f"{key}={_toml(value)}")]
         words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
         words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 from ltbench.metrics import Shots, shot_groups
-from ltbench.plan.cell import AS_PUBLISHED, BASELINE, entry
+from ltbench.plan.cell import AS_PUBLISHED
 from ltbench.results.diagnostics import recalls
 from ltbench.results.leaderboard import TABLE, in_order
 from ltbench.results.record import Record
@@ -97,7 +97,7 @@ def class_reports(
                 continue
             part = table[table.method == method]
             compared = not part.recipe.iloc[0].startswith(AS_PUBLISHED)  # those rows have other recipes
-            baseline = table[(table.method == entry(BASELINE, {}, int(part.trials.iloc[0]))) & compared]
+            baseline = table[(table.method == part.control.iloc[0]) & compared]
             where = dict(zip(TABLE, place, strict=True)) | {"shots": str(shots)}
             report = _report(where, str(method), part, baseline, records, store, shots)
             found.setdefault(str(method), []).append(report)

@@ -117,6 +117,7 @@ def _row(
     names = ("id", "status", "reason", "dataset", "fingerprint", "imbalance", "subset_seed", "holdout", "recipe")
     row = {name: getattr(record, name) for name in names} | {
         "method": record.entry,
+        "control": record.control,
         "features": record.features,
         "classifier": record.classifier,
         "seed": record.seed,
@@ -287,7 +288,7 @@ def _compared(done: pd.DataFrame) -> pd.DataFrame:
     """One table's intervals, and its methods against its best and against ce; ``COMPARED``, ``best`` and ``tied``."""
     of_method = done.groupby("method")
     by_seed = done.pivot(index="method", columns="seed", values="balanced_accuracy")
-    seeds, trials = by_seed.notna().sum(axis=1), of_method.trials.first()
+    seeds, controls = by_seed.notna().sum(axis=1), of_method.control.first()
     found = pd.DataFrame(np.nan, by_seed.index, [*COMPARED[:5], "interval"]).assign(
         compared_over=np.where(seeds > 1, "seeds", "one seed"), best=False, tied=False
     )
@@ -304,8 +305,8 @@ def _compared(done: pd.DataFrame) -> pd.DataFrame:
         found.loc[several, "difference_to_best"], found.loc[several, "p_to_best"] = differences, p
         found.loc[several, "tied"] = p >= 1 - LEVEL
         found.loc[several[best], "best"] = True
-        for n in trials.unique():  # a tuned method is compared with ce tuned as long
-            control, family = entry(BASELINE, {}, n), several[trials[several] == n]
+        for control in controls.unique():  # a tuned method is compared with ce tuned as long
+            family = several[controls[several] == control]
             if control in family and len(family) > 1:
                 others = family.drop(control)
                 to_ce = against_control(model, list(several).index(control), several.isin(others))

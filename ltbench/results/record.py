@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ltbench.errors import InputError
 from ltbench.method.entries import AFTER, of_chain
 from ltbench.method.source import engine_digest
-from ltbench.plan.cell import Cell, Link, entry
+from ltbench.plan.cell import BASELINE, Cell, Link, entry
 
 FORMAT: Literal[3] = 3
 Protocol = Literal["last", "val", "best-on-test"]
@@ -216,6 +216,7 @@ class Record(Frozen):
         engine: hash of the code that every method's results depend on.
         sources: hash of each piece of code that can change the result, by name.
         trials: number of tuning trials that chose the hyper-parameters; 0 without tuning.
+        weights: name and hash of the pretrained weights; empty without.
         trained_under: label of its own recipe, where ``recipe`` is a table of published settings; else empty.
         command: repeats the cell.
         created: time in UTC, in ISO format.
@@ -237,6 +238,7 @@ class Record(Frozen):
     recipe: str
     seed: int
     trials: int = 0
+    weights: str = ""
     trained_under: str = ""
     recipe_values: dict[str, Any]
     chain: tuple[Link, ...]
@@ -308,7 +310,12 @@ class Record(Frozen):
     @property
     def entry(self) -> str:
         """The method as tables print it, with changed hyper-parameters or the number of trials."""
-        return entry(self.method, self.hyperparameters, self.trials)
+        return entry(self.method, self.hyperparameters, self.trials, self.weights)
+
+    @property
+    def control(self) -> str:
+        """The entry that it is compared with."""
+        return entry(BASELINE, {}, self.trials, self.weights)
 
     @property
     def features(self) -> str:

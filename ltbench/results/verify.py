@@ -74,11 +74,11 @@ class Verifier:
     def _data(self, record: Record) -> Iterator[str]:
         """The images at hand are those of the record; images that are not there cannot be compared."""
         name, places = _images_of(record.command)
-        size = record.recipe_values["image_size"]
-        key = (name, str(size), *(f"{a}={b}" for a, b in places.items()))
+        size, interpolation = (record.recipe_values.get(value) for value in ("image_size", "interpolation"))
+        key = (name, str(size), str(interpolation), *(f"{a}={b}" for a, b in places.items()))
         if key not in self._fingerprints:
             try:
-                self._fingerprints[key] = load(name, size, places).fingerprint
+                self._fingerprints[key] = load(name, size, places, interpolation).fingerprint
             except InputError as error:
                 self._fingerprints[key] = error
         found = self._fingerprints[key]

@@ -61,7 +61,7 @@ def run_cell(
         torch.cuda.reset_peak_memory_stats(device)
     task = Task.of(
         data,
-        cell.recipe,
+        cell.recipe.on_features() if cell.recipe.frozen else cell.recipe,
         cell.seed,
         device,
         tier=tier,

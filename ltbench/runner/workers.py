@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -73,6 +73,8 @@ def trainer(
         job = Job(plan, tuple(todo), {p.cell.id: before[p.cell.id].created for p in todo if p.cell.id in before})
         with reporter or Silent() as listen:
             listen.begin(len(todo), sum(p.work for p in todo))
+            if any(planned.cell.recipe.frozen for planned in todo):
+                _compute_features(todo, options, listen)
             if options.workers == 1 or (len(todo) < 2 and not crew.running):
                 _work_through(job, store, options, listen)
             else:
@@ -82,6 +84,15 @@ def trainer(
         yield train
     finally:
         crew.end()
+
+
+def _compute_features(cells: Sequence[Planned], options: RunOptions, listen: Reporter) -> None:
+    """Compute the features of frozen backbones in this process, before any cell is trained."""
+    import torch
+
+    from ltbench.runner.inputs import compute_features
+
+    compute_features(cells, torch.device(options.device), listen.say)
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,7 @@ def _work_through(job: Job, store: Store, options: RunOptions, listen: Reporter)
     import torch
 
     from ltbench.engine.process import numerics, own_stream, prepare
+    from ltbench.runner.inputs import inputs
 
     prepare()
     torch.set_num_threads(options.threads)
@@ -116,9 +128,10 @@ def _work_through(job: Job, store: Store, options: RunOptions, listen: Reporter)
 
     def data(planned: Planned) -> LongTailed:
         cell = planned.cell
+        images, test = inputs(planned, torch.device(options.device))
         with cutting:
-            found = cuts(planned.images, cell.imbalance, cell.subset_seed, cell.holdout)
-        return replace(found, test=planned.test.read()) if cell.recipe.test_curve and planned.test else found
+            found = cuts(images, cell.imbalance, cell.subset_seed, cell.holdout)
+        return replace(found, test=test()) if cell.recipe.test_curve and test else found
 
     def one(claim: Claim) -> Record:
         cell = claim.planned.cell
@@ -164,6 +177,7 @@ def _train(
     """Train a cell; its record, also where it fails."""
     import torch
 
+    from ltbench.runner.inputs import inputs
     from ltbench.runner.one_cell import run_cell
 
     planned = claim.planned
@@ -172,7 +186,7 @@ def _train(
             planned.cell,
             copy.deepcopy(planned.methods),  # ``setup`` changes them for this cell's class counts
             data(planned),
-            planned.test.read if planned.test else None,
+            inputs(planned, torch.device(options.device))[1],
             store,
             device=torch.device(options.device),
             checkpoint_every_s=options.checkpoint_every_s,

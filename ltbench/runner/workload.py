@@ -30,6 +30,8 @@ def estimate_seconds(cells: Sequence[Planned], records: Mapping[str, Record]) ->
     """
 
     def kind(recipe: Mapping[str, Any], image: Sequence[int]) -> tuple[Any, ...]:
+        if recipe.get("frozen"):  # features take the place of the images
+            return "frozen", recipe["pretrained"], recipe["precision"]
         return recipe["backbone"], recipe["precision"], recipe["resized_crop"], *image
 
     speeds: dict[tuple[Any, ...], list[float]] = {}

@@ -112,6 +112,15 @@ def test_a_gpu_repeats_itself_and_agrees_with_the_cpu(gpu: Device | None, precis
     assert eager["losses"] == pytest.approx(on_cpu["losses"], rel=1e-2)
 
 
+def test_everything_that_a_recipe_adds_to_a_step_is_captured(gpu: Device | None) -> None:
+    changes = {"optimizer": "adamw", "lr": 0.01, "layer_decay": 0.7, "decay_vectors": False, "weight_decay": 0.1}
+    recipe = TINY.recipe.changed(changes | {"clip_grad": 0.1, "ema_decay": 0.7, "epochs": 3})
+    problem = Problem(TINY.counts, TINY.size, TINY.held_out, recipe)
+    eager, graph = (trained(Method(), tier, problem) for tier in ("eager", "graph"))
+    assert graph["tier"] == "graph", graph["tier_reason"]
+    assert agree(eager, graph, gpu)
+
+
 @pytest.mark.parametrize("backbone", ["resnet18", "mobilenetv3_small_050"])
 def test_a_backbone_of_timm_on_larger_images_is_captured(gpu: Device | None, backbone: str) -> None:
     changes = {"backbone": backbone, "epochs": 1, "batch_size": 6, "jitter": 0.4, "precision": "fp32-strict"}

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from ltbench.engine.stage import learning_rate
@@ -70,6 +72,50 @@ def test_how_often_a_recipe_evaluates_is_no_part_of_the_identity_of_its_training
     assert often.identity() != Recipe().identity()
     assert often.identity_of_training() == Recipe().identity_of_training()
     assert set(Recipe().identity()) - set(Recipe().identity_of_training()) == {"evaluate_every", "test_curve"}
+
+
+def pretrained(tmp_path: Path, **changes: object) -> Recipe:
+    """A recipe with weights that nothing reads."""
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"weights")
+    values = {"backbone": "resnet18", "pretrained": str(path), "crop_padding": 0}
+    return Recipe().changed(values | changes)
+
+
+def test_weights_are_known_by_their_hash_not_by_their_path(tmp_path: Path) -> None:
+    one, moved = pretrained(tmp_path), tmp_path / "moved.safetensors"
+    moved.write_bytes(b"weights")
+    assert one.identity() == one.changed({"pretrained": str(moved)}).identity()
+    moved.write_bytes(b"other weights")
+    assert one.identity() != one.changed({"pretrained": str(moved)}).identity()
+    assert one.label == one.changed({"pretrained": str(moved), "backbone": "resnet34"}).label
+    assert one.label != Recipe().changed({"crop_padding": 0}).label
+
+
+@pytest.mark.parametrize(
+    ("native", "changes", "image_size", "crop"),
+    [
+        (8, {}, 67, 64),
+        (32, {}, 67, 64),
+        (64, {}, 135, 128),
+        (90, {}, 202, 192),
+        (500, {}, 236, 224),
+        (32, {"image_size": 48}, 48, 48),
+        (32, {"resized_crop": 48}, 51, 48),
+        (32, {"resized_crop": 48, "image_size": 50}, 50, 48),
+        (32, {"crop_padding": 4}, 64, None),
+    ],
+)
+def test_pretrained_weights_choose_the_sizes_by_the_images(
+    tmp_path: Path, native: int, changes: dict[str, int], image_size: int, crop: int | None
+) -> None:
+    found = pretrained(tmp_path, **changes).fitted(lambda: native)
+    assert (found.image_size, found.resized_crop) == (image_size, crop)
+    assert found.interpolation == "bicubic"
+
+
+def test_without_weights_no_size_is_chosen() -> None:
+    assert Recipe().fitted(lambda: 500) == Recipe()
 
 
 def test_the_network_sees_the_crop() -> None:

@@ -29,6 +29,10 @@ class Stream:
     def wait_event(self, event: "Event") -> None:
         """Nothing to wait for."""
 
+    def is_capturing(self) -> bool:
+        """Whether this thread captures."""
+        return self.gpu.capturing is not None
+
     def synchronize(self) -> None:
         """Wait for the work on this stream."""
         self.gpu.wait("synchronisation", "Stream.synchronize")
@@ -195,6 +199,18 @@ def _load(file: Any, map_location: Any = None, **options: Any) -> Any:
 REAL_LOAD = torch.load
 
 
+def _grouped(tensors: Any, with_indices: bool = False) -> Any:
+    """``Optimizer._group_tensors_by_device_and_dtype``, which would name the device of the values."""
+    found = _GROUPED(tensors, with_indices)
+    return {
+        (CUDA, dtype) if is_cuda(part[0][0].device) else (here, dtype): (part, i)
+        for (here, dtype), (part, i) in found.items()
+    }
+
+
+_GROUPED: Any = torch.optim.Optimizer._group_tensors_by_device_and_dtype
+
+
 @contextlib.contextmanager
 def pretended() -> Iterator[Device]:
     """Make ``cuda:0`` usable in this thread, and in those that it starts."""
@@ -217,6 +233,8 @@ def pretended() -> Iterator[Device]:
     with contextlib.ExitStack() as stack:
         for owner, names in (
             (torch.cuda, cuda.names()),
+            (torch.optim.Optimizer, {"_group_tensors_by_device_and_dtype": staticmethod(_grouped)}),
+            (torch.accelerator, {"current_stream": lambda device=None: cuda.current_stream(CUDA)}),
             (torch._C, {"_cuda_endAllocateToPool": cuda.end_pool, "_cuda_releasePool": lambda device, pool: None}),
             (torch, {"load": _load, "autocast": Autocast, "compile": compiled}),
             (threading.Thread, {"_bootstrap_inner": start_with_modes}),
