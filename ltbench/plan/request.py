@@ -8,6 +8,7 @@ from typing import Any
 
 from ltbench.data.sources import is_own
 from ltbench.plan.cell import Cell, entry
+from ltbench.plan.recipe import RECIPES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,8 @@ class Request:
         words += ["--recipe", self.recipe] if self.recipe else []
         words += ["--as-published"] if self.as_published else []
         changes = {key: value for key, value in self.changes.items() if key != "subset_seed"}
+        if RECIPES[cell.recipe.base].precision == "auto":  # another machine may choose otherwise
+            changes["recipe.precision"] = cell.recipe.precision
         if cell.recipe.pretrained and cell.recipe.backbone != changes.get("recipe.backbone", cell.recipe.backbone):
             sizes = ("image_size", "resized_crop", "interpolation", "backbone", "pretrained")  # one backbone of several
             changes |= {f"recipe.{name}": value for name in sizes if (value := getattr(cell.recipe, name)) is not None}

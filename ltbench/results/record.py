@@ -320,7 +320,9 @@ class Record(Frozen):
     @property
     def features(self) -> str:
         """The method that its features are from, as an entry: the one that it comes after, or itself."""
-        return str(self.hyperparameters.get(AFTER, self.chain[-2].method)) if len(self.chain) > 1 else self.entry
+        if len(self.chain) == 1:
+            return self.entry
+        return entry(str(self.hyperparameters.get(AFTER, self.chain[-2].method)), {}, weights=self.weights)
 
     @property
     def classifier(self) -> str:
