@@ -7,7 +7,7 @@ logit is ``scale`` times a cosine, a prototype is the classifier's weight row af
 views is classified and the other two are contrasted, and the losses have the weights 1 and 0.35.
 Deviation: the first view has AutoAugment and Cutout after the recipe's crop and flip, as reported for CIFAR; the others
 have RandAugment (paper: SimAugment; code: that, or RandAugment after colour jitter and grey scale). Points have 128
-dimensions (code, for ImageNet: 1024). The classifier starts as the recipe says (code: ``classifier_init=ldam``).
+dimensions (code, for ImageNet: 1024).
 """
 
 import torch

@@ -24,7 +24,7 @@ class Ldam(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"recipe.classifier_init": "ldam", "max_margin": 0.5, "scale": 30.0},
+        settings={"max_margin": 0.5, "scale": 30.0},
         accuracies={"cifar10": {100: 73.35, 10: 86.96}, "cifar100": {100: 39.6, 10: 56.91}},
     ) + Published.table(
         source="BagofTricks-LT gallery",

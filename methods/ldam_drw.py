@@ -30,13 +30,7 @@ class LdamDrw(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={
-            "recipe.classifier_init": "ldam",
-            "max_margin": 0.5,
-            "scale": 30.0,
-            "defer_at": 0.8,
-            "beta": 0.9999,
-        },
+        settings={"max_margin": 0.5, "scale": 30.0, "defer_at": 0.8, "beta": 0.9999},
         accuracies={"cifar10": {100: 77.03, 10: 88.16}, "cifar100": {100: 42.04, 10: 58.71}},
     ) + Published.table(
         source="BagofTricks-LT gallery",

@@ -5,7 +5,7 @@ Wang, Lian, Miao, Liu, Yu: Long-tailed Recognition by Routing Diverse Distributi
 diversity < 0 makes them differ. Late in training, class j has the temperature factor * n_j / mean(n) + 1 - factor,
 divided by the largest (from the authors' code). The mean logits predict. As in that code, each expert owns the last two
 stages with 3/4 of the channels (24 and 48 in ResNet-32; 192 and 384, before the expansion, in ResNet-50).
-Deviation: no distillation. The classifiers start as the recipe says (authors': ``classifier_init=ldam``).
+Deviation: no distillation.
 """
 
 import torch
@@ -42,7 +42,7 @@ class Ride(Method):
         source="RIDE zoo",
         family="F2",
         grade="A",
-        settings={"recipe.classifier_init": "ldam", "routing": True},
+        settings={"routing": True},
         accuracies={"cifar100": {100: 48.6}},
         groups={"cifar100": {100: (67.0, 49.9, 25.7)}},
     )

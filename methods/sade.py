@@ -5,8 +5,7 @@ NeurIPS 2022, arXiv 2107.09249, equations 1 to 3: CE(z) + CE(z + log pi) + CE(z 
 pi_inverse is the prior in reversed order of class sizes. The experts' mean logits predict. As in the authors' code, a
 logit is ``scale`` times a cosine, and each expert owns the last two stages with 3/4 of the channels (24 and 48 of
 ResNet-32).
-Deviation: no test-time aggregation, which uses test images. The classifiers start as the recipe says (authors':
-``classifier_init=ldam``).
+Deviation: no test-time aggregation, which uses test images.
 """
 
 import torch
@@ -42,7 +41,6 @@ class Sade(Method):
         family="F2",
         grade="A",
         settings={
-            "recipe.classifier_init": "ldam",
             "recipe.decay": 0.1,
             "recipe.lr": 0.05,
             "network": "experts with all channels",
@@ -52,7 +50,7 @@ class Sade(Method):
         source="SADE",
         family="F2",
         grade="A",
-        settings={"recipe.classifier_init": "ldam", "recipe.decay": 0.1},
+        settings={"recipe.decay": 0.1},
         accuracies={"cifar100": {100: 49.8, 50: 53.9, 10: 63.6}},
     )
 

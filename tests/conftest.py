@@ -11,6 +11,7 @@ from PIL import Image
 
 from ltbench.check.pretended import Device, pretended
 from ltbench.cli import main
+from ltbench.plan import recipe
 from ltbench.results.record import Record
 from ltbench.results.store import Store
 
@@ -27,6 +28,12 @@ def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work.mkdir()
     monkeypatch.chdir(work)
     return work
+
+
+@pytest.fixture(autouse=True)
+def in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``precision=auto`` is fp32 on every machine."""
+    monkeypatch.setattr(recipe, "computes_in_bf16", lambda: False)
 
 
 @dataclass(frozen=True)

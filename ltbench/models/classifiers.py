@@ -1,6 +1,5 @@
 """Classifiers: from features to logits."""
 
-import math
 from typing import Literal
 
 import torch
@@ -11,12 +10,15 @@ Classifier = Literal["linear", "cosine", "scaled"]
 
 
 class CosineClassifier(nn.Module):
-    """Cosine between a feature and each class's weight, without bias or scale. Features [B, D] -> cosines [B, C]."""
+    """Cosine between a feature and each class's weight, without bias or scale. Features [B, D] -> cosines [B, C].
+
+    Weights start with length 1, as in the code of Cao et al., NeurIPS 2019, and of RIDE, SADE and BalPoE. A step turns
+    shorter ones by more.
+    """
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(classes, features))
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        self.weight = nn.Parameter(F.normalize(torch.empty(classes, features).uniform_(-1, 1)))
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, D] -> [B, C], each in [-1, 1]."""
@@ -39,16 +41,12 @@ class ScaledClassifier(nn.Linear):
 
 
 def initialise_as_ldam(head: nn.Module) -> None:
-    """Initialise a linear or cosine classifier as the code of Cao et al., NeurIPS 2019; other heads stay as they are.
+    """Initialise a linear classifier as the code of Cao et al., NeurIPS 2019; other heads stay as they are.
 
-    Linear weights are normal with variance 2 / D for D features; cosine weights are vectors of length 1.
+    Weights are normal with variance 2 / D for D features.
     """
     if isinstance(head, nn.Linear):
         nn.init.kaiming_normal_(head.weight)
-    elif isinstance(head, CosineClassifier):
-        nn.init.uniform_(head.weight, -1, 1)
-        with torch.no_grad():
-            head.weight.copy_(F.normalize(head.weight))
 
 
 CLASSIFIERS: dict[Classifier, type[nn.Module]] = {

@@ -28,7 +28,7 @@ def values_of(figure: Published, names: Collection[str]) -> dict[str, Any]:
 
 
 def recipe_of(figure: Published) -> Recipe:
-    """The recipe of a published accuracy: that of its family, with its own backbone and settings.
+    """The recipe of a published accuracy: that of its family in fp32, with its own backbone and settings.
 
     Where the source reports the best epoch on the test set, the test images are evaluated after every epoch.
 
@@ -39,7 +39,8 @@ def recipe_of(figure: Published) -> Recipe:
         raise unknown("recipe family", figure.family, FAMILIES)
     own = {name.removeprefix("recipe."): v for name, v in figure.settings.items() if name.startswith("recipe.")}
     chosen = {"test_curve": True, "evaluate_every": 1} if figure.epoch == "best-on-test" else {}
-    return FAMILIES[figure.family].changed({"backbone": figure.backbone} | chosen | own)
+    fixed = {"backbone": figure.backbone, "precision": "fp32"}
+    return FAMILIES[figure.family].changed(fixed | chosen | own)
 
 
 def obstacles(figure: Published, names: Collection[str]) -> list[str]:

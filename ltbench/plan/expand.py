@@ -305,11 +305,12 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             raise InputError(why, "after")
         if request.recipe:
             raise InputError("--recipe and --as-published are both given; remove one", "recipe")
-        values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes)}
+        values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes).chosen()}
     else:
         other = request.recipe or request.recipe_in_place_of(suite.recipe.base)
         named = Recipe.of(other) if other else suite.recipe
-        values["recipe"] = named.changed(request.recipe_changes | next(iter(backbones_of(request)), {}))
+        changes = request.recipe_changes | next(iter(backbones_of(request)), {})
+        values["recipe"] = named.changed(changes).chosen()
     return suite.changed(**values, hyperparameters=hyperparameters)
 
 

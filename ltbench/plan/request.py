@@ -8,6 +8,7 @@ from typing import Any
 
 from ltbench.data.sources import is_own
 from ltbench.plan.cell import Cell, entry
+from ltbench.plan.recipe import RECIPES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,8 @@ class Request:
         if cell.recipe.pretrained and cell.recipe.backbone != changes.get("recipe.backbone", cell.recipe.backbone):
             sizes = ("image_size", "resized_crop", "interpolation", "backbone", "pretrained")  # one backbone of several
             changes |= {f"recipe.{name}": value for name in sizes if (value := getattr(cell.recipe, name)) is not None}
+        if RECIPES[cell.recipe.base].precision == "auto":  # another machine may choose otherwise
+            changes["recipe.precision"] = cell.recipe.precision
         words += [w for key, value in changes.items() for w in ("--set", f"{key}={_toml(value)}")]
         words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
         words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]

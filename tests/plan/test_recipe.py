@@ -5,7 +5,10 @@ import pytest
 from ltbench.engine.stage import learning_rate
 from ltbench.errors import InputError
 from ltbench.method.contract import Stage
+from ltbench.plan.expand import make_plan
 from ltbench.plan.recipe import RECIPES, Recipe
+from ltbench.plan.repeat import request_of
+from ltbench.plan.request import Request
 
 
 def test_the_schedule_of_cao19() -> None:
@@ -148,3 +151,27 @@ def test_what_is_not_allowed(change: dict[str, object], message: str) -> None:
 def test_unknown_recipes_are_named() -> None:
     with pytest.raises(InputError, match="unknown recipe 'ldma'; did you mean 'ldam'"):
         Recipe.of("ldma")
+
+
+@pytest.mark.parametrize(
+    ("native", "precision", "label"), [(True, "bf16", "ldam[precision=bf16]"), (False, "fp32", "ldam")]
+)
+def test_the_precision_auto_is_chosen_for_the_machine(
+    monkeypatch: pytest.MonkeyPatch, native: bool, precision: str, label: str
+) -> None:
+    monkeypatch.setattr("ltbench.plan.recipe.computes_in_bf16", lambda: native)
+    chosen = RECIPES["ldam"].chosen()
+    assert (chosen.precision, chosen.label) == (precision, label)
+    assert RECIPES["ldam"].changed({"precision": "fp32"}).chosen().precision == "fp32"
+    assert RECIPES["digits"].chosen() == RECIPES["digits"]
+
+
+def test_a_cell_names_the_precision_that_was_chosen_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(recipe="ldam", methods=("ce",), seeds=(0,), changes={"recipe.epochs": 2})
+    monkeypatch.setattr("ltbench.plan.recipe.computes_in_bf16", lambda: True)
+    here = make_plan(request).cells[0].cell
+    monkeypatch.setattr("ltbench.plan.recipe.computes_in_bf16", lambda: False)
+    again, _ = request_of(request.command(here))
+    (there,) = make_plan(again).cells
+    assert there.cell.id == here.id
+    assert there.cell.recipe.precision == "bf16"
