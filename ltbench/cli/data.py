@@ -28,6 +28,7 @@ ENOUGH = 3.0
 @app.command(
     epilog=options.examples(
         "ltbench data check cifar10",
+        "ltbench data check places-lt",
         "ltbench data check imagefolder:photos",
         "ltbench data check list:train.txt,test=test.txt,root=photos",
         "ltbench data check csv:photos.csv,path=file,label=species",
@@ -39,14 +40,20 @@ def check(
     data: options.DataPlaces = [],  # noqa: B006
     as_json: options.Json = False,
 ) -> None:
-    """Check that a data set is complete; if not, say how to fix it.
+    """Check that a data set is complete; if not, say how to fix it, or what to download.
 
     Also say where the test images come from, how many images each class has, and how precise results can be.
     """
     from ltbench.data import load
+    from ltbench.data.large import Missing, instructions
     from ltbench.data.sources import tested
 
-    images = load(name, image_size, options.places(data))
+    try:
+        images = load(name, image_size, options.places(data))
+    except Missing:
+        if not as_json:
+            print(instructions(name))
+        raise
     height, width, channels = images.train.images.shape[1:]
     splits = {"train": images.train, "val": images.val, "test": images.test}
     counts = {split: content.counts(len(images.classes)) for split, content in splits.items() if content is not None}

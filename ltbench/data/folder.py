@@ -29,7 +29,7 @@ def collected(root: Path) -> Collection:
     if not root.is_dir():
         raise InputError(f"image folder {root} does not exist; correct the path")
     folders = _splits(root)
-    found = {split: _files(folder) for split, folder in folders.items()}
+    found = {split: class_files(folder) for split, folder in folders.items()}
     classes = tuple(sorted(set().union(*found.values())))
     labels = {name: label for label, name in enumerate(classes)}
     splits = {
@@ -54,8 +54,12 @@ def _splits(root: Path) -> dict[str, Path]:
     return {split: root / split for split in ORDER if split in below}
 
 
-def _files(folder: Path) -> dict[str, list[Path]]:
-    """List the image files of each class."""
+def class_files(folder: Path) -> dict[str, list[Path]]:
+    """List the image files of each class, by the name of its folder.
+
+    Raises:
+        InputError: where there is no class folder, or one without images.
+    """
     classes = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
     if not classes:
         raise InputError(f"{folder} has no class folders; put the images of each class into a folder, or move it away")

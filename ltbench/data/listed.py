@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ltbench.data.files import Collection, File, FileSet, assembled
-from ltbench.data.resize import BILINEAR
+from ltbench.data.files import Collection, File
 from ltbench.errors import InputError, unknown
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -37,16 +36,6 @@ class Spec(NamedTuple):
     files: Mapping[str, Path]
     root: Path
     columns: Mapping[str, str]
-
-
-def read(kind: str, text: str, name: str, side: int | None, cache: Path, interpolation: str = BILINEAR) -> FileSet:
-    """Read a data set; the arguments are those of ``collected`` and ``files.assembled``.
-
-    Args:
-        name: name of the data set in tables; empty: kind and name of the file.
-    """
-    collection = collected(kind, text)
-    return assembled(collection, name or f"{kind}:{collection.source.name}", side, cache, interpolation)
 
 
 def collected(kind: str, text: str) -> Collection:

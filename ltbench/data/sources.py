@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltbench.data import archives, folder, listed
-from ltbench.data.files import FileSet
+from ltbench.data.files import Collection, FileSet, assembled
 from ltbench.data.home import data_folder
 from ltbench.data.images import ImageSet
+from ltbench.data.large import LARGE, TINY_FOLDER, Missing, check_counts, tiny_imagenet
 from ltbench.data.packed import short_side
 from ltbench.data.resize import BILINEAR, resized
 from ltbench.errors import InputError, unknown
@@ -34,13 +35,22 @@ class Source:
     tested: str = "the official test split"
 
 
-def _not_distributed(given: Path | None) -> ImageSet:
-    raise InputError(
-        "imagenet-lt cannot be downloaded; put the images of its published lists into PATH/{train,val,test}/CLASS/ "
-        "and add --data imagenet-lt=imagefolder:PATH, or add --data imagenet-lt=list:ImageNet_LT_train.txt,"
-        "test=ImageNet_LT_test.txt,val=ImageNet_LT_val.txt,root=IMAGENET",
-        "imagenet-lt",
-    )
+def _large(name: str) -> Source:
+    """A data set that is read from the user's own copy: a folder in its official layout, or a form of ``OWN``."""
+
+    def read(given: Path | None) -> ImageSet:
+        raise Missing(name)
+
+    return Source(LARGE[name].about, read)
+
+
+def _tiny_imagenet(given: Path | None) -> ImageSet:
+    place = given or data_folder() / TINY_FOLDER
+    if given is None and not place.is_dir():
+        raise Missing("tiny-imagenet")
+    collection = tiny_imagenet(place)
+    check_counts("tiny-imagenet", collection, LARGE["tiny-imagenet"].counts)
+    return assembled(collection, "tiny-imagenet", None, data_folder())
 
 
 SOURCES: dict[str, Source] = {
@@ -53,7 +63,10 @@ SOURCES: dict[str, Source] = {
     "fashion-mnist": Source("28x28 grey clothes, 10 classes x 6,000", archives.fashion_mnist, 28),
     "cifar10": Source("32x32 colour, 10 classes x 5,000", archives.cifar10),
     "cifar100": Source("32x32 colour, 100 classes x 500", archives.cifar100),
-    "imagenet-lt": Source("1,000 classes x 5 to 1,280; only from your own images", _not_distributed),
+    "imagenet-lt": _large("imagenet-lt"),
+    "places-lt": _large("places-lt"),
+    "inaturalist2018": _large("inaturalist2018"),
+    "tiny-imagenet": Source(LARGE["tiny-imagenet"].about, _tiny_imagenet, 64),
 }
 OWN: dict[str, str] = {
     "imagefolder:PATH": "any folder of images: PATH/class/image or PATH/{train,val,test}/class/image",
@@ -82,13 +95,27 @@ def is_own(place: str) -> bool:
     return kind in KINDS and bool(rest)
 
 
-def _own(place: str, name: str, side: int | None, interpolation: str) -> FileSet:
-    """Read data of one's own; an empty name becomes that of its folder or file."""
+def _collected(place: str) -> Collection:
+    """List the images of data of one's own."""
     kind, _, rest = place.partition(":")
-    if kind != "imagefolder":
-        return listed.read(kind, rest, name, side, data_folder(), interpolation)
-    path = Path(rest).expanduser()
-    return folder.read(path, name or f"{kind}:{path.resolve().name}", side, data_folder(), interpolation)
+    return folder.collected(Path(rest).expanduser()) if kind == "imagefolder" else listed.collected(kind, rest)
+
+
+def _own(place: str, name: str, side: int | None, interpolation: str) -> FileSet:
+    """Read data of one's own.
+
+    Args:
+        name: of the data set whose images they are; empty: they are called by their folder or file.
+    """
+    kind = place.partition(":")[0]
+    found = _collected(place)
+    if name in LARGE:
+        check_counts(name, found, LARGE[name].counts)
+        shown = name
+    else:
+        source = found.source.resolve() if kind == "imagefolder" else found.source
+        shown = f"{name} ({kind})" if name else f"{kind}:{source.name}"
+    return assembled(found, shown, side, data_folder(), interpolation)
 
 
 def native_side(name: str, where: Mapping[str, str] | None = None) -> int:
@@ -101,9 +128,7 @@ def native_side(name: str, where: Mapping[str, str] | None = None) -> int:
     place = name if is_own(name) else (where or {}).get(name, "")
     if not is_own(place):
         return SOURCES[name].side
-    kind, _, rest = place.partition(":")
-    own = folder.collected(Path(rest).expanduser()) if kind == "imagefolder" else listed.collected(kind, rest)
-    return short_side([file.path for file in own.splits["train"]])
+    return short_side([file.path for file in _collected(place).splits["train"]])
 
 
 def tested(name: str, images: ImageSet) -> str:
@@ -140,7 +165,7 @@ def load(
     if is_own(name):
         return _own(name, "", image_size, interpolation)
     if place is not None and is_own(place):
-        return _own(place, f"{name} ({place.partition(':')[0]})", image_size, interpolation)
+        return _own(place, name, image_size, interpolation)
     given_path = Path(place).expanduser() if place is not None else None
     if given_path is not None and not given_path.exists():
         raise InputError(f"--data {name}={place}: no such file or folder; correct the path")

@@ -309,8 +309,7 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
     else:
         other = request.recipe or request.recipe_in_place_of(suite.recipe.base)
         named = Recipe.of(other) if other else suite.recipe
-        changes = request.recipe_changes | next(iter(backbones_of(request)), {})
-        values["recipe"] = named.changed(changes).chosen()
+        values["recipe"] = named.changed(request.recipe_changes | next(iter(backbones_of(request)), {})).chosen()
     return suite.changed(**values, hyperparameters=hyperparameters)
 
 

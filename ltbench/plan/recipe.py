@@ -180,16 +180,22 @@ class Recipe(BaseModel):
         """``ldam``, or ``ldam[epochs=5]`` where it differs from the named recipe."""
         named = RECIPES[self.base]
         implied = named.model_dump() | {"epochs": self.epochs} | named._in_proportion(self.epochs)
-        if self.pretrained:  # the rows name the weights
-            implied |= {"backbone": self.backbone, "pretrained": self.pretrained}
         if named.precision == "auto" and self.precision == "fp32":
             implied["precision"] = "fp32"
+        if self.pretrained:  # the rows name the weights
+            implied |= {"backbone": self.backbone, "pretrained": self.pretrained}
         changes = [f"{field}={value}" for field, value in self.model_dump().items() if value != implied[field]]
         if self.pretrained and not named.pretrained:
             changes.insert(0, "pretrained")
         if self.epochs != named.epochs:
             changes.insert(0, f"epochs={self.epochs}")
         return f"{self.base}[{','.join(changes)}]" if changes else self.base
+
+    def chosen(self) -> Self:
+        """This recipe with the precision that ``auto`` means on this machine."""
+        if self.precision != "auto":
+            return self
+        return self.model_copy(update={"precision": "bf16" if computes_in_bf16() else "fp32"})
 
     @property
     def weights(self) -> "Weights | None":
@@ -230,12 +236,6 @@ class Recipe(BaseModel):
 
         nothing = {"backbone": FEATURES, "pretrained": False, "frozen": False}
         return self.model_copy(update=nothing | {"image_size": None, "resized_crop": None})
-
-    def chosen(self) -> Self:
-        """This recipe with the precision that ``auto`` means on this machine."""
-        if self.precision != "auto":
-            return self
-        return self.model_copy(update={"precision": "bf16" if computes_in_bf16() else "fp32"})
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """H, W of what the network sees of images of this size.
@@ -293,6 +293,22 @@ _IMAGENET_LT = Recipe(  # Kang et al., ICLR 2020, stage 1; their crops are of th
     resized_crop=224,
     jitter=0.4,
 )
+# Places-LT: 30 epochs, batch 128 and the steps are those of stage 1 in the code of Liu et al. (CVPR 2019), who made its
+# lists: their rates are 0.001 (backbone) and 0.1 (classifier). Kang et al. did not release theirs; in stage 2 the rate
+# of the backbone is 0.01, which all parameters have here.
+_PLACES_LT = _IMAGENET_LT.model_copy(
+    update={
+        "base": "places-lt",
+        "backbone": "resnet152.tv_in1k",
+        "pretrained": True,
+        "epochs": 30,
+        "batch_size": 128,
+        "lr": 0.01,
+        "schedule": "step",
+        "milestones": (10, 20),
+        "decay": 0.1,
+    }
+)
 
 
 def computes_in_bf16() -> bool:
@@ -344,6 +360,9 @@ RECIPES: dict[str, Recipe] = {
     "imagenet-lt-180": _IMAGENET_LT.model_copy(
         update={"base": "imagenet-lt-180", "epochs": 180} | _IMAGENET_LT._in_proportion(180)
     ),
+    "places-lt": _PLACES_LT,
+    "inaturalist2018": _IMAGENET_LT.model_copy(update={"base": "inaturalist2018", "weight_decay": 1e-4, "jitter": 0.0}),
+    "tiny-imagenet-lt": Recipe(base="tiny-imagenet-lt", backbone="resnet18", crop_padding=8),
     "finetune": Recipe(  # AdamW, layer-wise rates and exclusions as timm has them; the values are ours
         base="finetune",
         backbone="tf_efficientnet_lite0",
@@ -387,6 +406,9 @@ ABOUT = {
     "digits": "ResNet-8, 20 epochs: the quickstart",
     "imagenet-lt": "Kang et al., ICLR 2020: ResNet-50, 90 epochs, batch 512, cosine from 0.2",
     "imagenet-lt-180": "as imagenet-lt, with 180 epochs",
+    "places-lt": "pretrained ResNet-152, 30 epochs, batch 128, steps from 0.01 (after Liu et al., CVPR 2019)",
+    "inaturalist2018": "as imagenet-lt, with weight decay 1e-4 and without colour jitter (Kang et al.)",
+    "tiny-imagenet-lt": "as ldam, with ResNet-18 on 64x64 images",
     "finetune": "pretrained network, 20 epochs: AdamW, layer-wise learning rates, random-resized crops, as in timm",
     "frozen": "classifiers on the features of a pretrained network, which are computed once",
 }

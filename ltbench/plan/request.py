@@ -107,11 +107,11 @@ class Request:
         words += ["--recipe", self.recipe] if self.recipe else []
         words += ["--as-published"] if self.as_published else []
         changes = {key: value for key, value in self.changes.items() if key != "subset_seed"}
+        if RECIPES[cell.recipe.base].precision == "auto":  # another machine may choose otherwise
+            changes["recipe.precision"] = cell.recipe.precision
         if cell.recipe.pretrained and cell.recipe.backbone != changes.get("recipe.backbone", cell.recipe.backbone):
             sizes = ("image_size", "resized_crop", "interpolation", "backbone", "pretrained")  # one backbone of several
             changes |= {f"recipe.{name}": value for name in sizes if (value := getattr(cell.recipe, name)) is not None}
-        if RECIPES[cell.recipe.base].precision == "auto":  # another machine may choose otherwise
-            changes["recipe.precision"] = cell.recipe.precision
         words += [w for key, value in changes.items() for w in ("--set", f"{key}={_toml(value)}")]
         words += [w for name, place in self.data.items() for w in ("--data", f"{name}={place}")]
         words += [w for folder in self.methods_dirs for w in ("--methods-dir", str(folder))]

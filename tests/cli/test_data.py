@@ -29,6 +29,22 @@ def test_data_check(ltbench: Cli, picture_folder: Callable[..., Path]) -> None:
     assert "000.png cannot be read" in answer.err
 
 
+def test_data_check_says_what_to_download_for_a_large_data_set(
+    ltbench: Cli, picture_folder: Callable[..., Path]
+) -> None:
+    answer = ltbench("data", "check", "places-lt")
+    assert answer.status == 2
+    assert "download    places365standard_easyformat.tar (24 GB; 256x256 images) from places2" in answer.out
+    assert "then run    ltbench data check places-lt --data places-lt=list:Places_LT_train.txt," in answer.out
+    assert answer.err.count("\n") == 1
+    assert "--data places-lt=imagefolder:PATH" in answer.err
+    assert ltbench("data", "check", "places-lt", "--json").out == ""
+    folder = picture_folder({"cat": 10, "dog": 6})
+    answer = ltbench("data", "check", "places-lt", "--data", f"places-lt=imagefolder:{folder}")
+    assert (answer.status, answer.out) == (2, "")
+    assert "pictures has 2 classes, but places-lt has 365; " in answer.err
+
+
 def test_data_prepare_decodes_a_folder(ltbench: Cli, picture_folder: Callable[..., Path], tmp_path: Path) -> None:
     folder = picture_folder({"cat": 10, "dog": 6})
     answer = ltbench("data", "prepare", f"imagefolder:{folder}", "--image-size", "4")

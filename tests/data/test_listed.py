@@ -151,8 +151,8 @@ def test_categories_with_one_name_are_told_apart_by_their_number(photos: Path, t
 
 
 def test_images_of_a_named_data_set_may_come_from_a_list(photos: Path, tmp_path: Path) -> None:
-    images = load("imagenet-lt", where={"imagenet-lt": as_list(photos, tmp_path / "lists")})
-    assert images.name == "imagenet-lt (list)"
+    images = load("cifar10", where={"cifar10": as_list(photos, tmp_path / "lists")})
+    assert images.name == "cifar10 (list)"
 
 
 def read_text(tmp_path: Path, photos: Path, text: str | bytes, spec: str) -> ImageSet:

@@ -54,7 +54,7 @@ def test_every_named_recipe_says_what_it_is() -> None:
 
 
 def test_the_recipes_of_the_families() -> None:
-    assert FAMILIES["F1"] == Recipe()
+    assert FAMILIES["F1"] == Recipe(precision="auto")
     assert (FAMILIES["F2"].weight_decay, FAMILIES["F2"].nesterov) == (5e-4, True)
     assert (FAMILIES["F3"].epochs, FAMILIES["F4"].epochs) == (200, 400)
     assert FAMILIES["F3"].augment == FAMILIES["F4"].augment == "autoaugment+cutout"

@@ -22,6 +22,19 @@ def test_the_suites_of_the_literature() -> None:
         assert suite.recipe.label == "ldam"
 
 
+def test_the_suites_of_the_large_data_sets() -> None:
+    for name in ("imagenet-lt", "places-lt", "inaturalist2018"):
+        suite = load_suite(name)
+        assert suite.datasets == (suite.recipe.label,) == (name,)
+        assert suite.imbalance == (Imbalance("natural"),)
+        assert (suite.recipe.image_size, suite.recipe.resized_crop) == (256, 224)
+    tiny = load_suite("tiny-imagenet-lt")
+    assert tiny.datasets == ("tiny-imagenet",)
+    assert tiny.imbalance == (Imbalance("exp", 100), Imbalance("exp", 10))
+    places = load_suite("places-lt").recipe
+    assert (places.backbone, places.pretrained, tiny.recipe.backbone) == ("resnet152.tv_in1k", True, "resnet18")
+
+
 def write(text: str) -> str:
     Path("mine.toml").write_text(text)
     return "mine.toml"
