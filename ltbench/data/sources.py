@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ltbench.data import archives, folder, listed
+from ltbench.data import archives, folder, huggingface, listed
 from ltbench.data.files import Collection, FileSet, assembled
 from ltbench.data.home import data_folder
 from ltbench.data.images import ImageSet
@@ -74,6 +74,7 @@ OWN: dict[str, str] = {
     "csv:FILE": "a table of images; add also ,path=COLUMN ,label=COLUMN ,split=COLUMN",
     "parquet:FILE": "the same as a Parquet file; needs pyarrow",
     "inaturalist:FILE": "JSON of iNaturalist's competitions; add ,test=FILE ,root=FOLDER",
+    "hf:NAME": "a data set of the Hugging Face hub, or the folder of save_to_disk; add ,image=COLUMN ,label=COLUMN",
 }
 """The forms in which users name images of their own, each with one line about it."""
 KINDS = tuple(form.partition(":")[0] for form in OWN)
@@ -98,6 +99,8 @@ def is_own(place: str) -> bool:
 def _collected(place: str) -> Collection:
     """List the images of data of one's own."""
     kind, _, rest = place.partition(":")
+    if kind == "hf":
+        return huggingface.collected(rest, data_folder())
     return folder.collected(Path(rest).expanduser()) if kind == "imagefolder" else listed.collected(kind, rest)
 
 

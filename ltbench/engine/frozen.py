@@ -112,13 +112,7 @@ def _computed(
 ) -> FeatureFile:
     named = {"train": images.train, "val": images.val, "test": test}
     splits = {name: split for name, split in named.items() if split is not None}
-    height, width, channels = images.train.images.shape[1:]
-    assert recipe.weights is not None
-    backbone, features = initialised_backbone(
-        recipe.backbone, channels, recipe.input_size(height, width), [0], weights=recipe.weights.file
-    )
-    mean, std = recipe.weights.normalisation(channels) or mean_and_std(images.train)
-    network, normalise = backbone.to(device).to(memory_format=torch.channels_last).eval(), Normaliser(mean, std, device)
+    network, normalise, features = extractor(images, recipe, device)
     run = functools.partial(block_features, network, normalise, recipe, device=device)
     labels = np.concatenate([split.labels for split in splits.values()])
     sizes = {name: len(split) for name, split in splits.items()}
@@ -138,6 +132,18 @@ def _computed(
                 left = duration((len(labels) - writer.done) / speed)
                 say(f"{what}: {writer.done:,} of {len(labels):,} images, {speed:.0f} images/s, {left} left")
         return writer.finish()
+
+
+def extractor(images: ImageSet, recipe: Recipe, device: torch.device) -> tuple[nn.Module, Normaliser, int]:
+    """The frozen backbone of a recipe, what it sees of images, and the number of features."""
+    height, width, channels = images.train.images.shape[1:]
+    assert recipe.weights is not None
+    backbone, features = initialised_backbone(
+        recipe.backbone, channels, recipe.input_size(height, width), [0], weights=recipe.weights.file
+    )
+    mean, std = recipe.weights.normalisation(channels) or mean_and_std(images.train)
+    network = backbone.to(device).to(memory_format=torch.channels_last).eval()
+    return network, Normaliser(mean, std, device), features
 
 
 def block_features(

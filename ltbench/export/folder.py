@@ -3,7 +3,7 @@
 import json
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,19 +11,23 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from ltbench.data import cut
+from ltbench.data.resize import BILINEAR
+from ltbench.engine.frozen import extractor
 from ltbench.engine.image_source import CPU
 from ltbench.engine.stage import trained_network
 from ltbench.engine.task import Task
 from ltbench.errors import InputError
 from ltbench.export import predict
-from ltbench.export.program import Program, traced
+from ltbench.export.program import FrozenFeatures, Program, traced
 from ltbench.plan.expand import Library, Planned, make_plan
 from ltbench.plan.repeat import request_of
 from ltbench.results.record import Record
 from ltbench.results.store import Store
 from ltbench.runner.checkpoint import StageFile
+from ltbench.runner.inputs import inputs
 from ltbench.tuning.tune import winners
 
 CHECKED = 500
@@ -77,39 +81,51 @@ def export(record: Record, store: Store, folder: Path, card: Callable[[Agreement
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not an empty folder; name another one with -o")
-    if record.recipe_values["frozen"]:
-        raise InputError(
-            f"cell {record.id} was trained on features of a frozen backbone, which cannot be exported yet; export a "
-            "cell of recipe finetune"
-        )
     planned = planned_of(record, store.root)
     path = store.stage_path(planned.stages[-1].id)
     state = StageFile(path, CPU, float("inf")).load()
     if state is None:
         raise InputError(f"the network of cell {record.id} is not in {path.parent}; train it again: {record.command}")
-    data = cut(planned.images, planned.cell.imbalance, planned.cell.subset_seed, planned.cell.holdout)
-    task, method = Task.of(data, planned.cell.recipe, planned.cell.seed, CPU), planned.methods[-1]
-    net = trained_network(method, task, state["network"]).eval()
-    program = traced(Program(method, net, task.normalise, planned.cell.recipe.resized_crop), record.finished.image)
+    program, weights = _program(planned, state["network"])
+    image = tuple(planned.images.train.images.shape[1:])
     folder.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about tensors that share memory
-        torch.export.save(program, folder / "model.pt2")
-    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, folder / "model.safetensors")
-    (folder / "model.json").write_text(json.dumps(_facts(record), indent=1) + "\n", encoding="utf-8")
+        torch.export.save(traced(program, image), folder / "model.pt2")
+    save_file({name: value.contiguous() for name, value in weights.items()}, folder / "model.safetensors")
+    (folder / "model.json").write_text(json.dumps(_facts(record, image), indent=1) + "\n", encoding="utf-8")
     shutil.copyfile(str(predict.__file__), folder / "predict.py")
     found = _agreement(predict.load(folder), record, planned, store)
     (folder / "README.md").write_text(card(found), encoding="utf-8")
     return found
 
 
-def _facts(record: Record) -> dict[str, Any]:
-    """The content of ``model.json``."""
+def _program(planned: Planned, state: Mapping[str, Tensor]) -> tuple[Program, dict[str, Tensor]]:
+    """The program of a cell, and its weights: those of the network, and of a frozen backbone if there is one.
+
+    Args:
+        state: of the trained network.
+    """
+    cell, method = planned.cell, planned.methods[-1]
+    recipe = cell.recipe.on_features() if cell.recipe.frozen else cell.recipe
+    data = cut(inputs(planned, CPU)[0], cell.imbalance, cell.subset_seed, cell.holdout)
+    task = Task.of(data, recipe, cell.seed, CPU)
+    net = trained_network(method, task, state).eval()
+    weights, frozen = net.state_dict(), None
+    if cell.recipe.frozen:
+        backbone, normalise, _ = extractor(planned.images, cell.recipe, CPU)
+        frozen = FrozenFeatures(backbone, normalise)
+        weights |= {f"backbone.{name}": value for name, value in backbone.state_dict().items()}
+    return Program(method, net, task.normalise, cell.recipe.resized_crop, frozen).eval(), weights
+
+
+def _facts(record: Record, image: tuple[int, ...]) -> dict[str, Any]:
+    """The content of ``model.json``; ``image`` is height, width and channels."""
     result, recipe = record.finished, record.recipe_values
     return {
         "classes": result.classes,
-        "image": result.image,
-        "interpolation": recipe["interpolation"] or "bilinear",
+        "image": image,
+        "interpolation": recipe["interpolation"] or BILINEAR,
         "method": record.entry,
         "backbone": recipe["backbone"],
         "timm": result.environment.timm,

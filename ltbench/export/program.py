@@ -13,24 +13,46 @@ from ltbench.method.contract import Method
 from ltbench.models.network import Network
 
 
+class FrozenFeatures(nn.Module):
+    """The frozen backbone of a network that was trained on features.
+
+    Args:
+        backbone: in evaluation mode, on the CPU.
+        normalise: of its images.
+    """
+
+    def __init__(self, backbone: nn.Module, normalise: Normaliser) -> None:
+        super().__init__()
+        self.backbone, self.normalise = backbone, normalise
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images uint8 [B, H, W, channels] -> features [B, 1, 1, D]."""
+        features: Tensor = self.backbone(self.normalise(images))
+        return features[:, None, None]
+
+
 class Program(nn.Module):
     """Everything between an image and the logits of a method.
 
     Args:
         method: after its ``setup``.
         net: trained, in evaluation mode, on the CPU.
-        normalise: of the images that the network was trained on.
+        normalise: of the images or features that the network was trained on.
         side: of the central square that evaluation takes, in pixels; None: the images as they are.
+        frozen: computes the features that the network was trained on; None: it was trained on images.
     """
 
-    def __init__(self, method: Method, net: Network, normalise: Normaliser, side: int | None) -> None:
+    def __init__(
+        self, method: Method, net: Network, normalise: Normaliser, side: int | None, frozen: FrozenFeatures | None
+    ) -> None:
         super().__init__()
-        self.method, self.net, self.normalise, self.side = method, net, normalise, side
+        self.method, self.net, self.normalise, self.side, self.frozen = method, net, normalise, side, frozen
 
     def forward(self, images: Tensor) -> Tensor:
         """Images uint8 [B, H, W, channels] -> logits [B, C] float32."""
         pixels = images if self.side is None else centre(images, self.side)
-        return self.method.predict(self.net, self.normalise(pixels)).float()
+        seen = pixels if self.frozen is None else self.frozen(pixels)
+        return self.method.predict(self.net, self.normalise(seen)).float()
 
 
 def traced(program: Program, image: tuple[int, int, int]) -> ExportedProgram:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from ltbench.results.store import Store
 from tests.conftest import FAST, Answer
@@ -76,6 +79,36 @@ def test_the_exported_program_predicts_what_was_measured_without_ltbench(
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [line.split("\t")[1] for line in done.stdout.splitlines()] == [row["class"] for row in found[:3]]
+
+
+@pytest.mark.parametrize("recipe", ["frozen", "finetune"])
+def test_a_pretrained_model_is_exported_with_its_preprocessing(
+    ltbench: Cli, photos: Path, tmp_path: Path, recipe: str
+) -> None:
+    torch.manual_seed(3)
+    save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "w.safetensors")
+    values = {
+        "backbone": "test_resnet",
+        "pretrained": tmp_path / "w.safetensors",
+        "epochs": 2,
+        "interpolation": "bicubic",
+    }
+    settings = [word for name, value in values.items() for word in ("--set", f"recipe.{name}={value}")]
+    words = ("--datasets", f"imagefolder:{photos}", "--workers", "1", "--methods", "crt", "--seeds", "1")
+    answer = ltbench("run", "--recipe", recipe, *words, *settings)
+    assert answer.status == 0, answer.err
+    (record,) = Store("results").latest().values()
+    answer = ltbench("export", record.id, "-o", "model")
+    assert "it predicts the class of the record for 24 of 24 images" in answer.out, answer.err
+    about = json.loads(Path("model/model.json").read_text())
+    assert about["interpolation"] == "bicubic"
+    images = sorted((photos / "test").rglob("*.png"))
+    found = json.loads(ltbench("predict", "model", *map(str, images), "--json").out)
+    stored = Store("results").arrays(record.id)
+    assert [row["class"] for row in found] == [record.finished.classes[k] for k in stored["predicted"]]
+    weights = {name: value for name, value in load_file("model/model.safetensors").items() if "backbone." in name}
+    fitting = timm.create_model("test_resnet", num_classes=0).state_dict().keys()
+    assert {name.removeprefix("backbone.") for name in weights} >= {n for n in fitting if "num_batches" not in n}
 
 
 def test_the_card_has_the_row_of_the_table_and_the_recall_of_each_class(ltbench: Cli, photos: Path) -> None:

@@ -1,5 +1,6 @@
 """Data sets of the Hugging Face hub and in its formats, from folders on disk."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import datasets
@@ -9,6 +10,7 @@ from PIL import Image
 
 from ltbench.data.huggingface import collected
 from ltbench.errors import InputError
+from tests.conftest import Answer, records
 
 CLASSES = ["cat", "dog"]
 
@@ -69,3 +71,12 @@ def test_wrong_input_is_one_line_each(folder: Path, tmp_path: Path) -> None:
         assert line in str(error.value)
         assert "\n" not in str(error.value)
     assert collected(f"{tmp_path / 'two'},label=other", tmp_path).classes == tuple("012345")
+
+
+def test_a_run_names_it_like_other_data_of_ones_own(ltbench: Callable[..., Answer], folder: Path) -> None:
+    settings = ("--set", "recipe.epochs=1", "--set", "recipe.backbone=resnet8_cifar", "--workers", "1")
+    answer = ltbench("run", "--datasets", f"hf:{folder},label=animal", "--methods", "ce", "--seeds", "1", *settings)
+    assert answer.status == 0, answer.err
+    (record,) = records().values()
+    assert (record.dataset, record.imbalance) == ("hf:animals", "natural")
+    assert record.finished.classes == ("cat", "dog")
