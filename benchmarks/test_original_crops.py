@@ -31,7 +31,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         noise = Image.fromarray(generator.integers(256, size=(SIZE[1], SIZE[0], 3), dtype=np.uint8))
         at = root / str(number % 2)
         at.mkdir(exist_ok=True)
-        noise.filter(ImageFilter.GaussianBlur(2)).save(at / f"{number}.jpg", quality=90)
+        noise.filter(ImageFilter.GaussianBlur(1)).save(at / f"{number}.jpg", quality=90)
     return root
 
 

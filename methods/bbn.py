@@ -28,6 +28,13 @@ class Bbn(Method):
         grade="B",
         settings={"recipe.milestones": (120, 160)},
         accuracies={"cifar10": {100: 79.82, 50: 82.18, 10: 88.32}, "cifar100": {100: 42.56, 50: 47.02, 10: 59.12}},
+    ) + Published.table(
+        source="BBN (copy in Board)",
+        family="other",
+        grade="B",
+        backbone="resnet50",
+        settings={"recipe.epochs": 90, "crops": "of the original files"},
+        accuracies={"inaturalist2018": {"natural": 66.29}},
     )
 
     def build_head(self, name: str, width: int, classes: int) -> nn.Module:

@@ -28,6 +28,18 @@ class LwsMixup(Decoupled):
             "epochs": 0.05,
         },
         accuracies={"cifar10": {100: 76.3, 50: 82.6, 10: 89.6}, "cifar100": {100: 44.2, 50: 50.7, 10: 62.3}},
+    ) + Published.table(
+        source="MiSLAS",
+        family="other",
+        grade="A",
+        backbone={"imagenet-lt": "resnet50", "places-lt": "resnet152", "inaturalist2018": "resnet50"},
+        settings={"crops": "of the original files"},
+        settings_of={"imagenet-lt": {"natural": {"recipe.epochs": 180}}},
+        accuracies={
+            "imagenet-lt": {"natural": 52.0},
+            "places-lt": {"natural": 39.7},
+            "inaturalist2018": {"natural": 70.9},
+        },
     )
 
     def retrains(self) -> Mapping[str, float]:

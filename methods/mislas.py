@@ -45,6 +45,18 @@ class Mislas(Decoupled):
                 10: {"smooth_head": 0.2, "smooth_tail": 0.0, "head_lr": 0.1},
             },
         },
+    ) + Published.table(
+        source="MiSLAS",
+        family="other",
+        grade="A",
+        backbone={"imagenet-lt": "resnet50", "places-lt": "resnet152", "inaturalist2018": "resnet50"},
+        settings={"crops": "of the original files"},
+        settings_of={"imagenet-lt": {"natural": {"recipe.epochs": 180}}},
+        accuracies={
+            "imagenet-lt": {"natural": 52.7},
+            "places-lt": {"natural": 40.4},
+            "inaturalist2018": {"natural": 71.6},
+        },
     )
 
     def retrains(self) -> Mapping[str, float]:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltbench import Choice, Features, Method, Network, Stage
+from ltbench import Choice, Features, Method, Network, Published, Stage
 
 
 class NearestMean(nn.Module):
@@ -41,6 +41,23 @@ class Ncm(Method):
 
     after = "ce"
     metric = Choice("cl2n", ("cl2n", "l2", "cosine"))
+    published = Published.table(
+        source="Kang20, repository",
+        family="other",
+        grade="A",
+        backbone="resnext50_32x4d",
+        settings={"recipe.epochs": 90, "crops": "of the original files"},
+        accuracies={"imagenet-lt": {"natural": 47.3}},
+        groups={"imagenet-lt": {"natural": (56.6, 45.3, 28.1)}},
+    ) + Published.table(
+        source="Kang20 (copies in later papers)",
+        family="other",
+        grade="B",
+        backbone="resnet152",
+        settings={"crops": "of the original files"},
+        accuracies={"places-lt": {"natural": 36.4}},
+        groups={"places-lt": {"natural": (40.4, 37.1, 27.3)}},
+    )
 
     def build_head(self, name: str, width: int, classes: int) -> nn.Module:
         return NearestMean(width, classes, self.metric)

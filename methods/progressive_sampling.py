@@ -21,6 +21,14 @@ class ProgressiveSampling(Method):
         epoch="best-on-test",
         subset_seed=0,
         accuracies={"cifar10": {100: 71.98, 50: 78.57}, "cifar100": {100: 39.04, 50: 43.12}},
+    ) + Published.table(
+        source="Kang20, repository",
+        family="other",
+        grade="A",
+        backbone="resnext50_32x4d",
+        settings={"recipe.epochs": 90, "crops": "of the original files"},
+        accuracies={"imagenet-lt": {"natural": 47.2}},
+        groups={"imagenet-lt": {"natural": (61.9, 43.2, 19.4)}},
     )
 
     def stages(self) -> Sequence[Stage]:

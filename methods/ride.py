@@ -45,6 +45,22 @@ class Ride(Method):
         settings={"routing": True},
         accuracies={"cifar100": {100: 48.6}},
         groups={"cifar100": {100: (67.0, 49.9, 25.7)}},
+    ) + Published.table(
+        source="RIDE zoo",
+        family="other",
+        grade="A",
+        backbone={"imagenet-lt": "resnext50_32x4d", "places-lt": "resnet152", "inaturalist2018": "resnet50"},
+        settings={"crops": "of the original files"},
+        settings_of={
+            "imagenet-lt": {"natural": {"recipe.epochs": 100}},
+            "inaturalist2018": {"natural": {"recipe.epochs": 100}},
+        },
+        accuracies={
+            "imagenet-lt": {"natural": 55.7},
+            "places-lt": {"natural": 40.3},
+            "inaturalist2018": {"natural": 71.2},
+        },
+        groups={"imagenet-lt": {"natural": (67.0, 52.2, 36.0)}, "inaturalist2018": {"natural": (70.2, 71.2, 71.6)}},
     )
 
     def setup(self, counts: Tensor) -> None:

@@ -19,4 +19,12 @@ class SquareRootSampling(Method):
         epoch="best-on-test",
         subset_seed=0,
         accuracies={"cifar10": {100: 71.42, 50: 77.68}, "cifar100": {100: 36.79, 50: 41.13}},
+    ) + Published.table(
+        source="Kang20, repository",
+        family="other",
+        grade="A",
+        backbone="resnext50_32x4d",
+        settings={"recipe.epochs": 90, "crops": "of the original files"},
+        accuracies={"imagenet-lt": {"natural": 46.8}},
+        groups={"imagenet-lt": {"natural": (64.3, 41.2, 17.0)}},
     )

@@ -62,22 +62,22 @@ class Published:
         source: str,
         family: Family,
         grade: Literal["A", "B"],
-        accuracies: Mapping[str, Mapping[int, float]],
-        groups: Mapping[str, Mapping[int, tuple[float, float, float]]] = {},
-        backbone: str = "resnet32_cifar",
+        accuracies: Mapping[str, Mapping[int | str, float]],
+        groups: Mapping[str, Mapping[int | str, tuple[float, float, float]]] = {},
+        backbone: str | Mapping[str, str] = "resnet32_cifar",
         epoch: Epoch | None = None,
         subset_seed: int | None = None,
         settings: Mapping[str, object] = {},
-        settings_of: Mapping[str, Mapping[int, Mapping[str, object]]] = {},
+        settings_of: Mapping[str, Mapping[int | str, Mapping[str, object]]] = {},
     ) -> tuple["Published", ...]:
         """Build the accuracies of one source.
 
         Args:
-            source: this, ``family``, ``grade``, ``backbone``, ``epoch``, ``subset_seed`` and ``settings`` are those of
-                every accuracy.
-            accuracies: data set -> imbalance factor -> accuracy, as in ``{"cifar10": {100: 77.54, 50: 81.11}}``.
-            groups: data set -> imbalance factor -> accuracy of the three groups.
-            settings_of: data set -> imbalance factor -> further settings of this accuracy.
+            source: this, ``family``, ``grade``, ``epoch``, ``subset_seed`` and ``settings`` are of every accuracy.
+            backbone: of every accuracy, or data set -> backbone.
+            accuracies: data set -> imbalance -> accuracy, as in ``{"cifar10": {100: 77.54, 50: 81.11}}``.
+            groups: data set -> imbalance -> accuracy of the three groups.
+            settings_of: data set -> imbalance -> further settings of this accuracy.
         """
         return tuple(
             cls(
@@ -87,7 +87,7 @@ class Published:
                 source=source,
                 family=family,
                 grade=grade,
-                backbone=backbone,
+                backbone=backbone if isinstance(backbone, str) else backbone[dataset],
                 groups=groups.get(dataset, {}).get(imbalance),
                 epoch=epoch,
                 subset_seed=subset_seed,
