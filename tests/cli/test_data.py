@@ -124,7 +124,7 @@ def test_a_list_runs_and_says_where_its_test_images_come_from(
     (record,) = records().values()
     assert record.finished.class_counts == (6, 4)
     again = ltbench(*shlex.split(record.command)[1:])
-    assert "1 cells under recipe digits[epochs=1], 1 done, 0 to do" in again.err
+    assert "1 cells under recipe ldam[epochs=1], 1 done, 0 to do, recipe ldam (the default" in again.err
     assert "imbalance natural (" not in again.err
     assert ltbench("verify").status == 0
 
