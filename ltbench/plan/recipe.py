@@ -213,12 +213,9 @@ class Recipe(BaseModel):
     def fitted(self, native: Callable[[], int]) -> Self:
         """This recipe with the sizes and the interpolation that pretrained weights need; unchanged without weights.
 
-        The network sees images of twice the side of the data set's own, as a multiple of 32, of at least 64 pixels and
-        at most the side of the pretraining. They are the centres of larger images, by the share of timm's
+        The network sees images of twice the ``native`` side of the data set's own in pixels, as a multiple of 32, of at
+        least 64 and at most the side of the pretraining. They are the centres of larger images, by the share of timm's
         configuration. Where ``image_size`` is set, it is that side and there is no larger image.
-
-        Args:
-            native: gives the usual short side of the data set's images in pixels.
         """
         weights = self.weights
         if weights is None:

@@ -57,7 +57,7 @@ def test_rows_name_their_weights_and_several_backbones_share_a_table(
     ("changes", "message"),
     [
         (["recipe.backbone=test_resnet,test_vit"], "several backbones share a table only with recipe.pretrained"),
-        (["recipe.backbone=test_resnet,test_vit", "recipe.pretrained=a.safetensors"], "give one file for each"),
+        (["recipe.backbone=test_resnet,test_vit", "recipe.pretrained=a.safetensors"], "one file for each backbone"),
         (["recipe.backbone=a,b,c", "recipe.pretrained=a.safetensors,b.safetensors"], "has 3 names and"),
         (["recipe.pretrained=true"], "resnet8_cifar' has no published weights"),
         (["recipe.backbone=test_resnet", "recipe.pretrained=3"], "recipe.pretrained=3"),
