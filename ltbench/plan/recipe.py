@@ -297,31 +297,9 @@ _IMAGENET_LT = Recipe(  # Kang et al., ICLR 2020, stage 1; their crops are of th
 # lists: their rates are 0.001 (backbone) and 0.1 (classifier). Kang et al. did not release theirs; in stage 2 the rate
 # of the backbone is 0.01, which all parameters have here.
 _PLACES_LT = _IMAGENET_LT.model_copy(
-    update={
-        "base": "places-lt",
-        "backbone": "resnet152.tv_in1k",
-        "pretrained": True,
-        "epochs": 30,
-        "batch_size": 128,
-        "lr": 0.01,
-        "schedule": "step",
-        "milestones": (10, 20),
-        "decay": 0.1,
-    }
+    update={"base": "places-lt", "backbone": "resnet152.tv_in1k", "pretrained": True, "epochs": 30, "batch_size": 128}
+    | {"lr": 0.01, "schedule": "step", "milestones": (10, 20), "decay": 0.1}
 )
-
-
-def computes_in_bf16() -> bool:
-    """Whether there is no GPU and the processor computes in bf16, which is then about 1.5 times as fast as fp32.
-
-    Over ten paired seeds of a short recipe, ce and ldam_drw had the same accuracy within a point (docs/performance.md).
-    """
-    import torch
-
-    x86 = platform.machine() in ("x86_64", "AMD64")
-    return x86 and not torch.cuda.is_available() and bool(torch.cpu._is_avx512_bf16_supported())
-
-
 RECIPES: dict[str, Recipe] = {
     "ldam": Recipe(precision="auto"),
     "F2": Recipe(base="F2", weight_decay=5e-4, nesterov=True),
