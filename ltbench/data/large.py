@@ -13,7 +13,7 @@ from ltbench.data import folder
 from ltbench.data.files import Collection, File
 from ltbench.errors import InputError
 
-TINY_FOLDER = "tiny-imagenet-200"
+TINY_FOLDER, TINY_SIDE = "tiny-imagenet-200", 64
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Large:
         place: the value of ``--data`` that names the files.
         counts: as published.
         layout: how the files must be unpacked.
+        side: pixels that its recipe resizes images to; None: they are not resized.
     """
 
     about: str
@@ -49,6 +50,7 @@ class Large:
     place: str
     counts: Counts
     layout: str
+    side: int | None = 256
 
 
 LISTS = "from facebookresearch/classifier-balancing on GitHub, folder data/"
@@ -85,12 +87,13 @@ LARGE: dict[str, Large] = {
         "INATURALIST/train_val2018/Plantae/7291/*.jpg, as in the archive; its validation images are the test images",
     ),
     "tiny-imagenet": Large(
-        "64x64 colour, 200 classes x 500; only from your own copy",
+        f"{TINY_SIDE}x{TINY_SIDE} colour, 200 classes x 500; only from your own copy",
         (f"{TINY_FOLDER}.zip (248 MB) from cs231n.stanford.edu",),
         f"tiny-imagenet={TINY_FOLDER}",
         Counts(200, 500, 500, {"train": 100_000, "test": 10_000}),
         f"{TINY_FOLDER}/train/n01443537/images/*.JPEG, {TINY_FOLDER}/val/images/*.JPEG and "
         f"{TINY_FOLDER}/val/val_annotations.txt, as in the archive; its validation images are the test images",
+        side=None,
     ),
 }
 
@@ -110,12 +113,16 @@ def instructions(name: str) -> str:
     large = LARGE[name]
     counts = large.counts
     images = ", ".join(f"{number:,} {split}" for split, number in counts.images.items())
+    per_class = f"{counts.smallest:,} to {counts.largest:,}" if counts.smallest < counts.largest else counts.largest
+    packed = sum(counts.images.values()) * 3 * (large.side or TINY_SIDE) ** 2 / 1e9
+    size = f" --image-size {large.side}" if large.side else ""
     return "\n".join(
         [
-            f"{name}: {counts.classes:,} classes of {counts.smallest:,} to {counts.largest:,}; images: {images}",
+            f"{name}: {counts.classes:,} classes of {per_class}; images: {images}",
             *(f"download    {file}" for file in large.files),
             f"unpack as   {large.layout}",
-            f"then run    ltbench data check {name} --data {large.place}",
+            f"free        {packed:.1f} GB in the data folder, for the packed images",
+            f"then run    ltbench data check {name} --data {large.place}{size}",
         ]
     )
 

@@ -12,7 +12,7 @@ from ltbench.data import archives, folder, huggingface, listed
 from ltbench.data.files import Collection, FileSet, assembled
 from ltbench.data.home import data_folder
 from ltbench.data.images import ImageSet
-from ltbench.data.large import LARGE, TINY_FOLDER, Missing, check_counts, tiny_imagenet
+from ltbench.data.large import LARGE, TINY_FOLDER, TINY_SIDE, Missing, check_counts, tiny_imagenet
 from ltbench.data.packed import short_side
 from ltbench.data.resize import BILINEAR, resized
 from ltbench.errors import InputError, unknown
@@ -66,7 +66,7 @@ SOURCES: dict[str, Source] = {
     "imagenet-lt": _large("imagenet-lt"),
     "places-lt": _large("places-lt"),
     "inaturalist2018": _large("inaturalist2018"),
-    "tiny-imagenet": Source(LARGE["tiny-imagenet"].about, _tiny_imagenet, 64),
+    "tiny-imagenet": Source(LARGE["tiny-imagenet"].about, _tiny_imagenet, TINY_SIDE),
 }
 OWN: dict[str, str] = {
     "imagefolder:PATH": "any folder of images: PATH/class/image or PATH/{train,val,test}/class/image",

@@ -297,17 +297,8 @@ _IMAGENET_LT = Recipe(  # Kang et al., ICLR 2020, stage 1; their crops are of th
 # lists: their rates are 0.001 (backbone) and 0.1 (classifier). Kang et al. did not release theirs; in stage 2 the rate
 # of the backbone is 0.01, which all parameters have here.
 _PLACES_LT = _IMAGENET_LT.model_copy(
-    update={
-        "base": "places-lt",
-        "backbone": "resnet152.tv_in1k",
-        "pretrained": True,
-        "epochs": 30,
-        "batch_size": 128,
-        "lr": 0.01,
-        "schedule": "step",
-        "milestones": (10, 20),
-        "decay": 0.1,
-    }
+    update={"base": "places-lt", "backbone": "resnet152.tv_in1k", "pretrained": True, "epochs": 30, "batch_size": 128}
+    | {"lr": 0.01, "schedule": "step", "milestones": (10, 20), "decay": 0.1}
 )
 
 

@@ -173,3 +173,6 @@ def test_a_data_set_that_is_not_there_says_how_to_get_it(
     of: Large = LARGE[name]
     assert all(file in text for file in of.files)
     assert of.place in text
+    packed = {"imagenet-lt": 36.5, "places-lt": 20.9, "inaturalist2018": 90.8, "tiny-imagenet": 1.4}
+    assert f"free        {packed[name]} GB in the data folder" in text
+    assert text.endswith(" --image-size 256" if name != "tiny-imagenet" else "=tiny-imagenet-200")
