@@ -39,6 +39,10 @@ def export(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write.", rich_help_panel=options.OUTPUT)
     ] = Path("model"),
+    onnx: Annotated[
+        bool,
+        typer.Option("--onnx", help="Also write model.onnx; needs ltbench[onnx].", rich_help_panel=options.OUTPUT),
+    ] = False,
     suite: options.OfSuite = None,
     methods_dir: options.MethodsDir = [],  # noqa: B006
     results: options.Results = Path("results"),
@@ -61,7 +65,7 @@ def export(
     rows = board[board.method == record.entry]
     if rows.empty:
         raise InputError(f"cell {record.id} is in no table; its code was edited since: see ltbench status")
-    found = write(record, store, output, lambda agreement: card(record, rows.iloc[0], agreement))
+    found = write(record, store, output, lambda agreement: card(record, rows.iloc[0], agreement), onnx)
     print(
         f"{output}: {record.entry} (cell {record.id}), {record.finished.last.balanced_accuracy:.1f} % balanced accuracy"
     )
@@ -112,12 +116,15 @@ def _recommended(cells: "pd.DataFrame", store: "Store") -> "Record":
 
     records = store.latest()
     found = choices(cells, records) if len(cells) else []
+    if sum(choice.row is not None for choice in found) == 1:
+        found = [choice for choice in found if choice.row is not None]
     if len(found) != 1:
+        names = ("dataset", "imbalance", "recipe")
         places = [
-            f"{choice.table['dataset']} / {choice.table['imbalance']} / {choice.table['recipe']}" for choice in found
+            f"{' / '.join(str(choice.table[name]) for name in names)}: {choice.cell or 'none'}" for choice in found
         ]
-        what = f"there are {len(found)} tables ({'; '.join(places)})" if found else "there is no finished cell"
-        raise InputError(f"{what} in {store.root}: choose one with --suite, or export a cell by its id", "best")
+        what = f"{len(found)} tables recommend a model ({'; '.join(places)})" if found else "there is no finished cell"
+        raise InputError(f"{what} in {store.root}; give the id of one, or choose a table with --suite", "best")
     if found[0].row is None:
         raise InputError(f"no method is recommended: {found[0].reason}", "best")
     return records[found[0].cell]

@@ -21,7 +21,7 @@ from ltbench.engine.stage import trained_network
 from ltbench.engine.task import Task
 from ltbench.errors import InputError
 from ltbench.export import predict
-from ltbench.export.program import FrozenFeatures, Program, traced
+from ltbench.export.program import FrozenFeatures, Program, traced, write_onnx
 from ltbench.plan.expand import Library, Planned, make_plan
 from ltbench.plan.repeat import request_of
 from ltbench.results.record import Record
@@ -67,7 +67,9 @@ def planned_of(record: Record, results: Path) -> Planned:
     )
 
 
-def export(record: Record, store: Store, folder: Path, card: Callable[[Agreement], str]) -> Agreement:
+def export(
+    record: Record, store: Store, folder: Path, card: Callable[[Agreement], str], onnx: bool = False
+) -> Agreement:
     """Write the network of a finished cell, the program that predicts with it, and a script, into a folder.
 
     Args:
@@ -75,9 +77,11 @@ def export(record: Record, store: Store, folder: Path, card: Callable[[Agreement
         store: with its trained network.
         folder: which must not exist, or be empty.
         card: the text of ``README.md``.
+        onnx: write the program also as ``model.onnx``.
 
     Raises:
-        InputError: when the network is not stored any more, the cell cannot be made again, or the folder has files.
+        InputError: when the network is not stored any more, the cell cannot be made again, the folder has files, or
+            packages for ONNX are missing.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not an empty folder; name another one with -o")
@@ -88,10 +92,13 @@ def export(record: Record, store: Store, folder: Path, card: Callable[[Agreement
         raise InputError(f"the network of cell {record.id} is not in {path.parent}; train it again: {record.command}")
     program, weights = _program(planned, state["network"])
     image = tuple(planned.images.train.images.shape[1:])
+    operations = traced(program, image)
     folder.mkdir(parents=True, exist_ok=True)
+    if onnx:
+        write_onnx(operations, folder / "model.onnx")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about tensors that share memory
-        torch.export.save(traced(program, image), folder / "model.pt2")
+        torch.export.save(operations, folder / "model.pt2")
     save_file({name: value.contiguous() for name, value in weights.items()}, folder / "model.safetensors")
     (folder / "model.json").write_text(json.dumps(_facts(record, image), indent=1) + "\n", encoding="utf-8")
     shutil.copyfile(str(predict.__file__), folder / "predict.py")

@@ -1,6 +1,8 @@
 """The program of an exported model: from the pixels of images to logits, without any code of ltbench or timm."""
 
+import importlib.util
 import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,7 @@ from torch.export import Dim, ExportedProgram
 from ltbench.engine.augment.resized import centre
 from ltbench.engine.batches import Normaliser
 from ltbench.engine.process import numerics
+from ltbench.errors import InputError
 from ltbench.method.contract import Method
 from ltbench.models.network import Network
 
@@ -53,6 +56,21 @@ class Program(nn.Module):
         pixels = images if self.side is None else centre(images, self.side)
         seen = pixels if self.frozen is None else self.frozen(pixels)
         return self.method.predict(self.net, self.normalise(seen)).float()
+
+
+def write_onnx(traced: ExportedProgram, path: Path) -> None:
+    """Write the operations of a program as ONNX: input ``images``, output ``logits``.
+
+    Raises:
+        InputError: where the packages for it are not installed.
+    """
+    if importlib.util.find_spec("onnxscript") is None:
+        raise InputError("ONNX needs the packages onnx and onnxscript; install them with pip install 'ltbench[onnx]'")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch about itself
+        made = torch.onnx.export(traced, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False)
+    assert made is not None
+    made.save(path)
 
 
 def traced(program: Program, image: tuple[int, int, int]) -> ExportedProgram:

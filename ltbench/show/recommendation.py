@@ -14,5 +14,5 @@ def recommendation(choice: Choice) -> str:
     return (
         f"Recommended for {place}, by its validation images: {row.method}. On test images it has "
         f"{row.balanced_accuracy:.1f} ± {row.interval:.1f} % balanced accuracy{margin}; cost {row.relative_cost:.3g}, "
-        f"relative to ce.{equals}\nNext: ltbench export --best -o model"
+        f"relative to ce.{equals}\nNext: ltbench export {choice.cell} -o model"
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import timm
 import torch
@@ -111,6 +112,21 @@ def test_a_pretrained_model_is_exported_with_its_preprocessing(
     assert {name.removeprefix("backbone.") for name in weights} >= {n for n in fitting if "num_batches" not in n}
 
 
+def test_the_program_is_written_as_onnx_too(ltbench: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained(ltbench, photos, "--methods", "balanced_softmax", "--seeds", "1")
+    (record,) = Store("results").latest().values()
+    answer = ltbench("export", record.id, "-o", "model", "--onnx")
+    assert answer.status == 0, answer.err
+    images = np.stack([np.asarray(Image.open(file)) for file in sorted((photos / "test").rglob("*.png"))])
+    session = onnxruntime.InferenceSession("model/model.onnx", providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"images": images})
+    assert np.allclose(logits, Store("results").arrays(record.id)["logits"].astype(np.float32), rtol=1e-3, atol=1e-3)
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    answer = ltbench("export", record.id, "-o", "other", "--onnx")
+    assert (answer.status, answer.err[:50]) == (2, "ltbench: ONNX needs the packages onnx and onnxscri")
+
+
 def test_the_card_has_the_row_of_the_table_and_the_recall_of_each_class(ltbench: Cli, photos: Path) -> None:
     trained(ltbench, photos, "--methods", "ce", "--seeds", "2")
     record = min(Store("results").latest().values(), key=lambda record: record.seed)
@@ -126,9 +142,11 @@ def test_a_run_on_own_images_ends_with_a_recommendation_that_best_exports(ltbenc
     answer = trained(ltbench, photos, "--methods", "ce,balanced_softmax", "--seeds", "2")
     assert "by its validation images: " in answer.out
     method = answer.out.partition("by its validation images: ")[2].partition(". On test")[0]
-    assert answer.out.rstrip().endswith("Next: ltbench export --best -o model")
-    assert ltbench("export", "--best", "-o", "model").status == 0
+    command = answer.out.rstrip().rpartition("Next: ltbench ")[2]
+    assert ltbench(*command.split()).status == 0
     assert json.loads(Path("model/model.json").read_text())["method"] == method
+    assert ltbench("export", "--best", "-o", "again").status == 0
+    assert Path("again/model.json").read_text() == Path("model/model.json").read_text()
 
 
 def test_one_seed_recommends_nothing(ltbench: Cli, photos: Path) -> None:
