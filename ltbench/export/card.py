@@ -37,9 +37,11 @@ def card(record: Record, row: pd.Series, found: Agreement) -> str:
         "many / medium / few": " / ".join(_percent(x) for x in (result.last.many, result.last.medium, result.last.few)),
         "accuracy": _percent(result.last.accuracy),
         "ECE, NLL": f"{result.last.ece:.1f} %, {result.last.nll:.2f} nats",
-        "parameters": f"{result.parameters:,}",
+        "parameters": f"{found.parameters:,}",
         "backbone": str(record.recipe_values["backbone"]),
     }
+    if pretrained := record.recipe_values["pretrained"]:
+        metrics["pretrained"] = str(pretrained)
     return "\n".join(
         [
             f"# {record.entry} on {record.dataset}",

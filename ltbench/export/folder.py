@@ -42,11 +42,13 @@ class Agreement:
         images: compared.
         equal: of them, those with the same predicted class.
         furthest: largest distance between two logits; the stored ones are rounded to 16 bits.
+        parameters: of the exported model, with a frozen backbone.
     """
 
     images: int
     equal: int
     furthest: float
+    parameters: int
 
 
 def planned_of(record: Record, results: Path) -> Planned:
@@ -102,7 +104,8 @@ def export(
     save_file({name: value.contiguous() for name, value in weights.items()}, folder / "model.safetensors")
     (folder / "model.json").write_text(json.dumps(_facts(record, image), indent=1) + "\n", encoding="utf-8")
     shutil.copyfile(str(predict.__file__), folder / "predict.py")
-    found = _agreement(predict.load(folder), record, planned, store)
+    parameters = sum(part.numel() for part in program.parameters())
+    found = _agreement(predict.load(folder), record, planned, store, parameters)
     (folder / "README.md").write_text(card(found), encoding="utf-8")
     return found
 
@@ -142,7 +145,7 @@ def _facts(record: Record, image: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def _agreement(model: predict.Exported, record: Record, planned: Planned, store: Store) -> Agreement:
+def _agreement(model: predict.Exported, record: Record, planned: Planned, store: Store, parameters: int) -> Agreement:
     """Compare the written model with the stored predictions of the record."""
     split = planned.images.val if planned.test is None else planned.test.read()
     assert split is not None
@@ -156,4 +159,5 @@ def _agreement(model: predict.Exported, record: Record, planned: Planned, store:
         images=count,
         equal=int((logits.argmax(1) == arrays["predicted"][chosen]).sum()),
         furthest=float(np.abs(logits - arrays["logits"][chosen].astype(np.float32)).max()),
+        parameters=parameters,
     )

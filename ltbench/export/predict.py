@@ -34,7 +34,7 @@ def pixels(path: Path, about: dict[str, Any]) -> np.ndarray:
         left, top = (size[0] - width) // 2, (size[1] - height) // 2
         kind = Image.Resampling[about["interpolation"].upper()]
         image = image.resize(size, kind).crop((left, top, left + width, top + height))
-    return np.asarray(image)[..., :channels]
+    return np.array(image)[..., :channels]
 
 
 def probabilities(model: Exported, images: np.ndarray) -> np.ndarray:

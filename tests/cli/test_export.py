@@ -103,6 +103,10 @@ def test_a_pretrained_model_is_exported_with_its_preprocessing(
     assert "it predicts the class of the record for 24 of 24 images" in answer.out, answer.err
     about = json.loads(Path("model/model.json").read_text())
     assert about["interpolation"] == "bicubic"
+    card = Path("model/README.md").read_text()
+    parameters = sum(p.numel() for p in timm.create_model("test_resnet", num_classes=3).parameters())
+    assert f"| parameters | {parameters:,} |" in card
+    assert "| pretrained | test_resnet.r160_in1k (ImageNet-1k) sha256:" in card
     images = sorted((photos / "test").rglob("*.png"))
     found = json.loads(ltbench("predict", "model", *map(str, images), "--json").out)
     stored = Store("results").arrays(record.id)
