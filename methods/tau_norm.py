@@ -28,7 +28,7 @@ class TauNorm(Method):
 
     after = "ce"
     tau = Range(1.0, 0.0, 3.0)
-    bias = Choice("dropped", ("dropped", "kept"))
+    bias = Choice("dropped", ("dropped", "kept"), searched=False)
     choose = Choice("given", ("given", "val"), searched=False)
     corrects = "normalised classifier weights"
     published = (

@@ -185,7 +185,9 @@ def test_no_step_uses_an_operation_that_is_slow_if_deterministic(name: str, inde
         plan = running.begin(0)
         gpu.operations.clear()
         Static(running.step, plan.shape, TINY.recipe.batch_size, CUDA)(plan)
-    assert gpu.operations.keys() & SLOW == set()
+    equalised = any(getattr(stream, "augment", "") for stream in method.streams_of(method.stages()[index]).values())
+    histograms = {"scatter_add_"} if equalised else set()  # of AutoAugment: a few kernels of a step of hundreds
+    assert gpu.operations.keys() & SLOW == histograms
 
 
 # captures that fail

@@ -121,7 +121,8 @@ def plan(**changes: object) -> torch.Tensor:
 def test_the_plan_of_the_default_recipe_is_what_it_was_without_strong_augmentations() -> None:
     digest = hashlib.sha256(plan().numpy().tobytes()).hexdigest()
     assert digest == "73f50f11b434f86f481af027b0ef674884383a2bbd8143585bc885a1ec6618a9"
-    assert {type(one).__name__ for recipe in RECIPES.values() for one in augmentations(recipe, 256, 256)} == {
+    usual = [recipe for name, recipe in RECIPES.items() if name not in ("F3", "F4")]
+    assert {type(one).__name__ for recipe in usual for one in augmentations(recipe, 256, 256)} == {
         "PaddedCrop",
         "ResizedCrop",
         "Jitter",
