@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import ltbench as package
 from ltbench.cli.run import run as command
 from ltbench.results.store import Store
@@ -50,6 +52,7 @@ def test_the_function_has_the_defaults_of_the_command() -> None:
         assert str(value or None) == str(shared[name] or None), name
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_can_use_several_processes() -> None:
     Path("script.py").write_text(SCRIPT)
     environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parent.parent)}

@@ -56,7 +56,7 @@ def trained(ltbench: Cli, photos: Path, *words: str) -> Answer:
     return answer
 
 
-@pytest.mark.parametrize("method", ["ldam_drw", "ride"])
+@pytest.mark.parametrize("method", ["ldam_drw", pytest.param("ride", marks=pytest.mark.slow)])
 def test_the_exported_program_predicts_what_was_measured_without_ltbench(
     ltbench: Cli, photos: Path, method: str
 ) -> None:

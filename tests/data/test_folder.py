@@ -81,6 +81,7 @@ def _fingerprint(root: Path) -> str:
     return read(root, side=8).fingerprint
 
 
+@pytest.mark.slow
 def test_two_processes_may_build_a_cache_at_once(picture_folder: Make) -> None:
     root = picture_folder({"a": 40, "b": 40}, size=(30, 30))
     with multiprocessing.get_context("spawn").Pool(2) as pool:

@@ -103,6 +103,7 @@ def test_every_bit_is_the_same_however_the_work_is_divided(reference: Store, opt
     assert_equal(Store("divided"), reference)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_and_repeated_with_few_cells_left_gives_the_same_numbers(reference: Store) -> None:
     first = f"print([wait(child('--results', 'repeated', '--methods', {METHODS.rpartition(',')[0]!r}))])"
     assert drive(first) == [0]

@@ -201,6 +201,7 @@ def tune_driver(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[int]]:
     return drive
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(tune_driver: Callable[[str], list[int]]) -> None:
     answers = tune_driver("""
 random.seed(int.from_bytes(os.urandom(4), "big"))
