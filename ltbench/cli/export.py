@@ -60,7 +60,9 @@ def export(
     cells = load_results(store, ids=ids_of(suite, results), methods_dirs=methods_dir)
     record = _recommended(cells, store) if best else _finished(str(cell), store)
     own = cells[cells.id == record.id]
-    alike = cells[(cells[TABLE] == own[TABLE].iloc[0]).all(axis=1)] if len(own) else own
+    if own.empty:
+        raise InputError(f"cell {record.id} is not in suite {suite}; remove --suite, or name another one", "suite")
+    alike = cells[(cells[TABLE] == own[TABLE].iloc[0]).all(axis=1)]
     board = leaderboard(alike)
     rows = board[board.method == record.entry]
     if rows.empty:

@@ -62,7 +62,7 @@ def on_backbones(trained: Trained, fitted: Mapping[str, Recipe], request: Reques
             found[place] += [(chain, first), *((chain, first.changed(values)) for values in backbones[1:])]
     if len(backbones) > 1 and not all(recipe.pretrained for rows in found.values() for _, recipe in rows):
         raise InputError(
-            "several backbones share a table only with recipe.pretrained; otherwise run each backbone by itself",
+            "several backbones share a table only with recipe.pretrained; otherwise run each backbone alone",
             "backbone",
         )
     if unfit and not any(found.values()):

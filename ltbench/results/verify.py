@@ -1,7 +1,5 @@
 """Checks of stored results: from arrays to metrics to identity, code and data. Needs no torch."""
 
-import itertools
-import shlex
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ from ltbench.data import load
 from ltbench.errors import InputError
 from ltbench.metrics import metrics_of
 from ltbench.plan.cell import digest, row_identity
+from ltbench.plan.repeat import request_of
 from ltbench.results.record import Measured, Record
 from ltbench.results.status import Sources, is_stale, stale_lines
 from ltbench.results.store import Store, digest_of_arrays
@@ -73,7 +72,8 @@ class Verifier:
 
     def _data(self, record: Record) -> Iterator[str]:
         """The images at hand are those of the record; images that are not there cannot be compared."""
-        name, places = _images_of(record.command)
+        request, _ = request_of(record.command)
+        (name,), places = request.datasets or (), request.data
         size, interpolation = (record.recipe_values.get(value) for value in ("image_size", "interpolation"))
         key = (name, str(size), str(interpolation), *(f"{a}={b}" for a, b in places.items()))
         if key not in self._fingerprints:
@@ -99,12 +99,3 @@ def _metrics(arrays: dict[str, NDArray[Any]], counts: Sequence[int]) -> dict[str
         return metrics_of(images, arrays["labels"].astype(np.int64), counts)
     except (KeyError, ValueError, IndexError):
         return None
-
-
-def _images_of(command: str) -> tuple[str, dict[str, str]]:
-    """The data set of the command that repeats a cell, and the places of images that it names."""
-    words = shlex.split(command)
-    given = list(itertools.pairwise(words))
-    name = next(value for option, value in given if option == "--datasets")
-    places = (value.partition("=") for option, value in given if option == "--data")
-    return name, {key: place for key, _, place in places}
