@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from ltbench.data.home import data_folder
 from ltbench.data.images import ImageSet, Split
+from ltbench.data.official import CIFAR_MEAN, CIFAR_STD, in_label_order
 from ltbench.errors import InputError, one_line
 
 DEBIAN_FASHION = Path("/usr/share/datasets/fashion-mnist")
-CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # Cao19, for both data sets
 
 
 # ---------------------------------------------------------------------------------------------------------- digits
@@ -179,7 +179,7 @@ def cifar100(place: Path | None) -> ImageSet:
 
 
 def read_cifar(form: CifarFormat, place: Path | None) -> ImageSet:
-    """Read a CIFAR archive, in torchvision's file order.
+    """Read a CIFAR archive, with the images in label order, and those of a class in torchvision's file order.
 
     Args:
         form: names and checksums.
@@ -205,7 +205,7 @@ def read_cifar(form: CifarFormat, place: Path | None) -> ImageSet:
         batches = [_unpickle(open_member(name, md5)) for name, md5 in files.items()]
         pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
         labels = np.concatenate([np.asarray(batch[form.labels], np.int64) for batch in batches])
-        return Split(np.ascontiguousarray(pixels.transpose(0, 2, 3, 1)), labels)
+        return in_label_order(Split(pixels.transpose(0, 2, 3, 1), labels))
 
     classes = tuple(_unpickle(open_member(*form.meta))[form.names])
     train, test = split(form.train), split(form.test)

@@ -13,6 +13,7 @@ from ltbench.data.files import Collection, FileSet, assembled
 from ltbench.data.home import data_folder
 from ltbench.data.images import ImageSet
 from ltbench.data.large import LARGE, TINY_FOLDER, TINY_SIDE, Missing, check_counts, tiny_imagenet
+from ltbench.data.official import recognised
 from ltbench.data.packed import short_side
 from ltbench.data.resize import BILINEAR, resized
 from ltbench.errors import InputError, unknown
@@ -105,7 +106,7 @@ def _collected(place: str) -> Collection:
 
 
 def _own(place: str, name: str, side: int | None, interpolation: str) -> FileSet:
-    """Read data of one's own.
+    """Read data of one's own. An official data set has its own name, whatever folder or list it is read from.
 
     Args:
         name: of the data set whose images they are; empty: they are called by their folder or file.
@@ -118,7 +119,7 @@ def _own(place: str, name: str, side: int | None, interpolation: str) -> FileSet
     else:
         source = found.source.resolve() if kind == "imagefolder" else found.source
         shown = f"{name} ({kind})" if name else f"{kind}:{source.name}"
-    return assembled(found, shown, side, data_folder(), interpolation)
+    return recognised(assembled(found, shown, side, data_folder(), interpolation))
 
 
 def native_side(name: str, where: Mapping[str, str] | None = None) -> int:

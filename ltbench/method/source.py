@@ -28,8 +28,8 @@ ENGINE = {
     "ltbench.engine.frozen.compute": "computes features of frozen backbones",
     "ltbench.engine.frozen.frozen": "puts them in place of images",
     "ltbench.engine.process.prepare": "settings of a process that change how numbers are rounded",
-    "ltbench.data.archives.CIFAR_MEAN": "normalisation: the fingerprint of a data set covers pixels and labels only",
-    "ltbench.data.archives.CIFAR_STD": "the same",
+    "ltbench.data.official.CIFAR_MEAN": "normalisation: the fingerprint of a data set covers pixels and labels only",
+    "ltbench.data.official.CIFAR_STD": "the same",
 }
 """The pieces that every method's results depend on, with all that they depend on themselves, each with the reason."""
 NOT_COUNTED = {

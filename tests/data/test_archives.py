@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from ltbench.data import archives, load
+from ltbench.data import archives, load, sources
 from ltbench.data.archives import CIFAR100, DEBIAN_FASHION, CifarFormat, read_cifar
+from ltbench.data.official import CIFAR_MEAN, CIFAR_STD, OFFICIAL, Official
 from ltbench.errors import InputError
 
 
@@ -80,11 +82,29 @@ def test_a_small_archive_of_cifar100s_format(
             tar.extractall(home, filter="data")
         (home / form.archive).unlink()
     images = read_cifar(form, home)
-    assert np.array_equal(images.train.images, pixels[:40].transpose(0, 2, 3, 1))
+    order = np.argsort(labels[:40], kind="stable")
+    assert np.array_equal(images.train.images, pixels[:40][order].transpose(0, 2, 3, 1))
     assert np.array_equal(images.test.images, pixels[40:].transpose(0, 2, 3, 1))
-    assert np.array_equal(images.train.labels, labels[:40])
+    assert np.array_equal(images.train.labels, labels[:40][order])
     assert images.classes == tuple(f"class{i}" for i in range(20))
     assert images.mean == (0.4914, 0.4822, 0.4465)
+
+
+def test_official_images_have_one_fingerprint_and_their_own_name_in_an_archive_and_in_a_folder(
+    small_cifar100: tuple[CifarFormat, Path, np.ndarray, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form, home, pixels, labels = small_cifar100
+    for place, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+        folder = tmp_path / "folder" / ("train" if place < 40 else "test") / f"class{label:02}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{place:04}.png")
+    packed, unknown = read_cifar(form, home), load(f"imagefolder:{tmp_path / 'folder'}")
+    assert unknown.fingerprint == packed.fingerprint
+    assert (unknown.name, unknown.mean) == ("imagefolder:folder", None)
+    monkeypatch.setitem(OFFICIAL, packed.fingerprint, Official("cifar10", "the test split", CIFAR_MEAN, CIFAR_STD))
+    known = load(f"imagefolder:{tmp_path / 'folder'}")
+    assert (known.name, known.mean, sources.tested("cifar10", known)) == ("cifar10", packed.mean, "the test split")
+    assert np.array_equal(known.train.pixels(), packed.train.images)
 
 
 def test_the_archive_itself_may_be_named(

@@ -119,7 +119,7 @@ def test_editing_a_docstring_a_comment_a_message_or_a_published_accuracy_makes_n
     [
         ("metrics.py", "ECE_BINS = 15", "ECE_BINS = 20", "ltbench.metrics.ECE_BINS"),
         ("data/longtail.py", "mu = 1 / factor", "mu = 2 / factor", "ltbench.data.longtail.shares"),
-        ("data/archives.py", "0.4914", "0.5", "ltbench.data.archives.CIFAR_MEAN"),
+        ("data/official.py", "0.4914", "0.5", "ltbench.data.official.CIFAR_MEAN"),
         ("models/cifar_resnet.py", "kaiming_normal_", "xavier_normal_", "ltbench.models.cifar_resnet.CifarResNet"),
         ("method/contract.py", "F.cross_entropy", "2 * F.cross_entropy", "ltbench.method.contract.Method"),
     ],
