@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ltbench import __version__
-from ltbench.cli import clean, data, export, methods, mlflow, results, run, verify
+from ltbench.cli import clean, compare, data, export, methods, mlflow, results, run, verify
 from ltbench.cli.options import examples
 from ltbench.errors import InputError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
         "ltbench new my_method              # your own method",
     ),
 )
-for group in (run, results, verify, clean, export, methods):
+for group in (run, results, compare, verify, clean, export, methods):
     app.add_typer(group.app)
 app.add_typer(data.app, name="data", rich_help_panel=methods.PANEL)
 app.add_typer(mlflow.app)
