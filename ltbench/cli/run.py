@@ -164,6 +164,7 @@ def tune(
 def _plan(request: "Request", library: "Library", results: Path, tuned: bool, shard: str | None) -> "Plan":
     """The plan of a request, with the tuned methods and without the parts of other machines."""
     from ltbench.plan.expand import make_plan
+    from ltbench.plan.shards import shard as part_of
 
     if tuned:
         from ltbench.tuning.tune import winners
@@ -172,8 +173,7 @@ def _plan(request: "Request", library: "Library", results: Path, tuned: bool, sh
     plan = make_plan(request, library)
     if shard is None:
         return plan
-    part, parts = options.part_of(shard)
-    return replace(plan, cells=plan.cells[part - 1 :: parts])
+    return replace(plan, cells=part_of(plan.cells, *options.part_of(shard)))
 
 
 def _train(
