@@ -32,7 +32,6 @@ DEEP_MODES = ("I", "F")
 """Start of the names of Pillow's modes with one channel of 16 or 32 bits, or of floating-point numbers."""
 MOST_PIXELS = 89_478_485
 """Pixels of an image, before and after resizing: above them Pillow warns of a decompression bomb."""
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # refused here in one line
 BLOCK = 1024  # images decoded between two checks of the time
 REPORT_EVERY_S = 5.0
 
@@ -129,6 +128,7 @@ def build(
     Raises:
         InputError: for an unreadable image, images of different sizes, and if the file cannot be written.
     """
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # it is an error here
     with ThreadPoolExecutor() as pool:
         shape = (len(files), *_shape(pool, root, files, side))
         building = path.with_name(f".{uuid4().hex}")
