@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from ltbench.data.home import expanded
 from ltbench.errors import InputError
 from ltbench.plan.recipe import Recipe
 
@@ -55,6 +56,8 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     for field, value in changes.items():
         if field in Recipe.model_fields:
             _check_kind(field, value)
+    if isinstance(weights := changes.get("pretrained"), str):
+        expanded(weights)
     try:
         new = recipe.changed(changes)
     except InputError as error:
