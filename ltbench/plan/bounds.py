@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HIGHEST_SEED = 2**32 - 1
 MOST_SEEDS = 10_000
-MOST_CELLS = 1_000_000
+MOST_CELLS = 100_000
 HIGHEST_FACTOR = 1e9
 HIGHEST: dict[str, float] = {
     "image_size": 4096,

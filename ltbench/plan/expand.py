@@ -180,7 +180,8 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
         return cells
 
     cells = cells_of(suite.seeds)
-    cells += [(cell, methods) for cell, methods in cells_of(further) if _is_control(cell, cells)]
+    compared = _controls(cells)
+    cells += [(cell, methods) for cell, methods in cells_of(further) if cell.entry == cell.control in compared]
     planned = {  # two entries of a suite may name the same cell
         (cell.id, cell.trial): Planned(cell, methods, *sets[cell.dataset], counts[cell.dataset, cell.imbalance])
         for cell, methods in cells
@@ -190,10 +191,12 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     return Plan(request, suite, tuple(planned.values()), selected.broken, skipped, selected.compared_under)
 
 
-def _is_control(cell: Cell, cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> bool:
-    """Whether other methods of a plan are compared with a cell: those that were tuned by as many trials, if any."""
-    rows = {other.entry for other, _ in cells if other.control == cell.control}
-    return cell.entry == cell.control and len(rows) > 1
+def _controls(cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> set[str]:
+    """The entries that others of a plan are compared with: those that were tuned by as many trials, if any."""
+    rows: dict[str, set[str]] = {}
+    for cell, _ in cells:
+        rows.setdefault(cell.control, set()).add(cell.entry)
+    return {control for control, entries in rows.items() if len(entries) > 1}
 
 
 def _layout(method: "Method", recipe: Recipe) -> "Layout":

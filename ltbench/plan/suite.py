@@ -36,7 +36,7 @@ class Suite(BaseModel):
     continues from another one is trained after each of them, where that is meaningful."""
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     """Training seeds: a list, or a number (counted from 0)."""
-    baseline_seeds: int = Field(4, ge=0)
+    baseline_seeds: int = Field(4, ge=0, le=MOST_SEEDS)
     """Further training seeds of ``ce``: its noise is in every comparison with it, so its seeds are worth most. They
     follow the others, and are skipped where nothing is compared over seeds, and where a request names its seeds."""
     subset_seeds: tuple[int, ...] = Field((0,), min_length=1)
