@@ -35,10 +35,15 @@ def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> Input
     return InputError(f"unknown {kind} '{name}'{guess}" + (f" ({allowed})" if allowed else ""), name)
 
 
+def printable(text: str) -> str:
+    """A text in which control characters, which a terminal would obey, are written as Python writes them."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 def one_line(error: BaseException) -> str:
     """The first line of an error with its type; without the type where ltbench itself raised the error."""
     kind, ours = type(error).__name__, type(error).__module__.startswith("ltbench.")
     if isinstance(error, SyntaxError):
         return f"{kind}: {error.msg} (line {error.lineno})"
-    first = next(iter(str(error).splitlines()), "")
+    first = printable(next(iter(str(error).splitlines()), ""))
     return first if first and ours else f"{kind}: {first}" if first else kind

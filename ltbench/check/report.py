@@ -9,6 +9,7 @@ from rich.table import Table
 
 from ltbench.check.checks import Check, examine, unusable
 from ltbench.check.subject import Outcome, Subject
+from ltbench.data.home import expanded
 from ltbench.engine.process import device_of
 from ltbench.errors import InputError
 from ltbench.method.registry import discover
@@ -41,7 +42,7 @@ def is_file(target: str) -> bool:
 
 def file_of(target: str) -> Path:
     """The method file that a target names."""
-    file = Path(target).expanduser()
+    file = expanded(target)
     if not file.is_file():
         raise InputError(f"file {target} does not exist; give the name of a method without .py, or the path of a file")
     if file.suffix != ".py":

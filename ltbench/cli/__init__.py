@@ -1,17 +1,32 @@
 """The command line: words and exit statuses. Everything heavy is imported inside the command that uses it."""
 
+import errno
+import io
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ltbench import __version__
 from ltbench.cli import clean, compare, data, export, methods, mlflow, results, run, verify
 from ltbench.cli.options import examples
-from ltbench.errors import InputError
+from ltbench.errors import InputError, one_line, printable
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. Typer takes every EOFError for Ctrl-D and says only that it aborted; here it is a bug."""
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:
+            raise RuntimeError("a file or another process of ltbench ended too early") from error
+
 
 app = typer.Typer(
     name="ltbench",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,9 +58,38 @@ def _version(
 
 
 def main() -> None:
-    """Run the command line; wrong input is one line on stderr and exit status 2."""
+    """Run the command line.
+
+    Wrong input is one line on stderr and exit status 2. A file, memory or encoding that fails is one line and status 1.
+    A closed pipe, as of ``ltbench ls methods | head``, ends it silently with status 1. Everything else is a bug: its
+    traceback is printed.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names with any bytes, terminals without UTF-8
     try:
-        app()
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where its errors are caught
     except InputError as error:
-        print(f"ltbench: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), 2)
+    except BrokenPipeError:
+        _end("", 1)
+    except MemoryError:
+        _end("there is not enough memory; use smaller images, fewer seeds or --workers 1", 1)
+    except UnicodeError as error:
+        _end(f"a text cannot be read or written ({one_line(error)}); save the file as UTF-8, or set PYTHONUTF8=1", 1)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        _end(f"{error.strerror or one_line(error)}{where}", 2 if error.errno == errno.ENAMETOOLONG else 1)
+
+
+def _end(line: str, status: int) -> None:
+    """End the process with a line on stderr."""
+    if line:
+        print(f"ltbench: {printable(line)}", file=sys.stderr)
+    if status == 1 and sys.stdout is sys.__stdout__ and sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+    sys.exit(status)

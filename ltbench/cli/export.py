@@ -141,7 +141,9 @@ def _probabilities(model: Path, images: list[Path]) -> "pd.DataFrame":
 
     try:
         loaded = load(model)
-        classes = loaded.about["classes"]
+        classes, (height, width, _) = loaded.about["classes"], loaded.about["image"]
+        if not (len(set(classes)) == len(classes) and 1 <= height <= 4096 and 1 <= width <= 4096):
+            raise ValueError("model.json is damaged")
     except Exception as error:  # torch raises a different error for each kind of damage
         raise InputError(
             f"{model} is not a folder of ltbench export ({type(error).__name__}); export it again"
@@ -155,4 +157,7 @@ def _probabilities(model: Path, images: list[Path]) -> "pd.DataFrame":
         if len(decoded) % 1000 == 0:
             print(f"ltbench: {len(decoded)} of {len(images)} images decoded", file=sys.stderr)
     parts = [probabilities(loaded, np.stack(decoded[i : i + BATCH])) for i in range(0, len(decoded), BATCH)]
+    if parts[0].shape[1] != len(classes):
+        given = f"model.json of {model} names {len(classes)} classes, and the model predicts {parts[0].shape[1]}"
+        raise InputError(f"{given}; export the model again")
     return pd.DataFrame(np.concatenate(parts), index=[str(image) for image in images], columns=classes)

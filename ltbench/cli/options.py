@@ -243,10 +243,13 @@ def seeds(option: str, text: str | None) -> tuple[int, ...] | None:
     except ValueError:
         numbers = ()
     if "," not in text and len(numbers) == 1:
-        numbers = tuple(range(numbers[0]))
+        from ltbench.plan.bounds import count_of_seeds
+
+        numbers = count_of_seeds(numbers[0])
     if not numbers or min(numbers) < 0:
         raise InputError(
-            f"{option} {text} is not understood; allowed: '3' (seeds 0 to 2), '0,4' (these two) or '4,' (only seed 4)"
+            f"{option} {text[:60]} is not understood; allowed: '3' (seeds 0 to 2), '0,4' (these two) or '4,' "
+            "(only seed 4)"
         )
     return numbers
 
@@ -277,27 +280,27 @@ def shots(text: str) -> str | tuple[int, int]:
     """The groups of ``--shots``."""
     if text in ("auto", "terciles"):
         return text
-    low, comma, high = text.partition(",")
-    if not (comma and low.strip().isdigit() and high.strip().isdigit() and 0 < int(low) <= int(high)):
+    found = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", text, re.ASCII)
+    if found is None or not 0 < int(found[1]) <= int(found[2]):
         raise InputError(f"--shots {text} is not understood; allowed: auto, terciles, or two numbers such as 20,100")
-    return int(low), int(high)
+    return int(found[1]), int(found[2])
 
 
 def runs(text: str) -> int | Literal["auto"]:
     """The number of ``--runs-per-device``."""
     if text == "auto":
         return "auto"
-    if not (text.isdigit() and 1 <= int(text) <= 16):
+    if not (re.fullmatch(r"\d{1,2}", text, re.ASCII) and 1 <= int(text) <= 16):
         raise InputError(f"--runs-per-device {text} is not understood; allowed: 1 to 16, auto")
     return int(text)
 
 
 def part_of(text: str) -> tuple[int, int]:
     """The part of ``--shard`` and the number of parts."""
-    part, slash, parts = text.partition("/")
-    if not (slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text, re.ASCII)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise InputError(f"--shard {text} is not understood; allowed: 1/8 to 8/8, for eight parts")
-    return int(part), int(parts)
+    return int(found[1]), int(found[2])
 
 
 def existing(results: Path) -> Path:

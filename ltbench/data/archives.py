@@ -9,6 +9,7 @@ import importlib.util
 import io
 import pickle
 import tarfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,8 @@ FASHION_CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
+FASHION_BYTES = 16 + 60_000 * 28 * 28
+"""Length of the longest file, uncompressed."""
 # SHA-256 of the uncompressed files: Debian's package compresses the same content differently.
 FASHION_FILES = {
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -97,8 +100,9 @@ def _idx(folder: Path, name: str, digest: str) -> NDArray[np.uint8]:
     if path is None:
         raise InputError(f"{folder / name}.gz is missing; put the four IDX files of Fashion-MNIST there")
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            raw = file.read(FASHION_BYTES + 1)  # another file may unpack to more than there is memory
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path} is damaged ({error}); delete it and download it again") from error
     if hashlib.sha256(raw).hexdigest() != digest:
         raise InputError(f"{path} is not the published file (checksum differs); delete it and download it again")

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from ltbench.data.files import Collection, File
+from ltbench.data.home import expanded
 from ltbench.errors import InputError, one_line, unknown
 
 OPTIONS = ("config", "image", "label")
@@ -59,7 +60,7 @@ def _loaded(name: str, options: dict[str, str]) -> Any:
         import datasets
     except ModuleNotFoundError:
         raise InputError("hf: needs the package datasets; install it with pip install 'ltbench[hf]'", "hf") from None
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     try:
         if (folder / "dataset_dict.json").is_file():
             return datasets.load_from_disk(str(folder))

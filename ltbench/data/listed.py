@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ltbench.data.files import Collection, File
+from ltbench.data.home import expanded
 from ltbench.errors import InputError, unknown
 
 SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -96,8 +97,8 @@ def parsed(kind: str, text: str) -> Spec:
     files = {"train": first.strip()} | {split: options[split] for split in ("val", "test") if split in options}
     if "split" in options and len(files) > 1:
         raise InputError(f"{kind}:{text} has split= and further files; remove one of the two", "split")
-    paths = {split: Path(file).expanduser() for split, file in files.items()}
-    root = Path(options["root"]).expanduser() if "root" in options else paths["train"].parent
+    paths = {split: expanded(file) for split, file in files.items()}
+    root = expanded(options["root"]) if "root" in options else paths["train"].parent
     if not root.is_dir():
         raise InputError(f"folder {root} does not exist; correct root=FOLDER")
     return Spec(paths, root, {column: options[column] for column in columns if column in options})

@@ -10,6 +10,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ MAGIC = b"ltbench packed images 1\n"
 HEADER_BYTES = 4096
 DEEP_MODES = ("I", "F")
 """Start of the names of Pillow's modes with one channel of 16 or 32 bits, or of floating-point numbers."""
+MOST_PIXELS = 89_478_485
+"""Pixels of an image, before and after resizing: above them Pillow warns of a decompression bomb."""
 BLOCK = 1024  # images decoded between two checks of the time
 REPORT_EVERY_S = 5.0
 
@@ -125,6 +128,7 @@ def build(
     Raises:
         InputError: for an unreadable image, images of different sizes, and if the file cannot be written.
     """
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # it is an error here
     with ThreadPoolExecutor() as pool:
         shape = (len(files), *_shape(pool, root, files, side))
         building = path.with_name(f".{uuid4().hex}")
@@ -170,6 +174,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
                     f"image {path} has 16 bits or more per pixel (mode {image.mode}), which Pillow would saturate; "
                     "convert it to 8 bits per channel, or remove it"
                 )
+            check_pixels(path, *image.size)
             yield image
     except InputError:
         raise
@@ -178,11 +183,22 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"image {path} cannot be read ({reason}); replace or remove it") from error
 
 
+def check_pixels(path: Path, width: int, height: int) -> None:
+    """Raises InputError for an image of so many pixels that decoding it may need more memory than there is."""
+    if width * height > MOST_PIXELS:
+        raise InputError(
+            f"image {path} has {width}x{height} pixels where at most {MOST_PIXELS} are allowed; scale it down, "
+            "crop it, or remove it"
+        )
+
+
 def _shape(pool: ThreadPoolExecutor, root: Path, files: Sequence[Path], side: int | None) -> tuple[int, int, int]:
     """Find H, W and channels of the decoded images from the image headers: one channel if all images are grey."""
 
     def inspect(path: Path) -> tuple[tuple[int, int], bool]:
         with _opened(path) as image:
+            if side is not None:  # a thin image grows much before it is cropped
+                check_pixels(path, side, round(max(image.size) * side / min(image.size)))
             return image.size, image.mode in ("1", "L")
 
     found = set(pool.map(inspect, files))

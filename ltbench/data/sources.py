@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ltbench.data import archives, folder, huggingface, listed
 from ltbench.data.files import Collection, FileSet, assembled
-from ltbench.data.home import data_folder
+from ltbench.data.home import data_folder, expanded
 from ltbench.data.images import ImageSet
 from ltbench.data.large import LARGE, TINY_FOLDER, TINY_SIDE, Missing, check_counts, tiny_imagenet
 from ltbench.data.official import recognised
@@ -102,7 +102,7 @@ def _collected(place: str) -> Collection:
     kind, _, rest = place.partition(":")
     if kind == "hf":
         return huggingface.collected(rest, data_folder())
-    return folder.collected(Path(rest).expanduser()) if kind == "imagefolder" else listed.collected(kind, rest)
+    return folder.collected(expanded(rest)) if kind == "imagefolder" else listed.collected(kind, rest)
 
 
 def _own(place: str, name: str, side: int | None, interpolation: str) -> FileSet:
@@ -170,7 +170,7 @@ def load(
         return _own(name, "", image_size, interpolation)
     if place is not None and is_own(place):
         return _own(place, name, image_size, interpolation)
-    given_path = Path(place).expanduser() if place is not None else None
+    given_path = expanded(place) if place is not None else None
     if given_path is not None and not given_path.exists():
         raise InputError(f"--data {name}={place}: no such file or folder; correct the path")
     return resized(SOURCES[name].read(given_path), image_size, interpolation)

@@ -27,6 +27,8 @@ def pixels(path: Path, about: dict[str, Any]) -> np.ndarray:
     """An image file as the model takes it, uint8 [H, W, channels]: short side resized, then the central part."""
     height, width, channels = about["image"]
     with Image.open(path) as file:
+        if file.mode.startswith(("I", "F")):
+            raise SystemExit(f"{path} has 16 bits or more per pixel, which Pillow would saturate; convert it to 8 bits")
         image = file.convert("RGB")
     if image.size != (width, height):
         scale = max(width / image.width, height / image.height)

@@ -13,11 +13,30 @@ DOUBLE = "double_correction"
 
 
 def parse_value(text: str) -> Any:
-    """The value of ``KEY=VALUE``: as TOML writes it, else the text itself."""
+    """The value of ``KEY=VALUE``: as TOML writes it, else the text itself.
+
+    Raises:
+        InputError: for a text of several lines, and for an integer of more than 64 bits.
+    """
+    if not text.isprintable():
+        raise InputError(
+            f"the value {text!r} has a line break or another control character; write it on one line", text
+        )
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):  # no TOML, an integer of thousands of digits, or brackets too deep
         return text
+    check_integers(value)
+    return value
+
+
+def check_integers(value: Any) -> None:
+    """Raises InputError where a value of TOML has an integer of more than 64 bits, which nothing can compute with."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            check_integers(part)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise InputError(f"the integer {str(value)[:20]}… is too large; at most {2**63 - 1} is allowed")
 
 
 def parse_entry(text: str) -> tuple[str, dict[str, Any]]:

@@ -52,7 +52,9 @@ def error_of_loading(file: Path, module: str | None) -> str:
             load(file)
         else:
             importlib.import_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return one_line(error)
     return ""
 

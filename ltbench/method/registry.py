@@ -20,6 +20,7 @@ from ltbench.method.contract import Method
 from ltbench.method.entries import AFTER, DOUBLE, of_chain, parse_entry, written
 from ltbench.method.loading import is_file_module, load, method_of
 from ltbench.method.source import Code, Scope, digest_of, engine, places
+from ltbench.method.valid import check
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,9 @@ class Registry(Mapping[str, Entry]):
                 raise InputError(
                     f"{written(name, of_chain(own))}: '{name}' continues from no other method; these do: {others}", name
                 )
-            return [(self[name], self[name].method(**own))]
+            return [(self[name], self._made(name, own))]
         chosen, double = own.pop(AFTER, None), str(own.pop(DOUBLE, False)).lower() == "true"
-        method = self[name].method(**own)
+        method = self._made(name, own)
         before, theirs = parse_entry(str(chosen or default))
         if before not in self:
             raise self._missing(name, before, chosen)
@@ -126,6 +127,21 @@ class Registry(Mapping[str, Entry]):
         if chosen is not None and before != default:
             check_chosen([link for _, link in links], double)
         return links
+
+    def _made(self, name: str, values: Mapping[str, Any]) -> Method:
+        """A method with these hyper-parameters, and its stages tried once.
+
+        Raises:
+            InputError: for values that are not allowed, and when code of the method fails with them.
+        """
+        try:
+            method = self[name].method(**values)
+            method.stages()
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise InputError(f"{self[name].file}: {written(name, values)} fails: {one_line(error)}", name) from error
+        return method
 
     def _missing(self, name: str, before: str, chosen: Any) -> InputError:
         """The error for a method that another one comes after and that cannot be used."""
@@ -165,8 +181,12 @@ def discover(folders: Sequence[Path] = (), files: Sequence[Path] = ()) -> Regist
             continue
         code = codes.setdefault(file.parent, Code(Scope(file.parent)))
         try:
-            entries[file.stem] = Entry(file.stem, file, load(file), code)
-        except (Exception, SystemExit) as error:  # an error in one file must not stop the others
+            method = load(file)
+            check(method)
+            entries[file.stem] = Entry(file.stem, file, method, code)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # an error in one file must not stop the others
             broken[file] = one_line(error)
     used = {file for entry in entries.values() if broken for file in entry.code.neighbours(entry.name).values()}
     reasons = {file.stem: f"{file}: {why}" for file, why in broken.items() if file not in used}
@@ -184,7 +204,10 @@ def _installed(entries: dict[str, Entry]) -> dict[str, str]:
             loaded = point.load()
             method: type[Method] = loaded if isinstance(loaded, type) else method_of(loaded, point.name)
             file = Path(sys.modules[method.__module__].__file__ or "")
-        except (Exception, SystemExit) as error:
+            check(method)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             broken[point.name] = f"entry point {point.value}: {one_line(error)}"
             continue
         if not _is_there(point.name, file, entries):
@@ -197,19 +220,17 @@ def _installed(entries: dict[str, Entry]) -> dict[str, str]:
 def _refusal(registry: Registry, name: str) -> str:
     """Why a method cannot be used; empty where it can.
 
-    Refused are methods whose ``stages`` fails, and methods that correct the class prior twice without
+    Refused are methods with a sampler that fails, and methods that correct the class prior twice without
     ``double_correction``. New heads remove what was corrected before them.
     """
     try:
         methods = [method for _, method in registry.chain(name, {})]
-    except InputError:
-        return ""  # an error when the method is asked for
-    for method in methods:
-        try:
-            method.stages()
-        except Exception as error:  # an error in one method must not stop the others
-            return f"{registry[method.name].file}: stages() fails: {one_line(error)}"
-    found = corrections(methods)
+    except InputError as error:  # that it comes after a broken one, or an error for when the method is asked for
+        return registry.broken.get(error.culprit, "")
+    try:
+        found = corrections(methods)
+    except (Exception, SystemExit) as error:  # of a sampler; an error in one method must not stop the others
+        return f"{registry[name].file}: its samplers fail: {one_line(error)}"
     if len(found) < 2 or methods[-1].double_correction:
         return ""
     both = " and ".join(found)

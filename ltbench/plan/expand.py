@@ -13,6 +13,7 @@ from ltbench.data.sources import check_name, native_side
 from ltbench.data.waiting import WaitingSplit
 from ltbench.errors import InputError, unknown
 from ltbench.plan.backbones import backbones_of, on_backbones
+from ltbench.plan.bounds import MOST_CELLS, changed
 from ltbench.plan.cell import Cell, Link
 from ltbench.plan.recipe import RECIPES, Recipe
 from ltbench.plan.request import Request, Variant
@@ -161,6 +162,12 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
     made = functools.partial(_cell, suite, registry, selected.compared_under)
 
+    rows_of_seeds = sum(len(rows) for rows in trained.values()) * len(suite.subset_seeds)
+    if (many := rows_of_seeds * len(suite.seeds)) > MOST_CELLS:
+        raise InputError(
+            f"{many:,} cells are too many; at most {MOST_CELLS:,} are allowed: name fewer seeds or methods"
+        )
+
     def cells_of(seeds: tuple[int, ...]) -> "list[tuple[Cell, tuple[Method, ...]]]":
         places = list(itertools.product(suite.subset_seeds, seeds, suite.datasets, suite.imbalance))
         cells = [
@@ -279,6 +286,8 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             if request.subset_seeds is not None:
                 raise InputError("subset_seed and --subset-seeds are both given; remove one", key)
             values["subset_seeds"] = (value,)
+        elif key in SETTABLE and isinstance(value, bool | str):
+            raise InputError(f"{key}={value}: give an integer without quotes", key)
         elif not name and part in SETTABLE:
             values[part] = value
         elif name and part in registry:
@@ -305,11 +314,11 @@ def _resolved(suite: Suite, request: Request, registry: "Registry") -> Suite:
             raise InputError(why, "after")
         if request.recipe:
             raise InputError("--recipe and --as-published are both given; remove one", "recipe")
-        values |= {"as_published": True, "recipe": RECIPES["ldam"].changed(request.recipe_changes).chosen()}
+        values |= {"as_published": True, "recipe": changed(RECIPES["ldam"], request.recipe_changes).chosen()}
     else:
         other = request.recipe or request.recipe_in_place_of(suite.recipe.base)
         named = Recipe.of(other) if other else suite.recipe
-        values["recipe"] = named.changed(request.recipe_changes | next(iter(backbones_of(request)), {})).chosen()
+        values["recipe"] = changed(named, request.recipe_changes | next(iter(backbones_of(request)), {})).chosen()
     return suite.changed(**values, hyperparameters=hyperparameters)
 
 

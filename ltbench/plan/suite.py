@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ltbench.data.longtail import Imbalance, Profile
 from ltbench.errors import InputError, unknown
+from ltbench.method.entries import check_integers
+from ltbench.plan.bounds import HIGHEST_FACTOR, HIGHEST_SEED, MOST_SEEDS, count_of_seeds, in_words
+from ltbench.plan.bounds import changed as changed_recipe
 from ltbench.plan.recipe import RECIPES, Recipe
 
 SUITES = Path(__file__).parent / "suites"
@@ -78,7 +81,7 @@ class Suite(BaseModel):
     @classmethod
     def _seeds(cls, value: Any) -> Any:
         if isinstance(value, int) and not isinstance(value, bool):
-            return tuple(range(value))
+            return count_of_seeds(value)
         return value
 
     @field_validator("seeds", "subset_seeds")
@@ -86,6 +89,15 @@ class Suite(BaseModel):
     def _seeds_differ(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) < len(value) or min(value) < 0:
             raise ValueError("seeds must be different numbers from 0 on")
+        if max(value) > HIGHEST_SEED or len(value) > MOST_SEEDS:
+            raise ValueError(f"give at most {MOST_SEEDS} seeds, each at most {HIGHEST_SEED}")
+        return value
+
+    @field_validator("imbalance")
+    @classmethod
+    def _factors_are_possible(cls, value: tuple[Imbalance, ...]) -> tuple[Imbalance, ...]:
+        if any(one.factor > HIGHEST_FACTOR for one in value):
+            raise ValueError(f"give factors of at most {HIGHEST_FACTOR:,.0f}; no class has so many images")
         return value
 
     @property
@@ -101,7 +113,8 @@ class Suite(BaseModel):
             return Recipe.of(value)
         if isinstance(value, dict):
             changes = dict(value)
-            return Recipe.of(changes.pop("base", "ldam")).changed(changes)
+            named = Recipe.of(changes.pop("base", "ldam"))
+            return changed_recipe(named, changes)
         return value
 
     def changed(self, **values: Any) -> "Suite":
@@ -132,7 +145,8 @@ def load_suite(name: str) -> Suite:
     try:
         text = path.read_text(encoding="utf-8")
         content = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        check_integers(content)
+    except (OSError, ValueError, RecursionError) as error:  # InputError is a ValueError
         raise InputError(f"suite {path}: {error}") from error
     return validated({"name": path.stem} | content, str(path), text)
 
@@ -148,7 +162,7 @@ def validated(content: dict[str, Any], origin: str, text: str = "") -> Suite:
         if first["type"] == "extra_forbidden":
             cause = unknown("key", place, Suite.model_fields)
         if not isinstance(cause, InputError):
-            cause = InputError(f"{place}: {first['msg']}", place)
+            cause = InputError(f"{place}: {in_words(first)}", place)
         line = _line(text, cause.culprit, place)
         raise InputError(f"suite {origin}{line}: {cause}") from error
 

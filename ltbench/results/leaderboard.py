@@ -80,7 +80,11 @@ def load_results(
         Columns ``id``, the coordinates, ``features`` and ``classifier`` (see `Record`), ``status`` (``done``,
         ``failed``, ``stale``), ``reason``, ``changed`` (which code is not as it was, by name), ``rounding`` (the
         environments it was trained in), the metrics in percent (``nll`` in nats), and the costs.
+
+    Raises:
+        InputError: for groups of classes that cannot be.
     """
+    _check_shots(shots)
     with no_garbage():
         store = results if isinstance(results, Store) else Store(results)
         sources, figures = Sources(methods_dirs), published(methods_dirs)
@@ -91,6 +95,15 @@ def load_results(
         frame = pd.DataFrame(rows)
         _add_metrics_of_hits(frame, records, protocol)
     return frame
+
+
+def _check_shots(shots: Any) -> None:
+    if shots in ("auto", "terciles"):
+        return
+    two = isinstance(shots, list | tuple) and len(shots) == 2 and all(isinstance(n, int) for n in shots)
+    if not (two and 0 < shots[0] <= shots[1]):
+        what = "give 'auto', 'terciles', or two numbers of training images, the smaller first: (20, 100)"
+        raise InputError(f"shots={shots}: {what}")
 
 
 def _slot(record: Record) -> tuple[str, ...]:

@@ -83,8 +83,13 @@ def _instructions() -> str:
 @functools.cache
 def _revision() -> str | None:
     """The commit of the checkout that ltbench runs from, with ``+`` where it was changed; None if it is installed."""
-    here = Path(__file__).parent.parent
+    here = Path(__file__).resolve().parent.parent
     try:
+        top = subprocess.run(
+            ["git", "-C", here, "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True
+        )
+        if Path(top.stdout.rstrip("\n")) != here.parent:  # an installed package below another project's repository
+            return None
         commit = subprocess.run(
             ["git", "-C", here, "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
             capture_output=True,
