@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ltbench.cli import options
+from ltbench.errors import printable
 
 if TYPE_CHECKING:
     from ltbench.data.files import FileSet
@@ -74,8 +75,8 @@ def check(
         return
     facts["interval"] = precision(counts["test"])
     for fact, value in facts.items():
-        print(f"{fact:24}  {value}")
-    print(f"{name} is complete.")
+        print(printable(f"{fact:24}  {value}"))
+    print(printable(f"{name} is complete."))
 
 
 @app.command(

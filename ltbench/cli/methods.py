@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ltbench.cli import options
+from ltbench.errors import printable
 
 PANEL = "Methods and data"
 app = typer.Typer()
@@ -34,7 +35,7 @@ def ls(
         return
     width = min(40, max((len(name) for name in rows), default=0))
     for name, about in rows.items():
-        print(f"{name:{width}}  {about}".rstrip())
+        print(printable(f"{name:{width}}  {about}".rstrip()))
 
 
 @app.command(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ltbench.cli import options
-from ltbench.errors import InputError, unknown
+from ltbench.errors import InputError, printable, unknown
 
 PANEL = "Results"
 app = typer.Typer()
@@ -140,12 +140,13 @@ def status(
     console = Console(width=None if sys.stdout.isatty() else 140, markup=False)
     table = Table("suite", *STATES)
     for name, count in counts(cells).items():
-        table.add_row(name, *(str(count[state]) for state in STATES))
+        table.add_row(printable(name), *(str(count[state]) for state in STATES))
     console.print(table)
     for cell in cells:
         if cell["state"] in ("failed", "running"):
             name = f"{cell['dataset']} / {cell['imbalance']} / {cell['method']} / seed {cell['seed']}"
-            console.print(f"{cell['state']}: {cell['id']} {name}{': ' + cell['reason'] if cell['reason'] else ''}")
+            line = f"{cell['state']}: {cell['id']} {name}{': ' + cell['reason'] if cell['reason'] else ''}"
+            console.print(printable(line))
     for line in stale_lines((cell["method"], cell["changed"]) for cell in cells):
         console.print(line, highlight=False, soft_wrap=True)
 

@@ -81,7 +81,8 @@ def _recalls(record: Record) -> list[tuple[str, ...]]:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table."""
-    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    plain = [[cell.replace("|", "/").replace("\n", " ") for cell in cells] for cells in rows]
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *plain)]
 
 
 def _percent(value: float | None) -> str:

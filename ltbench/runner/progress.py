@@ -8,6 +8,7 @@ from typing import Protocol, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from ltbench.errors import printable
 from ltbench.units import duration
 
 
@@ -60,7 +61,7 @@ class Lines(Silent):
         self.started = time.monotonic()
 
     def say(self, line: str) -> None:  # noqa: D102
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
     def finished(self, name: str, outcome: str, work: float) -> None:  # noqa: D102
         self.done += 1
@@ -74,7 +75,7 @@ class Bars(Silent):
 
     def __init__(self) -> None:
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
@@ -92,7 +93,7 @@ class Bars(Silent):
         self.progress.stop()
 
     def say(self, line: str) -> None:  # noqa: D102
-        self.progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.progress.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, cells: int, work: float) -> None:  # noqa: D102
         self.suite = self.progress.add_task("suite", total=cells)

@@ -12,7 +12,7 @@ import pandas as pd
 from ltbench.errors import InputError
 from ltbench.results.classes import ClassReport
 from ltbench.show.columns import Row, rows_of
-from ltbench.show.tables import Format, Grid, shots_note, text_of, title
+from ltbench.show.tables import Format, Grid, for_spreadsheets, shots_note, text_of, title
 
 FEW_CLASSES = 20
 """Up to so many classes the confusion matrix is shown without being asked for."""
@@ -46,9 +46,8 @@ def render_classes(
     if form == "json":
         return json.dumps([_as_json(r, most, full) for r, full in zip(reports, shown, strict=True)], indent=1)
     if form == "csv":
-        return (
-            pd.concat([_as_rows(r, full) for r, full in zip(reports, shown, strict=True)]).to_csv(index=False).rstrip()
-        )
+        rows = pd.concat([_as_rows(r, full) for r, full in zip(reports, shown, strict=True)])
+        return for_spreadsheets(rows).to_csv(index=False).rstrip()
     grids = [grid for r, full in zip(reports, shown, strict=True) for grid in grids_of(r, most, full)]
     hidden = ["Hidden in this narrow terminal: the confusion matrix. See it with --format markdown."]
     narrow = matrix is None and shown != few

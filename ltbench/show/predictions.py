@@ -7,6 +7,8 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from ltbench.show.tables import for_spreadsheets
+
 
 def render_predictions(found: pd.DataFrame, form: Literal["table", "csv", "json"], top: int) -> str:
     """Probabilities [N, C] (index: images; columns: classes) as text.
@@ -15,7 +17,9 @@ def render_predictions(found: pd.DataFrame, form: Literal["table", "csv", "json"
         top: classes of each image in a table, likeliest first.
     """
     if form == "csv":
-        return found.rename_axis("image").to_csv(float_format="%.6f").rstrip()
+        return (
+            for_spreadsheets(found.rename_axis("image").reset_index()).to_csv(index=False, float_format="%.6f").rstrip()
+        )
     if form == "json":
         rows = [
             {"image": image, "class": row.idxmax(), "probabilities": row.to_dict()} for image, row in found.iterrows()

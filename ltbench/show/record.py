@@ -5,6 +5,7 @@ import json
 from rich.console import Console
 from rich.table import Table
 
+from ltbench.errors import printable
 from ltbench.metrics import shot_groups
 from ltbench.results.record import Measured, Record, Result
 from ltbench.units import duration, mebibytes
@@ -12,10 +13,10 @@ from ltbench.units import duration, mebibytes
 
 def print_record(record: Record) -> None:
     """Print a cell's settings, result, cost and environment, and the command that repeats it."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(record).items():
-        facts.add_row(name, value)
+        facts.add_row(name, printable(value))
     console.print(facts)
     if record.result is None:
         return

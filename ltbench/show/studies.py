@@ -12,7 +12,7 @@ from ltbench.units import duration
 
 def print_studies(found: Sequence[Study]) -> None:
     """Print what tuning gained for each method, and which hyper-parameters decided."""
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
     for place in dict.fromkeys((study.dataset, study.imbalance, study.recipe) for study in found):
         table = Table("method", "trials", "defaults", "best", "expected of 1 / 5 / all", "decided by", "time", "chosen")
         of_place = [study for study in found if (study.dataset, study.imbalance, study.recipe) == place]

@@ -1,6 +1,7 @@
 """The leaderboard as text: for a terminal, as Markdown, LaTeX, CSV or JSON."""
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -9,6 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from ltbench.errors import printable
 from ltbench.plan.cell import AS_PUBLISHED, BASELINE
 from ltbench.results.across_tables import FACTORS, Ranks
 from ltbench.results.leaderboard import TABLE
@@ -75,6 +77,15 @@ class Grid:
         shown = [i for i, name in enumerate(self.head) if name not in headings]
         rows = [[row[i] for i in shown] for row in self.rows]
         return replace(self, head=[self.head[i] for i in shown], rows=rows)
+
+    def printable(self) -> "Grid":
+        """The same without control characters, each text on one line."""
+
+        def plain(text: str) -> str:
+            return printable(text.replace("\n", " "))
+
+        rows = [[plain(text) for text in row] for row in self.rows]
+        return replace(self, title=plain(self.title), head=[plain(name) for name in self.head], rows=rows)
 
 
 def title(row: pd.Series) -> str:
@@ -290,6 +301,7 @@ def decoupling_grids(decoupled: pd.DataFrame) -> list[Grid]:
 
 def text_of(grids: list[Grid], notes: list[str], form: Format, width: int | None) -> str:
     """Tables and the notes below them, for a terminal, as Markdown or LaTeX."""
+    grids, notes = [grid.printable() for grid in grids], [printable(note) for note in notes]
     if form == "table":
         return _terminal(grids, notes, width)
     return _markdown(grids, notes) if form == "markdown" else _latex(grids, notes)
@@ -333,20 +345,27 @@ def _terminal_table(grid: Grid) -> Table:
 def _markdown(grids: list[Grid], notes: list[str]) -> str:
     lines = []
     for grid in grids:
-        lines += [f"**{grid.title}**", "", f"| {' | '.join(grid.head)} |"]
+        lines += [f"**{_escaped(grid.title)}**", "", f"| {' | '.join(map(_escaped, grid.head))} |"]
         lines.append(f"|{'---|' * grid.left}{'---:|' * (len(grid.head) - grid.left)}")
         lines += [f"| {' | '.join(row)} |" for row in ([_escaped(text) for text in row] for row in grid.rows)]
         lines.append("")
-    return "\n".join([*lines, *notes])
+    return "\n".join([*lines, *(_without_html(note) for note in notes)])
 
 
 def _escaped(text: str) -> str:
-    return text.replace("|", "/").replace("*", r"\*")
+    return _without_html(text.replace("|", "/").replace("*", r"\*").replace("`", r"\`").replace("](", r"]\("))
+
+
+def _without_html(text: str) -> str:
+    """Escape what Markdown would take for the start of a tag."""
+    return re.sub(r"<(?=[a-zA-Z/!?])", r"\<", text)
 
 
 def _latex(grids: list[Grid], notes: list[str]) -> str:
     escapes = {"_": r"\_", "%": r"\%", "&": r"\&", "±": r"$\pm$", "★": r"$\star$", "≈": r"$\approx$", "†": r"$\dagger$"}
     escapes |= {"‡": r"$\ddagger$", "–": "--", "#": r"\#", "·": r"$\cdot$", "<": "$<$", ">": "$>$"}
+    escapes |= {"\\": r"\textbackslash{}", "$": r"\$", "{": r"\{", "}": r"\}"}
+    escapes |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
     def line(texts: list[str]) -> str:
         return " & ".join("".join(escapes.get(c, c) for c in text) for text in texts) + r" \\"
@@ -357,10 +376,21 @@ def _latex(grids: list[Grid], notes: list[str]) -> str:
         lines += [f"% {grid.title}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(grid.head), r"\midrule"]
         lines += [line(row) for row in grid.rows]
         lines += [r"\bottomrule", r"\end{tabular}", ""]
-    return "\n".join([*lines, *(f"% {note}" for note in notes)])
+    return "\n".join([*lines, *(f"% {line}" for note in notes for line in note.splitlines())])
 
 
 def _data(frame: pd.DataFrame, form: Format) -> str:
     if form == "csv":
-        return frame.to_csv(index=False).rstrip("\n")
+        return for_spreadsheets(frame).to_csv(index=False).rstrip("\n")
     return json.dumps(json.loads(frame.to_json(orient="records", double_precision=15)), indent=1)
+
+
+def for_spreadsheets(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame in which no text is a formula: one that begins like a formula gets an apostrophe in front."""
+
+    def plain(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+    numeric = pd.api.types.is_numeric_dtype
+    made: pd.DataFrame = frame.apply(lambda column: column if numeric(column) else column.map(plain))
+    return made.rename(columns=plain)

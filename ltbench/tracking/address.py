@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -45,8 +46,10 @@ def address(store: Store) -> str:
     """
     if given := os.environ.get(VARIABLE):
         return given
-    if "?" in str(folder(store)):
-        raise InputError(f"MLflow cannot keep a database in {folder(store)}; rename the folder that has a '?'", "?")
+    if found := re.search(r"\?|%[0-9A-Fa-f]{2}", str(folder(store))):  # SQLAlchemy decodes %20
+        raise InputError(
+            f"MLflow cannot keep a database in {folder(store)}; rename the folder that has a '{found[0]}'", found[0]
+        )
     return f"sqlite:///{folder(store)}/mlflow.db"
 
 
@@ -77,14 +80,14 @@ def connect(store: Store) -> "MlflowClient":
             fix = f"remove {folder(store)}, then run ltbench sync to create it again"
         else:
             fix = f"start an MLflow server there, or set or unset {VARIABLE}"
-        raise InputError(f"no MLflow answers at {shown(uri)} ({one_line(error)}); {fix}", uri) from error
+        raise InputError(f"no MLflow answers at {shown(uri)} ({shown(one_line(error))}); {fix}", uri) from error
     return client
 
 
 def shown(uri: str) -> str:
-    """An address without its password, if it has one."""
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+    """An address, or a text that contains one, without user, password and tokens."""
+    without = re.sub(r"(?<=://)[^/\s]*@", "***@", uri)
+    return re.sub(r"(?i)([?&;](?:[a-z_]*password|passwd|pwd|token|[a-z_]*key)=)[^&;\s]+", r"\1***", without)
 
 
 def _check_reachable(uri: str) -> None:
@@ -95,7 +98,8 @@ def _check_reachable(uri: str) -> None:
             socket.create_connection((parts.hostname, port), PATIENCE_S).close()
     except (OSError, ValueError) as error:
         raise InputError(
-            f"nothing answers at {shown(uri)} ({one_line(error)}); start the MLflow server, or set or unset {VARIABLE}",
+            f"nothing answers at {shown(uri)} ({shown(one_line(error))}); start the MLflow server, "
+            f"or set or unset {VARIABLE}",
             uri,
         ) from error
 

@@ -61,7 +61,8 @@ def sync(store: Store, files: bool = True) -> Counter[str]:
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"MLflow at {shown(address(store))} stopped answering ({one_line(error)}); run ltbench sync to continue"
+                f"MLflow at {shown(address(store))} stopped answering ({shown(one_line(error))}); "
+                "run ltbench sync to continue"
             ) from error
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from ltbench.errors import InputError
 from ltbench.results.store import Store
-from ltbench.tracking.address import ENVIRONMENT, address
+from ltbench.tracking.address import ENVIRONMENT, address, shown
 
 HOST = "127.0.0.1"
 START_S = 180.0
@@ -33,7 +33,7 @@ def show_ui(store: Store, port: int, say: Callable[[str], None]) -> None:
         _check_free(port)
     sync(store)
     if served:
-        say(_lines(pages(store, base)))
+        say(shown(_lines(pages(store, base))))
         return
     with serving(store, port) as process:
         say(_lines(pages(store, f"http://{HOST}:{port}")))

@@ -388,7 +388,7 @@ def test_an_address_that_does_not_answer(
     assert time.monotonic() - started < 12
     assert answer.status == 2
     assert len(answer.err.splitlines()) == 1
-    assert f"http://me:***@127.0.0.1:{port}" in answer.err
+    assert f"http://***@127.0.0.1:{port}" in answer.err
     assert "MLFLOW_TRACKING_URI" in answer.err
 
 
