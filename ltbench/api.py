@@ -35,6 +35,7 @@ def run(
     tier: Literal["eager", "graph", "compiled"] = "eager",
     runs_per_device: int | Literal["auto"] = 1,
     images_in: Literal["auto", "device", "host", "file"] = "auto",
+    isolate: bool = False,
     checkpoint_every_s: float = 30.0,
     results: Path | str = "results",
     data: Mapping[str, str] | None = None,
@@ -63,6 +64,7 @@ def run(
         tier: how training steps run.
         runs_per_device: cells trained at the same time on one device.
         images_in: where decoded images are kept during training.
+        isolate: train the cells of each method in processes of their own.
         checkpoint_every_s: seconds between checkpoints.
         results: the results folder.
         data: archive or folder with the images of a data set, by its name.
@@ -73,6 +75,7 @@ def run(
 
     Raises:
         InputError: when an argument is wrong; nothing was written then.
+        RuntimeError: when cells have no record after the run; it names them.
     """
     request = Request(
         suite=suite,
@@ -106,6 +109,7 @@ def run(
         tier=tier,
         runs_per_device=runs_per_device,
         images_in=images_in,
+        isolate=isolate,
     )
     execute(plan, Store(results), options, library)
     ids = {planned.cell.id for planned in plan.cells}

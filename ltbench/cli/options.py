@@ -150,6 +150,10 @@ RunsPerDevice = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+Isolate = Annotated[
+    bool,
+    typer.Option(help="Train each method in processes of its own.", rich_help_panel=MACHINE),
+]
 ImagesIn = Annotated[
     Literal["auto", "device", "host", "file"],
     typer.Option(

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,7 @@ def run(
     tier: options.Tier = "eager",
     runs_per_device: options.RunsPerDevice = "1",
     images_in: options.ImagesIn = "auto",
+    isolate: options.Isolate = False,
     shard: options.Shard = None,
     checkpoint_every: options.CheckpointEvery = 30.0,
     results: options.Results = Path("results"),
@@ -91,6 +93,7 @@ def run(
         tier=tier,
         runs_per_device=options.runs(runs_per_device),
         images_in=images_in,
+        isolate=isolate,
     )
     library = Library()
     plan = _plan(request, library, results, tuned, shard)
@@ -190,7 +193,7 @@ def _train(
     from ltbench.data.sources import is_own
     from ltbench.results.store import Store
     from ltbench.runner.progress import reporter
-    from ltbench.runner.workers import trainer
+    from ltbench.runner.workers import trainer, without_record
     from ltbench.runner.workload import missing
     from ltbench.tracking.follower import followed
 
@@ -211,11 +214,15 @@ def _train(
     with _interruptible(listen), followed(results, tracking and bool(to_do)):
         with trainer(store, how, library, listen) as train:
             train(plan)
+        if lost := without_record(plan, store):
+            listen.say(f"ltbench: {lost}")
+            if not store.latest():
+                return True
         ids, folders = {p.cell.id for p in plan.cells}, plan.request.methods_dirs
         failed = print_leaderboard(results, ids, "json" if as_json else "table", methods_dirs=folders)
         if not as_json and all(is_own(planned.cell.dataset) for planned in plan.cells):
             _recommend(store, ids, folders)
-        return failed
+        return failed or bool(lost)
 
 
 def _recommend(store: "Store", ids: set[str], methods_dirs: Sequence[Path]) -> None:
@@ -281,9 +288,22 @@ def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[st
 
 @contextlib.contextmanager
 def _interruptible(listen: "Reporter") -> Iterator[None]:
-    """Turn Ctrl-C into one line on stderr and the exit status of an interrupt."""
+    """Turn Ctrl-C and SIGTERM into one line on stderr and exit status 130; a second one ends the process at once."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    interrupt = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     try:
         yield
     except KeyboardInterrupt:
         listen.say("ltbench: interrupted; finished cells are kept; repeat the command to continue")
         raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt)

@@ -80,10 +80,10 @@ def _check_kind(field: str, value: Any) -> None:
     """Pydantic takes ``true`` and ``'2'`` for numbers; here they are an error."""
     kind = Recipe.model_fields[field].annotation
     if kind in (int, float, int | None, float | None) and isinstance(value, bool | str):
-        given = f"'{value}'" if isinstance(value, str) else str(value).lower()
+        quoted = isinstance(value, str) and value.strip("+-").replace(".", "", 1).isdigit()
+        given = f"'{value}'" if quoted else str(value) if isinstance(value, str) else str(value).lower()
         what = "an integer" if kind in (int, int | None) else "a number"
-        quotes = " without quotes" if isinstance(value, str) else ""
-        raise InputError(f"recipe.{field}={_shown(given)}: give {what}{quotes}", field)
+        raise InputError(f"recipe.{field}={_shown(given)}: give {what}{' without quotes' if quoted else ''}", field)
 
 
 def in_words(error: "ErrorDetails") -> str:

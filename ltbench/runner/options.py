@@ -27,6 +27,7 @@ class RunOptions:
             all of them together faster.
         images_in: where images are stored while training: memory of the ``device``, ``host`` memory, or the packed
             ``file`` of an image folder; ``auto``: the first of them that has room.
+        isolate: train the cells of each method in processes of their own.
     """
 
     device: str = "auto"
@@ -36,6 +37,7 @@ class RunOptions:
     tier: Literal["eager", "graph", "compiled"] = "eager"
     runs_per_device: int | Literal["auto"] = 1
     images_in: Literal["auto", "device", "host", "file"] = "auto"
+    isolate: bool = False
 
     def resolved(self, cells: Sequence[Planned]) -> "RunOptions":
         """The options with numbers in place of None.
@@ -54,6 +56,8 @@ class RunOptions:
         several = self.runs_per_device != 1
         if several and (self.workers or 1) > 1:
             raise InputError("several runs per device are threads of one process; remove --workers", "workers")
+        if several and self.isolate:
+            raise InputError("several runs per device are threads of one process; remove --isolate", "isolate")
         if several and self.tier == "compiled":
             raise InputError("tier 'compiled' compiles one run at a time; for several use --tier graph", self.tier)
         for planned in cells if self.images_in == "file" else ():

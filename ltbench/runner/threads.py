@@ -51,11 +51,15 @@ class Todo:
     Args:
         cells: in the order in which they are trained.
         store: holds the locks that all processes share.
+
+    Attributes:
+        most: the largest number of cells at once.
     """
 
     def __init__(self, cells: Sequence[Planned], store: Store) -> None:
         self.left, self.store = list(cells), store
         self.mine: list[Claim] = []
+        self.most = MOST_RUNS
         self.guard = threading.Lock()
 
     def take(self, wanted: Callable[[], bool] = lambda: True) -> Claim | None:
@@ -71,7 +75,7 @@ class Todo:
             with self.guard:
                 if not self.left:
                     return None
-                for planned in self.left:
+                for planned in self.left if len(self.mine) < self.most else ():
                     if locks := self._locks(planned):
                         self.left.remove(planned)
                         self.mine.append(Claim(planned, locks))
@@ -81,10 +85,18 @@ class Todo:
             time.sleep(0.1)  # others are training all remaining cells
         return None
 
-    def give_back(self, claim: Claim) -> None:
-        """Release a claim, once its cell has a record."""
+    def fewer(self) -> int:
+        """Train half as many cells at once from here on; returns how many."""
+        with self.guard:
+            self.most = max(1, len(self.mine) // 2)
+            return self.most
+
+    def give_back(self, claim: Claim, again: bool = False) -> None:
+        """Release a claim, once its cell has a record or is to be trained ``again``."""
         with self.guard:
             self.mine.remove(claim)
+            if again:
+                self.left.insert(0, claim.planned)
         for lock in claim.locks:
             lock.release()
 

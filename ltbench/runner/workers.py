@@ -1,32 +1,33 @@
 """Trains the cells of plans: in this process, or in several workers that live until all plans are done."""
 
-import copy
-import functools
 import multiprocessing
+import os
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ltbench.data import LongTailed, cut
-from ltbench.errors import InputError, one_line
-from ltbench.plan.cell import Cell, digest
+import ltbench
+from ltbench.errors import InputError
+from ltbench.plan.cell import digest
 from ltbench.plan.expand import Library, Plan, Planned, make_plan
 from ltbench.plan.request import Request
-from ltbench.results.record import Record, Result
 from ltbench.results.store import Store
+from ltbench.runner.in_process import Job, outcome, work_through
 from ltbench.runner.options import RunOptions
 from ltbench.runner.progress import Reporter, Silent
-from ltbench.runner.threads import Claim, Speed, Todo, Together
 from ltbench.runner.workload import longest_first, missing
-from ltbench.units import mebibytes
+
+AGAIN = 2
+"""How often a cell is queued again after the worker that trained it has died."""
 
 
 def execute(plan: Plan, store: Store, options: RunOptions, library: Library, reporter: Reporter | None = None) -> None:
@@ -38,6 +39,18 @@ def execute(plan: Plan, store: Store, options: RunOptions, library: Library, rep
     resolved = options.resolved(missing(plan, store.latest()))
     with trainer(store, resolved, library, reporter) as train:
         train(plan)
+    if lost := without_record(plan, store):
+        raise RuntimeError(lost)
+
+
+def without_record(plan: Plan, store: Store) -> str:
+    """One line that names the cells of a plan that have no record after a run; empty where each has one."""
+    known = store.latest()
+    lost = [str(planned.cell) for planned in plan.cells if planned.cell.id not in known]
+    if not lost:
+        return ""
+    more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+    return f"{len(lost)} of {len(plan.cells)} cells have no record: {', '.join(lost[:3])}{more}; repeat the command"
 
 
 @contextmanager
@@ -75,8 +88,8 @@ def trainer(
             listen.begin(len(todo), sum(p.work for p in todo))
             if any(planned.cell.recipe.frozen for planned in todo):
                 _compute_features(todo, options, listen)
-            if options.workers == 1 or (len(todo) < 2 and not crew.running):
-                _work_through(job, store, options, listen)
+            if not options.isolate and (options.workers == 1 or (len(todo) < 2 and not crew.running)):
+                work_through(job, store, options, listen)
             else:
                 crew.train(job, listen)
 
@@ -95,132 +108,6 @@ def _compute_features(cells: Sequence[Planned], options: RunOptions, listen: Rep
     compute_features(cells, torch.device(options.device), listen.say)
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is still to be trained of a plan.
-
-    Attributes:
-        todo: the cells, in the order in which they are taken.
-        seen: for cells that failed before, when their record was made: it does not count as done.
-    """
-
-    plan: Plan
-    todo: tuple[Planned, ...]
-    seen: Mapping[str, str]
-
-    def record(self, cell: Cell, options: RunOptions, **outcome: Any) -> Record:
-        """The record of one of its cells, with its ``result`` or the ``reason`` why it failed."""
-        command = f"{self.plan.request.command(cell)} --device {options.device} --threads {options.threads}"
-        return Record.of(cell, suite=self.plan.suite.name, command=command, **outcome)
-
-
-def _work_through(job: Job, store: Store, options: RunOptions, listen: Reporter) -> None:
-    """Train the cells of a job, one after another or several at once, without those that other processes train."""
-    import torch
-
-    from ltbench.engine.process import numerics, own_stream, prepare
-    from ltbench.runner.inputs import inputs
-
-    prepare()
-    torch.set_num_threads(options.threads)
-    todo, speed, reporting, cutting = Todo(job.todo, store), Speed(), threading.Lock(), threading.Lock()
-    cuts = functools.lru_cache(maxsize=4)(cut)
-
-    def data(planned: Planned) -> LongTailed:
-        cell = planned.cell
-        images, test = inputs(planned, torch.device(options.device))
-        with cutting:
-            found = cuts(images, cell.imbalance, cell.subset_seed, cell.holdout)
-        return replace(found, test=test()) if cell.recipe.test_curve and test else found
-
-    def one(claim: Claim) -> Record:
-        cell = claim.planned.cell
-        found = store.latest(cell.id).get(cell.id)
-        if found is None or found.created == job.seen.get(cell.id):
-            with reporting:
-                listen.cell(str(cell))
-            found = _train(job, store, options, data, on_epoch, claim)
-            store.add(found)
-        return found
-
-    def work(wanted: Callable[[], bool] = lambda: True) -> None:
-        with own_stream(torch.device(options.device)):
-            while (claim := todo.take(wanted)) is not None:
-                try:
-                    found = one(claim)
-                finally:
-                    todo.give_back(claim)
-                with reporting:
-                    listen.finished(str(claim.planned.cell), outcome(found), claim.planned.work)
-
-    def on_epoch(planned: Planned, stage: str, done: int, epochs: int) -> None:
-        speed.epoch(str(planned.cell), planned.work_an_epoch)
-        with reporting:
-            listen.epoch(str(planned.cell), stage, done, epochs)
-
-    if options.runs_per_device == 1:
-        work()
-        return
-    runs = None if options.runs_per_device == "auto" else options.runs_per_device
-    with numerics(strict=job.plan.suite.recipe.precision == "fp32-strict"):
-        Together(work, runs, speed).run()
-
-
-def _train(
-    job: Job,
-    store: Store,
-    options: RunOptions,
-    data: Callable[[Planned], LongTailed],
-    on_epoch: Callable[[Planned, str, int, int], None],
-    claim: Claim,
-) -> Record:
-    """Train a cell; its record, also where it fails."""
-    import torch
-
-    from ltbench.runner.inputs import inputs
-    from ltbench.runner.one_cell import run_cell
-
-    planned = claim.planned
-    try:
-        result = run_cell(
-            planned.cell,
-            copy.deepcopy(planned.methods),  # ``setup`` changes them for this cell's class counts
-            data(planned),
-            inputs(planned, torch.device(options.device))[1],
-            store,
-            device=torch.device(options.device),
-            checkpoint_every_s=options.checkpoint_every_s,
-            on_epoch=functools.partial(on_epoch, planned),
-            tier=options.tier,
-            images_in=options.images_in,
-            processes=options.workers or 1,
-        )
-    except Exception as error:  # one cell that fails must not stop the others
-        return job.record(planned.cell, options, reason=one_line(error))
-    return job.record(planned.cell, options, result=_beside(result, claim.together))
-
-
-def _beside(result: Result, runs: int) -> Result:
-    """The result of a cell that was trained at the same time as others of its process."""
-    if runs == 1:
-        return result
-    cost = {"runs_together": runs, "peak_memory_bytes": None}  # the memory is known of all runs together only
-    return result.model_copy(update={"cost": result.cost.model_copy(update=cost)})
-
-
-def outcome(record: Record) -> str:
-    """One line on how a cell ended."""
-    if record.result is None:
-        return f"FAILED: {record.reason}"
-    cost, last = record.result.cost, record.result.last
-    few = "" if last.few is None else f", few {last.few:.1f} %"
-    reused = f" ({cost.reused_seconds:.1f} s of them reused)" if cost.reused_seconds else ""
-    memory = cost.peak_memory_bytes
-    beside = f"{cost.runs_together} runs together" if memory is None else f"peak {mebibytes(memory)}"
-    speed = f"{cost.images_per_second:.0f} images/s, {beside}"
-    return f"{last.balanced_accuracy:.1f} %{few}; trained {cost.train_seconds:.1f} s{reused}, {speed}"
-
-
 class _Remote(Silent):
     """A worker's reporter: sends everything to the parent."""
 
@@ -236,12 +123,15 @@ class _Remote(Silent):
     def finished(self, name: str, outcome: str, work: float) -> None:
         self.send("finished", name, outcome, work)
 
+    def say(self, line: str) -> None:
+        self.send("say", line)
+
     def send(self, *event: Any) -> None:
-        """Send one event; ends the process where the parent was killed, which is no failure of the cell."""
+        """Send one event; interrupts the process where the parent was killed, which is no failure of the cell."""
         try:
             self.connection.send(event)
-        except BrokenPipeError:
-            raise SystemExit(1) from None
+        except OSError:
+            raise KeyboardInterrupt from None
 
 
 @dataclass(frozen=True)
@@ -258,31 +148,49 @@ def _worker(
 ) -> None:
     """The life of a worker: it loads methods and images once, and trains one job after another."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent receives it and ends its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     library, store, remote = Library(fingerprints), Store(root), _Remote(connection)
-    while True:
-        try:
+    with suppress(EOFError, KeyboardInterrupt):  # the parent is gone
+        while True:
             task: _Assignment = connection.recv()
-        except EOFError:
-            return
-        plan = make_plan(task.request, library)
-        todo = longest_first([planned for planned in plan.cells if planned.cell.id in task.ids])
-        _work_through(Job(plan, tuple(todo), task.seen), store, options, remote)
-        remote.send("idle", "")
+            plan = make_plan(task.request, library)
+            todo = longest_first([planned for planned in plan.cells if planned.cell.id in task.ids])
+            stays = work_through(Job(plan, tuple(todo), task.seen), store, options, remote, replaceable=True)
+            remote.send("idle" if stays else "leaves", "")
+            if not stays:
+                return
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the parent is gone, also in the middle of a cell."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide the main module while a process starts.
+def _clean_start() -> Iterator[None]:
+    """Hide the main module and the working folder while a process starts.
 
     A new process imports the main module of its parent. Workers use nothing of it, and a script without
-    ``if __name__ == "__main__":`` would start all over in each of them.
+    ``if __name__ == "__main__":`` would start all over in each of them. A file such as ``random.py`` in the working
+    folder would take the place of a module of Python.
     """
-    main = sys.modules["__main__"]
+    main, path, safe = sys.modules["__main__"], list(sys.path), os.environ.get("PYTHONSAFEPATH")
     sys.modules["__main__"] = ModuleType("__main__")
+    here, ours = Path.cwd(), Path(ltbench.__file__).parents[1]
+    if here != ours:  # a checkout that is not installed is found in the working folder only
+        sys.path[:] = [place for place in path if place and Path(place) != here]
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         yield
     finally:
-        sys.modules["__main__"] = main
+        sys.modules["__main__"], sys.path[:] = main, path
+        if safe is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = safe
 
 
 class _Crew:
@@ -295,13 +203,17 @@ class _Crew:
         self.context.set_forkserver_preload(preload)  # torch is imported once for all
         self.running: dict[Connection, tuple[BaseProcess, str | None]] = {}
         self.busy: set[Connection] = set()
+        self.deaths: Counter[str] = Counter()  # by cell; "": between cells
 
     def train(self, job: Job, listen: Reporter) -> None:
         """Have a job trained, replacing workers that die, until every cell has a record and every worker is idle."""
         self.job, self.listen = job, listen
         self.todo = {str(planned.cell): planned for planned in job.todo}
-        for connection in self.running:
-            self._send(connection)
+        for connection in list(self.running):
+            try:
+                self._send(connection)
+            except OSError:  # it died while it was idle
+                self.running.pop(connection)[0].join()
         while len(self.running) < min(self.options.workers or 1, len(self.todo)):
             self._start()
         self.busy = set(self.running)
@@ -310,12 +222,13 @@ class _Crew:
                 assert isinstance(ready, Connection)
                 try:
                     self._hear(ready, ready.recv())
-                except EOFError:
+                except (EOFError, OSError):
                     self._gone(ready)
 
     def end(self) -> None:
         """End all workers."""
-        for process, _ in self.running.values():
+        for connection, (process, _) in self.running.items():
+            connection.close()
             process.terminate()
         for process, _ in self.running.values():
             process.join()
@@ -324,7 +237,7 @@ class _Crew:
         ours, theirs = self.context.Pipe()
         arguments = (theirs, self.store.root, self.options, self.library.fingerprints)
         process = self.context.Process(target=_worker, args=arguments, daemon=True)
-        with _without_main():
+        with _clean_start():
             process.start()
         theirs.close()
         self.running[ours] = process, None
@@ -340,6 +253,15 @@ class _Crew:
         kind, name, *details = event
         if kind == "idle":
             self.busy.remove(connection)
+        elif kind == "leaves":
+            self.running.pop(connection)
+            self.busy.remove(connection)
+            process.join()
+            if self.todo:
+                self.busy.add(self._start())
+            return
+        elif kind == "say":
+            self.listen.say(name)
         elif kind == "cell":
             self.listen.cell(name)
             cell = name
@@ -352,18 +274,21 @@ class _Crew:
         self.running[connection] = process, cell
 
     def _gone(self, connection: Connection) -> None:
-        """A worker has died: the cell that it was training has failed, and another worker takes its place."""
+        """A worker has died: its cell is queued again, at most twice, and another worker takes its place."""
         process, name = self.running.pop(connection)
         self.busy.remove(connection)
         process.join()
-        if name is None:
-            status = process.exitcode
-            raise InputError(f"a worker ended with exit status {status} before it trained anything; try --workers 1")
-        planned = self.todo.pop(name)
         killed = " (killed, often because memory ran out)" if process.exitcode == -signal.SIGKILL else ""
         reason = f"its process ended with exit status {process.exitcode}{killed}"
-        record = self.job.record(planned.cell, self.options, reason=reason, died=True)
-        self.store.add(record)
-        self.listen.finished(name, outcome(record), planned.work)
+        self.deaths[name or ""] += 1
+        if name is None and self.deaths[""] > AGAIN:
+            raise InputError(f"three workers died outside a cell; of the last one, {reason}; try --workers 1")
+        if name in self.todo and self.deaths[name] > AGAIN:
+            planned = self.todo.pop(name)
+            record = self.job.record(planned.cell, self.options, reason=f"{reason}, {AGAIN + 1} times", died=True)
+            self.store.add(record)
+            self.listen.finished(name, outcome(record), planned.work)
+        elif name in self.todo:
+            self.listen.say(f"{name}: {reason}; queued again ({self.deaths[name]} of {AGAIN})")
         if self.todo:
             self.busy.add(self._start())

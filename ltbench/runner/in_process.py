@@ -1,0 +1,199 @@
+"""Trains the cells of a job in this process, one after another or several at once."""
+
+import copy
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ltbench.data import LongTailed, cut
+from ltbench.errors import one_line
+from ltbench.plan.cell import Cell
+from ltbench.plan.expand import Plan, Planned
+from ltbench.results.record import Record, Result
+from ltbench.results.store import Store
+from ltbench.runner.options import RunOptions
+from ltbench.runner.progress import Reporter
+from ltbench.runner.threads import Claim, Speed, Todo, Together
+from ltbench.units import mebibytes
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is still to be trained of a plan.
+
+    Attributes:
+        todo: the cells, in the order in which they are taken.
+        seen: for cells that failed before, when their record was made: it does not count as done.
+    """
+
+    plan: Plan
+    todo: tuple[Planned, ...]
+    seen: Mapping[str, str]
+
+    def record(self, cell: Cell, options: RunOptions, **outcome: Any) -> Record:
+        """The record of one of its cells, with its ``result`` or the ``reason`` why it failed."""
+        command = f"{self.plan.request.command(cell)} --device {options.device} --threads {options.threads}"
+        return Record.of(cell, suite=self.plan.suite.name, command=command, **outcome)
+
+
+def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, replaceable: bool = False) -> bool:
+    """Train the cells of a job, one after another or several at once, without those that other processes train.
+
+    Args:
+        job: the cells.
+        store: of their records.
+        options: resolved.
+        listen: follows the progress.
+        replaceable: stop after a cell that changed the state of this process, and with ``options.isolate`` before a
+            cell of another method; another process trains the rest.
+
+    Returns:
+        Whether this process may train further cells.
+    """
+    import torch
+
+    from ltbench.engine.process import numerics, own_stream, prepare
+    from ltbench.runner.inputs import inputs
+    from ltbench.runner.state import Guard
+
+    prepare()
+    torch.set_num_threads(options.threads)
+    todo, speed, reporting, cutting = Todo(job.todo, store), Speed(), threading.Lock(), threading.Lock()
+    cuts = functools.lru_cache(maxsize=4)(cut)
+
+    def data(planned: Planned) -> LongTailed:
+        cell = planned.cell
+        images, test = inputs(planned, torch.device(options.device))
+        with cutting:
+            found = cuts(images, cell.imbalance, cell.subset_seed, cell.holdout)
+        return replace(found, test=test()) if cell.recipe.test_curve and test else found
+
+    taken: set[str] = set()
+
+    def one(claim: Claim) -> Record:
+        cell = claim.planned.cell
+        taken.add(cell.method)
+        found = store.latest(cell.id).get(cell.id)
+        if found is None or found.created == job.seen.get(cell.id):
+            with reporting:
+                listen.cell(str(cell))
+            noted = len(guard.changes)
+            found = _train(job, store, options, data, on_epoch, claim)
+            if changed := guard.changed_since(noted):
+                beside = " (or a cell that was trained beside it did)" if claim.together > 1 else ""
+                reason = f"changed {changed}{beside}; other methods would give other numbers after it"
+                found = job.record(cell, options, reason=reason)
+            store.add(found)
+        return found
+
+    def work(wanted: Callable[[], bool] = lambda: True) -> None:
+        with own_stream(torch.device(options.device)):
+            while (claim := todo.take(wanted)) is not None:
+                try:
+                    found = one(claim)
+                except torch.OutOfMemoryError:  # not alone: again, with fewer beside it
+                    with reporting:
+                        listen.say(f"{claim.planned.cell}: out of GPU memory; {todo.fewer()} runs at once from here on")
+                    todo.give_back(claim, again=True)
+                    continue
+                except BaseException:
+                    todo.give_back(claim)
+                    raise
+                todo.give_back(claim)
+                with reporting:
+                    listen.finished(str(claim.planned.cell), outcome(found), claim.planned.work)
+
+    def wanted() -> bool:
+        if replaceable and options.isolate and taken:
+            todo.left = [planned for planned in todo.left if planned.cell.method in taken]
+        return not (replaceable and guard.changes)
+
+    def on_epoch(planned: Planned, stage: str, done: int, epochs: int) -> None:
+        speed.epoch(str(planned.cell), planned.work_an_epoch)
+        with reporting:
+            listen.epoch(str(planned.cell), stage, done, epochs)
+
+    if options.runs_per_device == 1:
+        guard = Guard()
+        work(wanted)
+        return not (replaceable and (guard.changes or options.isolate))
+    runs = None if options.runs_per_device == "auto" else options.runs_per_device
+    with numerics(strict=job.plan.suite.recipe.precision == "fp32-strict"):
+        guard = Guard()
+        Together(work, runs, speed).run()
+    return True
+
+
+def _train(
+    job: Job,
+    store: Store,
+    options: RunOptions,
+    data: Callable[[Planned], LongTailed],
+    on_epoch: Callable[[Planned, str, int, int], None],
+    claim: Claim,
+) -> Record:
+    """Train a cell; its record, also where it fails."""
+    import torch
+
+    from ltbench.runner.inputs import inputs
+    from ltbench.runner.one_cell import run_cell
+
+    planned = claim.planned
+    try:
+        result = run_cell(
+            planned.cell,
+            copy.deepcopy(planned.methods),  # ``setup`` changes them for this cell's class counts
+            data(planned),
+            inputs(planned, torch.device(options.device))[1],
+            store,
+            device=torch.device(options.device),
+            checkpoint_every_s=options.checkpoint_every_s,
+            on_epoch=functools.partial(on_epoch, planned),
+            tier=options.tier,
+            images_in=options.images_in,
+            processes=options.workers or 1,
+        )
+    except KeyboardInterrupt:
+        raise
+    except torch.OutOfMemoryError as error:
+        if claim.together > 1:
+            raise
+        return job.record(planned.cell, options, reason=_out_of_memory(error, options))
+    except BaseException as error:  # one cell that fails, or calls sys.exit, must not stop the others
+        return job.record(planned.cell, options, reason=one_line(error))
+    return job.record(planned.cell, options, result=_beside(result, claim.together))
+
+
+def _out_of_memory(error: BaseException, options: RunOptions) -> str:
+    """Why a cell that was alone on its device did not fit, and what to do."""
+    import torch
+
+    known = f"{options.device} has no room for it"
+    if torch.device(options.device).type == "cuda":
+        free, total = torch.cuda.mem_get_info(options.device)
+        peak = torch.cuda.max_memory_allocated(options.device)
+        known = f"it used {mebibytes(peak)} at most; {mebibytes(free)} of {mebibytes(total)} are free now"
+    return f"out of GPU memory: {known}; use a smaller batch (--set recipe.batch_size=...) or --images-in host"
+
+
+def _beside(result: Result, runs: int) -> Result:
+    """The result of a cell that was trained at the same time as others of its process."""
+    if runs == 1:
+        return result
+    cost = {"runs_together": runs, "peak_memory_bytes": None}  # the memory is known of all runs together only
+    return result.model_copy(update={"cost": result.cost.model_copy(update=cost)})
+
+
+def outcome(record: Record) -> str:
+    """One line on how a cell ended."""
+    if record.result is None:
+        return f"FAILED: {record.reason}"
+    cost, last = record.result.cost, record.result.last
+    few = "" if last.few is None else f", few {last.few:.1f} %"
+    reused = f" ({cost.reused_seconds:.1f} s of them reused)" if cost.reused_seconds else ""
+    memory = cost.peak_memory_bytes
+    beside = f"{cost.runs_together} runs together" if memory is None else f"peak {mebibytes(memory)}"
+    speed = f"{cost.images_per_second:.0f} images/s, {beside}"
+    return f"{last.balanced_accuracy:.1f} %{few}; trained {cost.train_seconds:.1f} s{reused}, {speed}"

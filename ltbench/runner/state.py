@@ -1,0 +1,85 @@
+"""The state of a process that results of other methods depend on, and which of it a method changed."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import torch
+
+BACKENDS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
+    ("torch.backends.cudnn", torch.backends.cudnn, ("enabled", "benchmark", "deterministic", "allow_tf32")),
+    ("torch.backends.mkldnn", torch.backends.mkldnn, ("enabled",)),
+    ("torch.backends.cuda.matmul", torch.backends.cuda.matmul, ("allow_tf32",)),
+)
+FUNCTIONS: tuple[tuple[str, ModuleType | type], ...] = (
+    ("torch", torch),
+    ("torch.Tensor", torch.Tensor),
+    ("torch.nn.functional", torch.nn.functional),
+    ("torch.nn.init", torch.nn.init),
+)
+SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "torch.get_num_threads()": (torch.get_num_threads, torch.set_num_threads),
+    "torch.get_default_dtype()": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch.is_grad_enabled()": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch.are_deterministic_algorithms_enabled()": (
+        torch.are_deterministic_algorithms_enabled,
+        lambda on: torch.use_deterministic_algorithms(on, warn_only=True),
+    ),
+    "torch.get_float32_matmul_precision()": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+}
+
+
+class Guard:
+    """Compares the state of this process with that of the moment when this object was made.
+
+    Attributes:
+        changes: what was found changed so far, in words; each was put back.
+    """
+
+    def __init__(self) -> None:
+        self.changes: list[str] = []
+        self.comparing = threading.Lock()
+        self.settings = {name: get() for name, (get, _) in SETTINGS.items()}
+        self.flags = {(i, flag): getattr(at, flag) for i, (_, at, flags) in enumerate(BACKENDS) for flag in flags}
+        self.functions = [{name: f for name, f in vars(at).items() if callable(f)} for _, at in FUNCTIONS]
+
+    def changed_since(self, noted: int) -> str:
+        """Find and put back what changed; everything found since the first ``noted`` changes, empty where nothing."""
+        with self.comparing:
+            self.changes.extend([*self._settings(), *self._flags(), *self._functions()])
+            return "; ".join(self.changes[noted:])
+
+    def _settings(self) -> list[str]:
+        found = []
+        for name, (get, put) in SETTINGS.items():
+            if (now := get()) != (was := self.settings[name]):
+                put(was)
+                found.append(f"{name} from {was} to {now}")
+        return found
+
+    def _flags(self) -> list[str]:
+        found = []
+        for (i, flag), was in self.flags.items():
+            name, at, _ = BACKENDS[i]
+            if (now := getattr(at, flag)) != was:
+                with contextlib.suppress(RuntimeError):  # torch refuses where flags were frozen
+                    setattr(at, flag, was)
+                found.append(f"{name}.{flag} from {was} to {now}")
+        return found
+
+    def _functions(self) -> list[str]:
+        found = []
+        for (where, at), functions in zip(FUNCTIONS, self.functions, strict=True):
+            now = vars(at)
+            for name, function in functions.items():
+                if now.get(name) is not function and not _of_torch(now.get(name)):
+                    setattr(at, name, function)
+                    found.append(f"the function {where}.{name}")
+        return found
+
+
+def _of_torch(function: object) -> bool:
+    """Whether torch itself wrote a function: it wraps some of its own when a part of it is imported late."""
+    return str(getattr(function, "__globals__", {}).get("__name__", "")).startswith("torch.")

@@ -1,0 +1,87 @@
+"""Methods that end the process, change it for other methods, or need more memory than there is."""
+
+from pathlib import Path
+
+import pytest
+
+from ltbench.results.store import Store
+from ltbench.runner.state import Guard
+from tests.conftest import FAST, MINE
+from tests.reliability.attack import Attack, fault
+
+
+def plant(line: str) -> None:
+    """Write the method ``mine``, whose loss runs one more line."""
+    Path("methods").mkdir()
+    Path("methods/mine.py").write_text(
+        MINE.replace("        return", f"        import torch\n        {line}\n        return")
+    )
+
+
+@fault("Methods", "a method calls sys.exit(0)")
+def test_a_method_that_calls_sys_exit(attack: Attack) -> None:
+    plant("raise SystemExit(0)")
+    attack.shown(attack("run", *FAST, "--methods", "mine,ce"), 1, "FAILED: SystemExit: 0")
+    assert sorted(r.status for r in Store().latest().values()) == ["done", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        pytest.param(
+            "torch.set_default_dtype(torch.float64)",
+            "torch.get_default_dtype() from torch.float32 to torch.float64",
+            marks=fault("Methods", "a method changes the default dtype"),
+        ),
+        pytest.param(
+            "torch.set_num_threads(3)",
+            "torch.get_num_threads() from 1 to 3",
+            marks=fault("Methods", "a method changes the number of threads"),
+        ),
+        pytest.param(
+            "torch.backends.mkldnn.enabled = False",
+            "torch.backends.mkldnn.enabled from True to False",
+            marks=fault("Methods", "a method switches mkldnn off"),
+        ),
+        pytest.param(
+            "old = F.cross_entropy; F.cross_entropy = lambda *a, **b: 2 * old(*a, **b)",
+            "the function torch.nn.functional.cross_entropy",
+            marks=fault("Methods", "a method replaces F.cross_entropy"),
+        ),
+    ],
+)
+def test_a_method_that_changes_the_process(attack: Attack, line: str, says: str) -> None:
+    plant(line)
+    guard = Guard()
+    attack.shown(attack("run", *FAST, "--methods", "mine,ce"), 1, f"changed {says}")
+    assert sorted(r.status for r in Store().latest().values()) == ["done", "failed"]
+    assert not guard.changed_since(0)  # the state was put back
+
+
+@fault("Methods", "a method runs out of GPU memory")
+def test_a_method_that_runs_out_of_gpu_memory(attack: Attack) -> None:
+    plant("raise torch.OutOfMemoryError('CUDA out of memory')")
+    attack.shown(attack("run", *FAST, "--methods", "mine,ce"), 1, "out of GPU memory: cpu has no room for it; use a")
+
+
+@fault("Methods", "a method runs out of GPU memory beside another one")
+def test_a_method_that_runs_out_of_gpu_memory_beside_others_is_trained_alone(attack: Attack) -> None:
+    plant(
+        "import threading; n = sum('_Run' in type(t).__name__ for t in threading.enumerate())\n"
+        "        if not hasattr(torch, 'tried'): torch.tried = 1; raise torch.OutOfMemoryError('CUDA out of memory')"
+    )
+    try:
+        answer = attack("run", *FAST[:-2], "--methods", "mine,ce", "--runs-per-device", "2")
+    finally:
+        import torch
+
+        del torch.tried  # type: ignore[attr-defined]
+    attack.shown(answer, 0, "out of GPU memory; 1 runs at once from here on")
+
+
+@fault("Results folder", "the record of a finished cell does not reach the folder")
+def test_a_cell_without_a_record_is_named(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
+    add = Store.add
+    monkeypatch.setattr(Store, "add", lambda self, record: add(self, record) if record.method == "ce" else None)
+    answer = attack("run", *FAST, "--methods", "focal,ce")
+    attack.shown(answer, 1, "1 of 2 cells have no record: digits / 20 / focal / seed 0; repeat the command")
