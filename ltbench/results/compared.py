@@ -31,14 +31,6 @@ class Place(NamedTuple):
         """That of a record."""
         return cls(*(getattr(record, name) for name in cls._fields))
 
-    @property
-    def table(self) -> str:
-        """The table that the row is in, in words."""
-        parts = [self.dataset, f"imbalance {self.imbalance}", f"recipe {self.recipe}"]
-        parts += [f"subset seed {self.subset_seed}"] if self.subset_seed else []
-        parts += [f"{self.holdout} images per class held out"] if self.holdout else []
-        return " · ".join(parts)
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -72,12 +64,12 @@ class Change:
 
     place: Place
     verdict: Verdict
-    pairs: tuple[Pair, ...] = ()
-    before: float = np.nan
-    after: float = np.nan
-    half_width: float = np.nan
-    p: float = np.nan
-    touched: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...]
+    before: float
+    after: float
+    half_width: float
+    p: float
+    touched: tuple[str, ...]
 
 
 def compare(before: Store, after: Store) -> list[Change]:
@@ -155,10 +147,9 @@ def _change(place: Place, old: Row, new: Row, pairs: tuple[Pair, ...], half_widt
 
 
 def _verdict(old: Row, new: Row, pairs: tuple[Pair, ...], identical: bool, difference: float, p: float) -> Verdict:
-    finished = any(record.result is not None for record in old.values())
     if any(pair.after is None for pair in pairs):
         return "failed"
-    if finished and not pairs:
+    if any(record.result is not None and seed not in new for seed, record in old.items()):
         return "missing"
     if not pairs:
         return "new"

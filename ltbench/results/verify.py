@@ -72,7 +72,11 @@ class Verifier:
 
     def _data(self, record: Record) -> Iterator[str]:
         """The images at hand are those of the record; images that are not there cannot be compared."""
-        request, _ = request_of(record.command)
+        try:
+            request, _ = request_of(record.command)
+        except InputError as error:
+            yield str(error)
+            return
         (name,), places = request.datasets or (), request.data
         size, interpolation = (record.recipe_values.get(value) for value in ("image_size", "interpolation"))
         key = (name, str(size), str(interpolation), *(f"{a}={b}" for a, b in places.items()))

@@ -79,12 +79,15 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
         if found is None or found.created == job.seen.get(cell.id):
             with reporting:
                 listen.cell(str(cell))
-            noted = len(guard.changes)
+            noted, stages = len(guard.changes), [store.stage_path(stage.id) for stage in claim.planned.stages]
+            new = [path for path in stages if not path.exists()]
             found = _train(job, store, options, data, on_epoch, claim)
             if changed := guard.changed_since(noted):
                 beside = " (or a cell that was trained beside it did)" if claim.together > 1 else ""
                 reason = f"changed {changed}{beside}; other methods would give other numbers after it"
                 found = job.record(cell, options, reason=reason)
+                for path in new:
+                    path.unlink(missing_ok=True)  # a stage that was trained like this is never reused
             store.add(found)
         return found
 

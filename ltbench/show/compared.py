@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import pandas as pd
+
 from ltbench.results.compared import ALARMS, Change
-from ltbench.show.tables import Grid
+from ltbench.show.tables import Grid, title
 
 SHOWN = 4
 """Names of what was touched that a line shows at most."""
@@ -21,9 +23,10 @@ HEAD = ["method", "seeds", "before", "after", "difference", "verdict", "touched"
 
 def grids(changes: Sequence[Change]) -> list[Grid]:
     """A table for each table of the results folders."""
-    tables = dict.fromkeys(change.place.table for change in changes)
-    lines = {name: [_line(change) for change in changes if change.place.table == name] for name in tables}
-    return [Grid(name, HEAD, lines[name], wraps=True) for name in tables]
+    tables: dict[str, list[list[str]]] = {}
+    for change in changes:
+        tables.setdefault(title(pd.Series(change.place._asdict())), []).append(_line(change))
+    return [Grid(name, HEAD, lines, wraps=True) for name, lines in tables.items()]
 
 
 def summary(changes: Sequence[Change]) -> str:

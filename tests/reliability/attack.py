@@ -1,7 +1,7 @@
 """Faults made for real: what a command prints, how it ends, and that it writes nothing outside its folders.
 
 Every test of this folder makes one fault and has a line in `docs/reliability.md`, which
-``pytest tests/reliability -m 'slow or not slow' --page docs/reliability.md`` writes:
+``pytest tests/reliability -m 'not long' --page docs/reliability.md`` writes:
 
     @fault("Disk", "a record is cut in half")
     def test_a_cut_record(attack: Attack) -> None:
@@ -91,7 +91,8 @@ class Attack:
         printed = " ".join(f"{answer.err}\n{answer.out}".split())
         assert says in printed, answer
         assert answer.status == status, answer
-        self.rows.append(Row(*self.fault, "ltbench " + " ".join(self.words), status, says))
+        command, shown = (text.replace(str(self.place), "…") for text in (f"ltbench {' '.join(self.words)}", says))
+        self.rows.append(Row(*self.fault, command, status, shown))
 
     def _watched(self, words: tuple[str, ...], call: Callable[[], Answer]) -> Answer:
         self.words = words

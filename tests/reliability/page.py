@@ -15,7 +15,7 @@ Each line is a fault that a test makes for real: what was done, the command that
 prints. No command prints a traceback, and none writes outside its folders. Exit status 0: the command did its whole
 job; 1: a cell failed or is missing, and is named; 2: wrong input; 130: stopped by Ctrl-C or SIGTERM.
 
-Written by `pytest tests/reliability -m 'slow or not slow' --page docs/reliability.md`.
+Written by `pytest tests/reliability -m 'not long' --page docs/reliability.md`.
 """
 
 

@@ -31,7 +31,10 @@ def test_commands_that_run_no_method_file(attack: Attack, words: tuple[str, ...]
     trace = planted()
     answer = attack(*words)
     assert not trace.exists()
-    attack.shown(answer, 2 if words == ("verify",) else 0, "")  # the made-up record has a made-up command
+    if words == ("verify",):  # the made-up record has a made-up command
+        attack.shown(answer, 1, "the record's command cannot be repeated")
+    else:
+        attack.shown(answer, 0, "")
 
 
 @pytest.mark.parametrize("words", [("ls", "methods"), ("run", "--dry-run", "--methods", "ce")], ids=" ".join)

@@ -56,6 +56,9 @@ def test_a_method_that_changes_the_process(attack: Attack, line: str, says: str)
     attack.shown(attack("run", *FAST, "--methods", "mine,ce"), 1, f"changed {says}")
     assert sorted(r.status for r in Store().latest().values()) == ["done", "failed"]
     assert not guard.changed_since(0)  # the state was put back
+    again = attack("run", *FAST, "--methods", "mine,ce")  # the stage of the failed cell is not reused
+    assert again.status == 1
+    assert f"changed {says}" in " ".join(again.out.split())
 
 
 @fault("Methods", "a method runs out of GPU memory")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ltbench.results.store import Store
-from tests.conftest import FAST, MINE
+from tests.conftest import FAST, MINE, Answer
 from tests.reliability.attack import Attack, fault
 from tests.reliability.test_methods_that_misbehave import plant
 
@@ -95,7 +95,7 @@ def test_a_signal_ends_a_run_with_one_line_and_no_orphan(attack: Attack, how: si
     os.kill(running.pid, how)
     out, err = running.communicate(timeout=30)
     says = "ltbench: interrupted; finished cells are kept; repeat the command to continue"
-    attack.shown(type(attack("status"))(running.returncode, out, err), 130, says)
+    attack.shown(Answer(running.returncode, out, err), 130, says)
     wait_until_empty(running.pid)
 
 

@@ -92,6 +92,14 @@ def test_a_lost_row_and_a_failed_cell_are_alarms_and_a_new_row_is_none(before: S
     assert ltbench("compare", "after", "before").status == 1
 
 
+def test_a_single_lost_seed_is_an_alarm(before: Store, ltbench: Cli) -> None:
+    records = list(before.latest().values())
+    written([r for r in records if (r.method, r.seed) != ("focal", 2)])
+    answer = ltbench("compare", "before", "after")
+    assert answer.status == 1
+    assert "Beyond noise: focal (missing)" in answer.out
+
+
 def test_the_rate_of_false_alarms_is_that_of_the_level() -> None:
     """Holm's p values of many rows without a difference: rarely is one below 5 %."""
     from ltbench.results.compared import Place, _holm
