@@ -56,8 +56,8 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
     import torch
 
     from ltbench.engine.process import numerics, own_stream, prepare
+    from ltbench.method.state import Guard
     from ltbench.runner.inputs import inputs
-    from ltbench.runner.state import Guard
 
     prepare()
     torch.set_num_threads(options.threads)
