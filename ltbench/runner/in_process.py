@@ -5,6 +5,7 @@ import functools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ltbench.data import LongTailed, cut
@@ -79,15 +80,15 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
         if found is None or found.created == job.seen.get(cell.id):
             with reporting:
                 listen.cell(str(cell))
-            noted, stages = len(guard.changes), [store.stage_path(stage.id) for stage in claim.planned.stages]
-            new = [path for path in stages if not path.exists()]
+            noted, before = len(guard.changes), _stages(store, claim.planned)
             found = _train(job, store, options, data, on_epoch, claim)
             if changed := guard.changed_since(noted):
                 beside = " (or a cell that was trained beside it did)" if claim.together > 1 else ""
                 reason = f"changed {changed}{beside}; other methods would give other numbers after it"
                 found = job.record(cell, options, reason=reason)
-                for path in new:
-                    path.unlink(missing_ok=True)  # a stage that was trained like this is never reused
+                for path, written in _stages(store, claim.planned).items():
+                    if written != before.get(path):
+                        path.unlink(missing_ok=True)  # a stage that was trained like this is never reused
             store.add(found)
         return found
 
@@ -127,6 +128,12 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
         guard = Guard()
         Together(work, runs, speed).run()
     return True
+
+
+def _stages(store: Store, planned: Planned) -> dict[Path, int]:
+    """When each stage of a cell that the store has was written, in ns, by file."""
+    paths = (store.stage_path(stage.id) for stage in planned.stages)
+    return {path: path.stat().st_mtime_ns for path in paths if path.exists()}
 
 
 def _train(
