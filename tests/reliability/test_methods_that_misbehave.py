@@ -104,7 +104,11 @@ def test_an_import_that_changes_the_process(attack: Attack) -> None:
 @fault("Methods", "a method runs out of GPU memory")
 def test_a_method_that_runs_out_of_gpu_memory(attack: Attack) -> None:
     plant("raise torch.OutOfMemoryError('CUDA out of memory')")
-    attack.shown(attack("run", *FAST, "--methods", "mine,ce"), 1, "out of GPU memory: cpu has no room for it; use a")
+    attack.shown(
+        attack("run", *FAST, "--methods", "mine,ce"),
+        1,
+        "half the batch needs about half of it (--set recipe.batch_size=16)",
+    )
 
 
 @fault("Methods", "a method runs out of GPU memory beside another one")
