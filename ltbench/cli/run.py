@@ -155,7 +155,7 @@ def tune(
     budget = tuning.Budget(trials, seeds, sampler_seed)
     searches = tuning.prepare(request, budget, library)
     Store(results).prepare()
-    with _interruptible(listen), followed(results, tracking and not tuning.finished(searches, results, budget)):
+    with interruptible(listen), followed(results, tracking and not tuning.finished(searches, results, budget)):
         found = tuning.tune(searches, results, budget, how, library, listen)
         if as_json:
             print(json.dumps([as_record(study) for study in found], indent=1))
@@ -211,7 +211,7 @@ def _train(
             print(json.dumps([{"id": p.cell.id, **p.cell.describe()} for p in plan.cells], indent=1))
         return False
     store.prepare()
-    with _interruptible(listen), followed(results, tracking and bool(to_do)):
+    with interruptible(listen), followed(results, tracking and bool(to_do)):
         with trainer(store, how, library, listen) as train:
             train(plan)
         if lost := without_record(plan, store):
@@ -287,7 +287,7 @@ def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[st
 
 
 @contextlib.contextmanager
-def _interruptible(listen: "Reporter") -> Iterator[None]:
+def interruptible(listen: "Reporter") -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into one line on stderr and exit status 130; a second one ends the process at once."""
     before = signal.getsignal(signal.SIGTERM)
 
