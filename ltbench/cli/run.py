@@ -162,7 +162,7 @@ def tune(
         Budget(trials, seeds, sampler_seed),
     )
     with (
-        _interruptible(listen),
+        interruptible(listen),
         studied(request, budget, how, Library(), results, listen, tracking=tracking) as found,
     ):
         if as_json:
@@ -186,7 +186,7 @@ def _train(
     from ltbench.api.training import trained
     from ltbench.data.sources import is_own
 
-    with _interruptible(listen), trained(plan, how, store, library, listen, tracking=tracking) as lost:
+    with interruptible(listen), trained(plan, how, store, library, listen, tracking=tracking) as lost:
         if lost:
             listen.say(f"ltbench: {lost}")
             if not store.latest():
@@ -209,7 +209,7 @@ def _recommend(store: "Store", ids: set[str], methods_dirs: Sequence[Path]) -> N
 
 
 @contextlib.contextmanager
-def _interruptible(listen: "Reporter") -> Iterator[None]:
+def interruptible(listen: "Reporter") -> Iterator[None]:
     """Turn Ctrl-C and SIGTERM into one line on stderr and exit status 130; a second one ends the process at once."""
     before = signal.getsignal(signal.SIGTERM)
 
