@@ -150,7 +150,7 @@ def compare(before: Path | str, after: Path | str) -> pd.DataFrame:
         >>> changes[changes.verdict == "worse"]  # doctest: +SKIP
     """
     rows = []
-    for change in compared.compare(Store(before), Store(after)):
+    for change in compared.compare(Store(before).latest().values(), Store(after).latest().values()):
         values = {name: value for name, value in asdict(change).items() if name not in ("place", "pairs")}
         rows.append({**change.place._asdict(), "seeds": len(change.pairs), **values})
     return pd.DataFrame(rows)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ltbench.results.compared import ALARMS, Change
-from ltbench.results.store import write_whole
+from ltbench.results.files import write_whole
 
 HISTORY = "history.jsonl"
 
