@@ -156,7 +156,7 @@ def _compare(found: Store, reference: Store) -> None:
     assert sorted(record.id for record in attempts) == sorted(expected), "a record was lost or doubled"
     for record in attempts:
         assert numbers(record) == numbers(expected[record.id]), f"{record.label} has other numbers"
-        ours, theirs = found.arrays(record.id), reference.arrays(record.id)
+        ours, theirs = found.arrays(record), reference.arrays(expected[record.id])
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs), f"{record.label} has other arrays"
 
 
