@@ -11,7 +11,6 @@ import gc
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,21 +21,8 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ltbench.errors import InputError
+from ltbench.results.files import write_whole
 from ltbench.results.record import Record, now
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it exists complete or not at all, even if the process is killed or the power fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def digest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -134,6 +120,18 @@ class Store:
             if record.result is not None or record.id not in latest or latest[record.id].result is None:
                 latest[record.id] = record
         return latest
+
+    def one(self, prefix: str) -> Record:
+        """The latest record of the only cell whose id begins with ``prefix``.
+
+        Raises:
+            InputError: when there is no such cell, or several.
+        """
+        found = list(self.latest(prefix).values())
+        if len(found) != 1:
+            what = f"{len(found)} cells begin with '{prefix}'" if found else f"no cell begins with '{prefix}'"
+            raise InputError(f"{what} in {self.root}; list the ids of all cells with ltbench status --json", prefix)
+        return found[0]
 
     # arrays
 

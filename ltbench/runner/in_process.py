@@ -5,6 +5,7 @@ import functools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ltbench.data import LongTailed, cut
@@ -55,8 +56,8 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
     import torch
 
     from ltbench.engine.process import numerics, own_stream, prepare
+    from ltbench.method.state import Guard
     from ltbench.runner.inputs import inputs
-    from ltbench.runner.state import Guard
 
     prepare()
     torch.set_num_threads(options.threads)
@@ -79,15 +80,15 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
         if found is None or found.created == job.seen.get(cell.id):
             with reporting:
                 listen.cell(str(cell))
-            noted, stages = len(guard.changes), [store.stage_path(stage.id) for stage in claim.planned.stages]
-            new = [path for path in stages if not path.exists()]
+            noted, before = len(guard.changes), _stages(store, claim.planned)
             found = _train(job, store, options, data, on_epoch, claim)
             if changed := guard.changed_since(noted):
                 beside = " (or a cell that was trained beside it did)" if claim.together > 1 else ""
                 reason = f"changed {changed}{beside}; other methods would give other numbers after it"
                 found = job.record(cell, options, reason=reason)
-                for path in new:
-                    path.unlink(missing_ok=True)  # a stage that was trained like this is never reused
+                for path, written in _stages(store, claim.planned).items():
+                    if written != before.get(path):
+                        path.unlink(missing_ok=True)  # a stage that was trained like this is never reused
             store.add(found)
         return found
 
@@ -129,6 +130,12 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
     return True
 
 
+def _stages(store: Store, planned: Planned) -> dict[Path, int]:
+    """When each stage of a cell that the store has was written, in ns, by file."""
+    paths = (store.stage_path(stage.id) for stage in planned.stages)
+    return {path: path.stat().st_mtime_ns for path in paths if path.exists()}
+
+
 def _train(
     job: Job,
     store: Store,
@@ -160,17 +167,17 @@ def _train(
         )
     except KeyboardInterrupt:
         raise
-    except torch.OutOfMemoryError as error:
+    except torch.OutOfMemoryError:
         if claim.together > 1:
             raise
-        return job.record(planned.cell, options, reason=_out_of_memory(error, options))
+        return job.record(planned.cell, options, reason=_out_of_memory(planned.cell, options))
     except BaseException as error:  # one cell that fails, or calls sys.exit, must not stop the others
         return job.record(planned.cell, options, reason=one_line(error))
     return job.record(planned.cell, options, result=_beside(result, claim.together))
 
 
-def _out_of_memory(error: BaseException, options: RunOptions) -> str:
-    """Why a cell that was alone on its device did not fit, and what to do."""
+def _out_of_memory(cell: Cell, options: RunOptions) -> str:
+    """Why a cell that was alone on its device did not fit, and what to do: activations grow with the batch."""
     import torch
 
     known = f"{options.device} has no room for it"
@@ -178,7 +185,11 @@ def _out_of_memory(error: BaseException, options: RunOptions) -> str:
         free, total = torch.cuda.mem_get_info(options.device)
         peak = torch.cuda.max_memory_allocated(options.device)
         known = f"it used {mebibytes(peak)} at most; {mebibytes(free)} of {mebibytes(total)} are free now"
-    return f"out of GPU memory: {known}; use a smaller batch (--set recipe.batch_size=...) or --images-in host"
+    half = max(2, cell.recipe.batch_size // 2)
+    return (
+        f"out of GPU memory with a batch of {cell.recipe.batch_size}: {known}; half the batch needs about half of it "
+        f"(--set recipe.batch_size={half}), and --images-in host leaves the images in the computer's memory"
+    )
 
 
 def _beside(result: Result, runs: int) -> Result:

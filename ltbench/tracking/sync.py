@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ltbench.errors import InputError, one_line
-from ltbench.results.store import Store, write_whole
+from ltbench.results.files import write_whole
+from ltbench.results.store import Store
 from ltbench.tracking.address import OURS, address, artifacts, connect, folder, is_own, shown
 from ltbench.tracking.leaderboard_runs import suite_experiments
 from ltbench.tracking.runs import Experiment, Run

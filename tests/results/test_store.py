@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from ltbench.errors import InputError
+from ltbench.results.files import write_whole
 from ltbench.results.record import Record
-from ltbench.results.store import Store, write_whole
+from ltbench.results.store import Store
 from tests.made import made_record
 
 
