@@ -127,8 +127,8 @@ def confusion(cell: str, results: Path | str = "results") -> pd.DataFrame:
         >>> ltbench.confusion(cells.id[0]).round().head(3)  # doctest: +SKIP
     """
     store = Store(results)
-    names = store.one(cell).finished.classes
-    arrays = _arrays(store, cell)
+    record = store.one(cell)
+    names, arrays = record.finished.classes, store.arrays(record)
     shares = classes.confusion(arrays["labels"], arrays["predicted"], len(names))
     return pd.DataFrame(shares, pd.Index(names, name="true"), pd.Index(names, name="predicted"))
 

@@ -29,6 +29,7 @@ FIELD = """
     bbn mixup remix cmo
     ride sade balpoe ensemble_balanced_softmax
     bcl
+    sam
 """
 
 
