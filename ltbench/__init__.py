@@ -31,7 +31,13 @@ _HOME = {
     "InputError": "ltbench.errors",
     "leaderboard": "ltbench.results.leaderboard",
     "load_results": "ltbench.results.leaderboard",
-    "run": "ltbench.api",
+    "run": "ltbench.api.run",
+    "tune": "ltbench.api.run",
+    "compare": "ltbench.api.results",
+    "confusion": "ltbench.api.results",
+    "curves": "ltbench.api.results",
+    "logits": "ltbench.api.results",
+    "report": "ltbench.api.results",
 }
 __all__ = [
     "Again",
@@ -50,17 +56,24 @@ __all__ = [
     "Stage",
     "__version__",
     "class_balanced",
+    "compare",
+    "confusion",
+    "curves",
     "deferred",
     "frequency_power",
     "instance_balanced",
     "leaderboard",
     "load_results",
+    "logits",
     "progressively_balanced",
+    "report",
     "run",
+    "tune",
 ]
 
 if TYPE_CHECKING:
-    from ltbench.api import run
+    from ltbench.api.results import compare, confusion, curves, logits, report
+    from ltbench.api.run import run, tune
     from ltbench.errors import InputError
     from ltbench.method.auxiliary import AuxiliaryLearning
     from ltbench.method.contract import Batch, Clock, Features, Method, Stage

@@ -20,6 +20,7 @@ ROOMS = (
     "runner",
     "tuning",
     "export",
+    "nightly",
     "show",
     "tracking",
     "check",

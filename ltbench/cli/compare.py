@@ -36,13 +36,14 @@ def compare(
 
     from ltbench.results.compared import ALARMS, compare
     from ltbench.results.store import Store
-    from ltbench.show.compared import NOTES, grids, rows_as_json, summary
+    from ltbench.show.compared import grids, notes, rows_as_json, summary
     from ltbench.show.tables import text_of
 
-    found = compare(Store(options.existing(before)), Store(options.existing(after)))
+    old, new = (Store(options.existing(folder)).latest().values() for folder in (before, after))
+    found = compare(old, new)
     if as_json or format == "json":
         print(rows_as_json(found))
     else:
         width = Console().width if sys.stdout.isatty() else None
-        print(text_of(grids(found), [NOTES, summary(found)], format, width))
+        print(text_of(grids(found), [notes(), summary(found)], format, width))
     raise typer.Exit(1 if any(change.verdict in ALARMS for change in found) else 0)

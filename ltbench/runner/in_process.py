@@ -167,17 +167,17 @@ def _train(
         )
     except KeyboardInterrupt:
         raise
-    except torch.OutOfMemoryError as error:
+    except torch.OutOfMemoryError:
         if claim.together > 1:
             raise
-        return job.record(planned.cell, options, reason=_out_of_memory(error, options))
+        return job.record(planned.cell, options, reason=_out_of_memory(planned.cell, options))
     except BaseException as error:  # one cell that fails, or calls sys.exit, must not stop the others
         return job.record(planned.cell, options, reason=one_line(error))
     return job.record(planned.cell, options, result=_beside(result, claim.together))
 
 
-def _out_of_memory(error: BaseException, options: RunOptions) -> str:
-    """Why a cell that was alone on its device did not fit, and what to do."""
+def _out_of_memory(cell: Cell, options: RunOptions) -> str:
+    """Why a cell that was alone on its device did not fit, and what to do: activations grow with the batch."""
     import torch
 
     known = f"{options.device} has no room for it"
@@ -185,7 +185,11 @@ def _out_of_memory(error: BaseException, options: RunOptions) -> str:
         free, total = torch.cuda.mem_get_info(options.device)
         peak = torch.cuda.max_memory_allocated(options.device)
         known = f"it used {mebibytes(peak)} at most; {mebibytes(free)} of {mebibytes(total)} are free now"
-    return f"out of GPU memory: {known}; use a smaller batch (--set recipe.batch_size=...) or --images-in host"
+    half = max(2, cell.recipe.batch_size // 2)
+    return (
+        f"out of GPU memory with a batch of {cell.recipe.batch_size}: {known}; half the batch needs about half of it "
+        f"(--set recipe.batch_size={half}), and --images-in host leaves the images in the computer's memory"
+    )
 
 
 def _beside(result: Result, runs: int) -> Result:

@@ -234,11 +234,15 @@ class _Crew:
             process.join()
 
     def _start(self) -> Connection:
-        ours, theirs = self.context.Pipe()
-        arguments = (theirs, self.store.root, self.options, self.library.fingerprints)
-        process = self.context.Process(target=_worker, args=arguments, daemon=True)
-        with _clean_start():
-            process.start()
+        for _ in range(AGAIN + 1):
+            ours, theirs = self.context.Pipe()
+            arguments = (theirs, self.store.root, self.options, self.library.fingerprints)
+            process = self.context.Process(target=_worker, args=arguments, daemon=True)
+            with suppress(EOFError, ConnectionError), _clean_start():  # the fork server was killed: it starts again
+                process.start()
+                break
+        else:
+            raise InputError("the process that starts the workers ended three times; try --workers 1")
         theirs.close()
         self.running[ours] = process, None
         self._send(ours)

@@ -9,16 +9,22 @@ from typing import Any
 import pandas as pd
 
 from ltbench.results.compared import ALARMS, Change
+from ltbench.results.statistics import LEVEL
 from ltbench.show.tables import Grid, title
 
 SHOWN = 4
 """Names of what was touched that a line shows at most."""
-NOTES = (
-    "Differences are paired by seed, ± is the 95 % interval of their mean; better and worse by a t-test over all rows "
-    "together (Holm, 5 %). identical: every prediction is equal bit for bit. changed: predictions differ though code "
-    "that is the same would repeat them bit for bit there, by no more than noise."
-)
-HEAD = ["method", "seeds", "before", "after", "difference", "verdict", "touched"]
+HEAD = ["method", "seeds", "before", "after", "difference", "finds", "verdict", "touched"]
+
+
+def notes(alpha: float = 1 - LEVEL) -> str:
+    """What the columns say; ``alpha`` is the probability of a false alarm among all rows together."""
+    return (
+        "Balanced accuracy in %. Differences are paired by seed, ± is the 95 % interval of their mean; better and "
+        f"worse by a t-test over all rows together (Holm, {100 * alpha:.3g} %). finds: the loss in points that this "
+        "test finds in 8 of 10 cases (any: numbers repeat bit for bit there). identical: every prediction is equal bit "
+        "for bit. changed: predictions differ where equal code repeats them bit for bit, by no more than noise."
+    )
 
 
 def grids(changes: Sequence[Change]) -> list[Grid]:
@@ -39,15 +45,19 @@ def summary(changes: Sequence[Change]) -> str:
 
 def rows_as_json(changes: Sequence[Change]) -> str:
     """The rows with their cells, as JSON; null where a number is not defined."""
+    return json.dumps(plain_rows(changes), indent=1)
+
+
+def plain_rows(changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """The rows with their cells, as values of JSON."""
 
     def plain(value: Any) -> Any:
         return None if isinstance(value, float) and math.isnan(value) else value
 
-    rows = [
+    return [
         {**change.place._asdict(), **{name: plain(value) for name, value in asdict(change).items() if name != "place"}}
         for change in changes
     ]
-    return json.dumps(rows, indent=1)
 
 
 def _line(change: Change) -> list[str]:
@@ -58,6 +68,7 @@ def _line(change: Change) -> list[str]:
         _number(change.before, ".1f"),
         _number(change.after, ".1f"),
         _number(change.after - change.before, "+.2f") + _number(change.half_width, ".2f", " ± "),
+        "any" if change.detectable == 0 else _number(change.detectable, ".1f"),
         change.verdict,
         ", ".join(change.touched[:SHOWN]) + (f" and {more} more" if more > 0 else ""),
     ]

@@ -107,3 +107,24 @@ def as_record(study: Study) -> dict[str, Any]:
     names = ("name", "suite", "method", "dataset", "imbalance", "recipe", "trials", "facts", "best", "seconds")
     derived = {"importances": study.importances(), "expected_best": study.expected_best()}
     return {name: getattr(study, name) for name in names} | derived
+
+
+def as_row(study: Study) -> dict[str, Any]:
+    """A study in one row.
+
+    Returns:
+        ``suite``, ``dataset``, ``imbalance``, ``recipe``, ``method``; ``trials`` that have ended and how many of them
+        ``failed``; balanced accuracy on validation images in percent of the first trial, which has the ``default``
+        values, and of the ``best`` one (NaN where it is not known); the values ``chosen``, by name; ``importances``,
+        which together are 1; ``seconds`` of training.
+    """
+    best, first = study.best or {}, study.trials[0] if study.trials else {}
+    return {name: getattr(study, name) for name in ("suite", "dataset", "imbalance", "recipe", "method")} | {
+        "trials": study.ended,
+        "failed": sum(trial["state"] == "failed" for trial in study.trials),
+        "default": float(first["value"]) if first.get("value") is not None else float("nan"),
+        "best": float(best["value"]) if best else float("nan"),
+        "chosen": dict(best.get("params", {})),
+        "importances": study.importances(),
+        "seconds": study.seconds,
+    }

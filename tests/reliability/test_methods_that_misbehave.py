@@ -81,6 +81,16 @@ def test_a_method_that_changes_the_process(attack: Attack, line: str, says: str)
     assert f"changed {says}" in " ".join(again.out.split())
 
 
+@fault("Methods", "a stage of a method trains parameters that do not exist")
+def test_a_stage_that_trains_parameters_that_do_not_exist(attack: Attack) -> None:
+    Path("methods").mkdir()
+    stages = "    def stages(self):\n        return (Stage('train', trains={'heads.*': 1.0, 'bckbone.*': 0.1}),)\n\n"
+    text = MINE.replace("Range\n", "Range, Stage\n").replace("    def loss", f"{stages}    def loss")
+    Path("methods/mine.py").write_text(text)
+    says = "stage 'train' trains 'bckbone.*', but no parameter has such a name"
+    attack.shown(attack("run", *FAST, "--methods", "mine"), 1, says)
+
+
 @fault("Methods", "the import of a method file changes the process")
 def test_an_import_that_changes_the_process(attack: Attack) -> None:
     Path("methods").mkdir()
@@ -94,7 +104,11 @@ def test_an_import_that_changes_the_process(attack: Attack) -> None:
 @fault("Methods", "a method runs out of GPU memory")
 def test_a_method_that_runs_out_of_gpu_memory(attack: Attack) -> None:
     plant("raise torch.OutOfMemoryError('CUDA out of memory')")
-    attack.shown(attack("run", *FAST, "--methods", "mine,ce"), 1, "out of GPU memory: cpu has no room for it; use a")
+    attack.shown(
+        attack("run", *FAST, "--methods", "mine,ce"),
+        1,
+        "half the batch needs about half of it (--set recipe.batch_size=16)",
+    )
 
 
 @fault("Methods", "a method runs out of GPU memory beside another one")
