@@ -5,6 +5,7 @@ runs of this results folder are touched: others may use the same server.
 """
 
 import json
+import re
 import tempfile
 import time
 from collections import Counter
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ltbench.errors import InputError, one_line
-from ltbench.results.files import write_whole
+from ltbench.results.files import read_whole, write_whole
 from ltbench.results.store import Store
 from ltbench.tracking.address import OURS, address, artifacts, connect, folder, is_own, shown
 from ltbench.tracking.leaderboard_runs import suite_experiments
@@ -55,9 +56,9 @@ def sync(store: Store, files: bool = True) -> Counter[str]:
         InputError: when MLflow does not answer, or stops answering.
     """
     with store.locked("mlflow"):
-        client = connect(store)
+        results, client = _identity(store), connect(store)
         try:
-            return _sync(store, client, files)
+            return _sync(store, client, results, files)
         except Exception as error:  # each kind of tracking store has errors of its own
             if isinstance(error, InputError):
                 raise
@@ -79,8 +80,7 @@ def pages(store: Store, base: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def _sync(store: Store, client: "MlflowClient", files: bool) -> Counter[str]:
-    results = _identity(store)
+def _sync(store: Store, client: "MlflowClient", results: str, files: bool) -> Counter[str]:
     done: Counter[str] = Counter()
     stale = {one.name: one.experiment_id for one in client.search_experiments(filter_string=f"tags.{OURS} != ''")}
     for experiment in experiments(store):
@@ -95,11 +95,18 @@ def _sync(store: Store, client: "MlflowClient", files: bool) -> Counter[str]:
 
 
 def _identity(store: Store) -> str:
-    """An identifier that separates the runs of this results folder from others on the same server."""
+    """An identifier that separates the runs of this results folder from others on the same server.
+
+    Raises:
+        InputError: where its file has something else.
+    """
     path = store.root / "tracking-id"
     if not path.exists():
         write_whole(path, uuid4().hex.encode())
-    return path.read_text().strip()
+    found = read_whole(path).strip().decode(errors="replace")
+    if not re.fullmatch("[0-9a-f]{32}", found):
+        raise InputError(f"{path} is not an identifier of ltbench; remove it, and what is in MLflow is made again")
+    return found
 
 
 def _place(client: "MlflowClient", experiment: Experiment, location: str | None) -> str:
