@@ -17,6 +17,7 @@ from ltbench.errors import InputError, one_line
 from ltbench.results.store import Store, write_whole
 from ltbench.tracking.address import OURS, address, artifacts, connect, folder, is_own, shown
 from ltbench.tracking.leaderboard_runs import suite_experiments
+from ltbench.tracking.nightly_runs import nightly_experiments
 from ltbench.tracking.runs import Experiment, Run
 from ltbench.tracking.views import PREFIX, page
 
@@ -32,12 +33,13 @@ METRICS_AT_ONCE = 1000
 
 
 def experiments(store: Store) -> Iterator[Experiment]:
-    """The experiments that MLflow should hold: those of the leaderboard, then those of tuning."""
+    """The experiments that MLflow should hold: those of the leaderboard, of tuning, and of a folder of nights."""
     yield from suite_experiments(store)
     if (store.root / "tuning").exists():
         from ltbench.tracking.tuning_runs import tuning_experiments
 
         yield from tuning_experiments(store)
+    yield from nightly_experiments(store)
 
 
 def sync(store: Store, files: bool = True) -> Counter[str]:
