@@ -18,6 +18,7 @@ from ltbench.results.store import Store
 from ltbench.tracking.address import OURS, address, artifacts, connect, folder, is_own, shown
 from ltbench.tracking.leaderboard_runs import suite_experiments
 from ltbench.tracking.machine_runs import machine_experiments
+from ltbench.tracking.nightly_runs import nightly_experiments
 from ltbench.tracking.runs import Experiment, Run
 from ltbench.tracking.views import PREFIX, page
 
@@ -35,10 +36,10 @@ LATE = ("table", "summary")
 
 
 def experiments(store: Store, growing: bool = True) -> Iterator[Experiment]:
-    """The experiments that MLflow should hold: those of the leaderboard, of tuning, and of the machine.
+    """The experiments that MLflow should hold: those of the leaderboard, of tuning, of the machine, and of nights.
 
     Args:
-        store: the results.
+        store: the results, or a folder of nights.
         growing: whether to include what the machine is being sampled for right now.
     """
     yield from suite_experiments(store)
@@ -47,6 +48,7 @@ def experiments(store: Store, growing: bool = True) -> Iterator[Experiment]:
 
         yield from tuning_experiments(store)
     yield from machine_experiments(store, growing)
+    yield from nightly_experiments(store)
 
 
 def sync(store: Store, files: bool = True) -> Counter[str]:
