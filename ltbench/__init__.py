@@ -7,7 +7,7 @@ are imported only by what needs them.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Again": "ltbench.method.samplers",
@@ -18,9 +18,11 @@ _HOME = {
     "Clock": "ltbench.method.contract",
     "Decoupled": "ltbench.method.decoupled",
     "Features": "ltbench.method.contract",
+    "LossOf": "ltbench.method.contract",
     "Method": "ltbench.method.contract",
     "Published": "ltbench.method.published",
     "Range": "ltbench.method.hyperparameters",
+    "SharpnessAware": "ltbench.method.sharpness",
     "Stage": "ltbench.method.contract",
     "Network": "ltbench.models",
     "class_balanced": "ltbench.method.samplers",
@@ -49,10 +51,12 @@ __all__ = [
     "Decoupled",
     "Features",
     "InputError",
+    "LossOf",
     "Method",
     "Network",
     "Published",
     "Range",
+    "SharpnessAware",
     "Stage",
     "__version__",
     "class_balanced",
@@ -76,7 +80,7 @@ if TYPE_CHECKING:
     from ltbench.api.run import run, tune
     from ltbench.errors import InputError
     from ltbench.method.auxiliary import AuxiliaryLearning
-    from ltbench.method.contract import Batch, Clock, Features, Method, Stage
+    from ltbench.method.contract import Batch, Clock, Features, LossOf, Method, Stage
     from ltbench.method.decoupled import Decoupled
     from ltbench.method.hyperparameters import Choice, Range
     from ltbench.method.published import Published
@@ -89,6 +93,7 @@ if TYPE_CHECKING:
         instance_balanced,
         progressively_balanced,
     )
+    from ltbench.method.sharpness import SharpnessAware
     from ltbench.models import Network
     from ltbench.results.leaderboard import leaderboard, load_results
 

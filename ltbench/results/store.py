@@ -142,6 +142,18 @@ class Store:
                 latest[cell] = self._without_conflict(records)
         return latest
 
+    def one(self, prefix: str) -> Record:
+        """The latest record of the only cell whose id begins with ``prefix``.
+
+        Raises:
+            InputError: when there is no such cell, or several.
+        """
+        found = list(self.latest(prefix).values())
+        if len(found) != 1:
+            what = f"{len(found)} cells begin with '{prefix}'" if found else f"no cell begins with '{prefix}'"
+            raise InputError(f"{what} in {self.root}; list the ids of all cells with ltbench status --json", prefix)
+        return found[0]
+
     def _without_conflict(self, records: list[Record]) -> Record:
         """The record of a cell that is used, of several with different results, oldest first."""
         key = tuple(map(_file_name, records))
@@ -164,18 +176,6 @@ class Store:
         """The commands that train a finished cell again."""
         results = "" if self.root == Path("results") else f" --results {shlex.quote(str(self.root))}"
         return f"rm {shlex.quote(str(self.root / 'records' / record.id))}-*.json && {record.command}{results}"
-
-    def one(self, prefix: str) -> Record:
-        """The latest record of the only cell whose id begins with ``prefix``.
-
-        Raises:
-            InputError: when there is no such cell, or several.
-        """
-        found = list(self.latest(prefix).values())
-        if len(found) != 1:
-            what = f"{len(found)} cells begin with '{prefix}'" if found else f"no cell begins with '{prefix}'"
-            raise InputError(f"{what} in {self.root}; list the ids of all cells with ltbench status --json", prefix)
-        return found[0]
 
     # arrays
 
