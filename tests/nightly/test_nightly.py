@@ -9,6 +9,7 @@ import pytest
 from ltbench.nightly.baseline import Baseline
 from ltbench.results.record import Record
 from ltbench.results.store import Store
+from ltbench.tracking.nightly_runs import nightly_experiments
 from tests.conftest import Answer
 from tests.results.test_compared import elsewhere, shifted
 
@@ -21,7 +22,7 @@ seeds = 2
 baseline_seeds = 0
 recipe = { base = "digits", epochs = 1 }
 """
-NIGHT = ("nightly", "--suite", "small.toml", "--baseline", "blessed", "--workers", "1")
+NIGHT = ("nightly", "--suite", "small.toml", "--baseline", "blessed", "--workers", "1", "--no-speed")
 
 
 @pytest.fixture
@@ -73,6 +74,54 @@ def test_on_another_machine_a_test_decides_and_says_what_it_finds(ltbench: Cli, 
     assert answer.status == 1
     assert (found["ce"]["verdict"], found["focal"]["verdict"]) == ("no difference", "worse")
     assert 0 < found["ce"]["detectable"] < 20
+
+
+def test_the_history_has_every_night_and_a_plot_of_each_figure(ltbench: Cli, blessed: Store) -> None:
+    assert ltbench(*NIGHT).status == 0
+    rewrite(blessed, lambda r: shifted(r, 5.0) if r.method == "focal" else r)
+    assert ltbench(*NIGHT).status == 1
+    answer = ltbench("nightly", "--history")
+    assert answer.status == 0
+    assert answer.out.count("nothing") == 1
+    assert "digits/focal" in answer.out
+    assert Path("nightly/history-accuracy.svg").read_text().count("digits/") == 2
+    assert [len(line["fell"]) for line in json.loads(ltbench("nightly", "--history", "--json").out)] == [0, 1]
+
+
+def test_the_experiment_of_nights_has_a_run_of_each_and_names_that_mlflow_accepts() -> None:
+    Path("nightly").mkdir()
+    line = {"created": "2026-01-01T00:00:00+00:00", "folder": "2026-01-01-abc", "revision": "abc", "machine": "a chip"}
+    line |= {"accuracy": {"digits/focal(gamma=2.0)": 50.0}, "ratios": {"test_step[ce]": 0.6}, "seconds": 60.0}
+    lines = [json.dumps(line | {"fell": fell}) for fell in ([], ["test_step[ce] slower"])]
+    Path("nightly/history.jsonl").write_text("\n".join(lines) + "\n")
+    (experiment,) = nightly_experiments(Store("nightly"))
+    history, first, second = experiment.runs
+    assert first.metrics == {"accuracy/digits/focal.gamma.2.0": 50.0, "ratio/test_step.ce": 0.6, "fell": 0.0}
+    assert (first.status, second.status) == ("FINISHED", "FAILED")
+    assert [point.step for point in history.curves if point.metric == "fell"] == [0, 1]
+    assert list(nightly_experiments(Store("another"))) == []
+
+
+@pytest.mark.slow
+def test_mlflow_has_a_run_of_each_night(ltbench: Cli, blessed: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("LTBENCH_TRACKING", "1")
+    assert ltbench(*NIGHT).status == 0
+    answer = ltbench(*NIGHT)
+    assert (answer.status, "MLflow is not" in answer.err) == (0, False)
+    client = MlflowClient(f"sqlite:///{Path('nightly/mlflow/mlflow.db').resolve()}")
+    experiment = client.get_experiment_by_name("nightly")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.data.tags["kind"] for run in runs) == ["history", "night", "night"]
+    assert all(run.data.metrics["accuracy/digits/ce"] > 0 for run in runs)
+    (history,) = [run for run in runs if run.data.tags["kind"] == "history"]
+    assert len(client.get_metric_history(history.info.run_id, "accuracy/digits/ce")) == 2
+
+
+def test_a_history_without_nights_is_one_line(ltbench: Cli) -> None:
+    assert "no nights in nightly" in ltbench("nightly", "--history").err
 
 
 def test_a_lost_method_is_an_alarm(ltbench: Cli, blessed: Store) -> None:
