@@ -100,20 +100,20 @@ FEWER: Edits = {
 """Benchmarks that take less than a minute."""
 
 
-def elsewhere(machine: int) -> Edits:
-    """Another machine: its key differs, and numbers are rounded otherwise from the first step on."""
-    return {
-        "ltbench/runner/environment.py": (
-            "return next(known, platform.processor() or platform.machine())",
-            f'return "machine {machine}"',
-        ),
-        "ltbench/engine/stage.py": (
-            "    heads = {}\n    for name in method.heads:",
-            "    with torch.no_grad():\n"
-            f"        [parameter.mul_(1 + {machine} * 2**-22) for parameter in backbone.parameters()]\n"
-            "    heads = {}\n    for name in method.heads:",
-        ),
-    }
+ELSEWHERE: Edits = {
+    "ltbench/runner/environment.py": (
+        "return next(known, platform.processor() or platform.machine())",
+        'return "another machine"',
+    ),
+    "ltbench/engine/stage.py": (
+        "    heads = {}\n    for name in method.heads:",
+        "    import os\n\n"
+        "    with torch.no_grad():\n"
+        '        [p.mul_(1 + int(os.environ["MACHINE"]) * 2**-22) for p in backbone.parameters()]\n'
+        "    heads = {}\n    for name in method.heads:",
+    ),
+}
+"""Another machine: its key differs, and numbers are rounded otherwise from the first step on; ``MACHINE`` says how."""
 
 
 def checkout(at: Path, *edits: Edits) -> Path:
@@ -150,11 +150,24 @@ class Found:
         return {name.partition(" ")[0].removeprefix("digits/") for name in self.fell if name.startswith("digits/")}
 
 
-def nightly(copy: Path, baseline: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """``ltbench nightly`` in a copy, in a process of its own."""
-    command = [sys.executable, "-m", "ltbench", "nightly", "--suite", "suite.toml"]
-    command += ["--baseline", str(baseline), "--workers", "1"]
+SPEND = """
+import os, sys
+from ltbench.cli import main
+for machine in range(1, 1 + int(sys.argv.pop(1))):
+    os.environ["MACHINE"] = str(machine)
+    try:
+        main()
+    except SystemExit as ended:
+        status = ended.code
+sys.exit(status)
+"""
+
+
+def nightly(copy: Path, baseline: Path, *words: str, times: int = 1) -> subprocess.CompletedProcess[str]:
+    """``ltbench nightly`` in a copy, in a process of its own; several times, each as another machine."""
+    command = [sys.executable, "-c", SPEND, str(times), "nightly", "--suite", "suite.toml", "--workers", "1"]
     environment = os.environ | {"PYTHONPATH": str(copy), "LTBENCH_TRACKING": "0"}
+    words = ("--baseline", str(baseline), *words)
     return subprocess.run([*command, *words], cwd=copy, env=environment, capture_output=True, text=True)
 
 
@@ -169,3 +182,10 @@ def night(copy: Path, baseline: Path, *words: str) -> Found:
     done = nightly(copy, baseline, "--json", *words)
     assert done.returncode in (0, 1), done.stderr
     return Found(done.returncode, json.loads(done.stdout))
+
+
+def nights(copy: Path, baseline: Path, times: int, *words: str) -> list[dict[str, Any]]:
+    """The lines that several nights in a copy add to the history."""
+    done = nightly(copy, baseline, "--folder", "many", *words, times=times)
+    assert done.returncode in (0, 1), done.stderr
+    return [json.loads(line) for line in (copy / "many" / "history.jsonl").read_text().splitlines()]

@@ -1,6 +1,7 @@
 """``ltbench nightly``: what it compares, how it answers, and who may move the baseline."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,7 @@ from ltbench.results.record import Record
 from ltbench.results.store import Store
 from ltbench.tracking.nightly_runs import nightly_experiments
 from tests.conftest import Answer
-from tests.nightly.planted import FEWER, PLANTS, ROOT, SLOWER, Edits
-from tests.nightly.planted import elsewhere as elsewhere_edits
+from tests.nightly.planted import ELSEWHERE, FEWER, PLANTS, ROOT, SLOWER, Edits
 from tests.results.test_compared import elsewhere, shifted
 
 Cli = Callable[..., Answer]
@@ -189,7 +189,16 @@ def test_what_is_missing_is_one_line(ltbench: Cli, words: tuple[str, ...], says:
     assert not Path("nightly").exists()
 
 
-@pytest.mark.parametrize("edits", [FEWER, SLOWER, elsewhere_edits(1), *(plant.edits for plant in PLANTS.values())])
+@pytest.mark.parametrize("edits", [FEWER, SLOWER, ELSEWHERE, *(plant.edits for plant in PLANTS.values())])
 def test_the_planted_regressions_still_fit_the_code(edits: Edits) -> None:
     for file, (old, _) in edits.items():
         assert (ROOT / file).read_text().count(old) == 1
+
+
+def test_the_workflow_and_the_crontab_call_the_same_command() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "nightly.yml").read_text()
+    (crontab,) = re.findall(r"^17 2 \* \* \* .*$", (ROOT / "docs" / "nightly.md").read_text(), re.M)
+    (scheduled,) = re.findall(r'cron: "(.*)"', workflow)
+    assert crontab.startswith(scheduled)
+    assert re.findall(r"run: (ltbench .*)", workflow) == ["ltbench nightly", "ltbench nightly --history"]
+    assert ".venv/bin/ltbench nightly >" in crontab
