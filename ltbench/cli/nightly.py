@@ -64,6 +64,15 @@ def nightly(
             rich_help_panel=BASELINES,
         ),
     ] = "",
+    night: Annotated[
+        Path | None,
+        typer.Option(
+            "--night",
+            metavar="DIR",
+            help="Bless the accuracies of this earlier night; train nothing.",
+            rich_help_panel=BASELINES,
+        ),
+    ] = None,
     baseline: Annotated[
         Path | None,
         typer.Option(
@@ -127,6 +136,8 @@ def nightly(
     if bless and not because.strip():
         raise InputError("--bless needs a reason; add --because TEXT, such as the change that moved the numbers")
     asked: dict[Part, bool] = {"learning": learning, "speed": speed}
+    if night is not None and not bless:
+        raise InputError("--night names what to bless; add --bless --because TEXT, or remove --night")
     parts = [part for part, wanted in asked.items() if wanted]
     if not parts:
         raise InputError("--no-learning and --no-speed leave nothing to do; remove one of them")
@@ -135,15 +146,15 @@ def nightly(
     tonight = Nightly(request, how, Baseline(baseline or CHECKOUT / "results" / "nightly"), folder, parts, listen)
     with interruptible(listen):
         if bless:
-            print("\n".join(tonight.bless(because)))
+            print("\n".join(tonight.bless(because, night)))
             return
-        night = tonight.spend()
+        found = tonight.spend()
         if tracking:
             _track(folder)
     if output is not None:
-        output.write_text(night_as_text(night, "markdown", None) + "\n", encoding="utf-8")
-    print(night_as_json(night) if as_json else night_as_text(night, "table", _width()))
-    raise typer.Exit(1 if night.fell else 0)
+        output.write_text(night_as_text(found, "markdown", None) + "\n", encoding="utf-8")
+    print(night_as_json(found) if as_json else night_as_text(found, "table", _width()))
+    raise typer.Exit(1 if found.fell else 0)
 
 
 def _width() -> int | None:

@@ -11,6 +11,7 @@ from ltbench.errors import InputError
 from ltbench.nightly import learning, speed
 from ltbench.nightly.baseline import Baseline
 from ltbench.nightly.night import Night, new_folder, remember
+from ltbench.plan.expand import make_plan
 from ltbench.plan.request import Request
 from ltbench.results.record import Environment, now
 from ltbench.results.store import Store
@@ -69,11 +70,12 @@ class Nightly:
         remember(self.parent, night.line())
         return night
 
-    def bless(self, because: str) -> list[str]:
+    def bless(self, because: str, night: Path | None = None) -> list[str]:
         """Spend a night and make what it found the new baseline.
 
         Args:
             because: why the new numbers are right.
+            night: an earlier night whose accuracies are taken; None: train.
 
         Returns:
             What is new, one line each.
@@ -84,11 +86,13 @@ class Nightly:
         _, where, folder = self._begin()
         done = []
         if "learning" in self.parts:
-            done.append(self._bless_learning(folder))
-            self.baseline.sign(because, where.revision, done[-1], where.rounding)
+            if night is None:
+                learning.train(self.request, self.how, folder, self.listen)
+            done.append(self._bless_learning(night or folder, because))
         if "speed" in self.parts:
-            done.append(self._bless_speed(speed.machine(where)))
-            self.baseline.sign(because, where.revision, done[-1], speed.machine(where))
+            machine = speed.machine(where)
+            done.append(self._bless_speed(machine))
+            self.baseline.sign(because, where.revision, done[-1], machine)
         return [f"new baseline: {what}; commit {self.baseline.root}" for what in done]
 
     def _begin(self) -> tuple[str, Environment, Path]:
@@ -109,18 +113,19 @@ class Nightly:
         found = speed.judge(speed.measure(self.how.device), limits)
         return speed.confirmed(found, self.how.device, limits)
 
-    def _bless_learning(self, folder: Path) -> str:
-        plan = learning.train(self.request, self.how, folder, self.listen)
-        records = Store(folder).latest()
+    def _bless_learning(self, night: Path, because: str) -> str:
+        plan, records = make_plan(self.request), Store(night).latest()
         lost = [str(p.cell) for p in plan.cells if p.cell.id not in records or records[p.cell.id].result is None]
         if lost or plan.broken:
             raise InputError(
-                f"nothing was blessed: {[*lost, *plan.broken][0]} has no result ({len(lost)} cells have none); see "
-                f"ltbench status --results {folder}"
+                f"nothing was blessed: {len(lost)} cells have no result of the code at hand ({[*lost, *plan.broken][0]}"
+                f"); see ltbench status --results {night}"
             )
-        old = learning.blessed(plan, list(self.baseline.store.latest().values()))
-        self.baseline.replace(old, records.values())
-        return f"{len(records)} cells of suite {plan.suite.name}"
+        new = [records[planned.cell.id] for planned in plan.cells]
+        self.baseline.replace(learning.blessed(plan, list(self.baseline.store.latest().values())), new)
+        what, trained = f"{len(new)} cells of suite {plan.suite.name}", new[0].finished.environment
+        self.baseline.sign(because, trained.revision, what, trained.rounding)
+        return what
 
     def _bless_speed(self, machine: str) -> str:
         runs: dict[str, list[float]] = {}

@@ -1,6 +1,7 @@
 """``ltbench nightly``: what it compares, how it answers, and who may move the baseline."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ltbench.results.record import Record
 from ltbench.results.store import Store
 from ltbench.tracking.nightly_runs import nightly_experiments
 from tests.conftest import Answer
+from tests.nightly.planted import ELSEWHERE, FEWER, PLANTS, ROOT, SLOWER, Edits
 from tests.results.test_compared import elsewhere, shifted
 
 Cli = Callable[..., Answer]
@@ -159,11 +161,23 @@ def test_blessing_says_who_when_why_and_on_which_revision(ltbench: Cli, blessed:
     assert {record.method for record in blessed.latest().values()} == {"ce"}
 
 
+def test_an_earlier_night_can_be_blessed_without_training(ltbench: Cli, blessed: Store) -> None:
+    rewrite(blessed, lambda record: shifted(record, 5.0))
+    assert ltbench(*NIGHT).status == 1
+    night = max(path for path in Path("nightly").iterdir() if path.is_dir())
+    before = {path: path.stat().st_mtime_ns for path in Path("nightly").rglob("*.json")}
+    assert ltbench(*NIGHT, "--bless", "--because", "it is right", "--night", str(night)).status == 0
+    assert {path: path.stat().st_mtime_ns for path in Path("nightly").rglob("*.json")} == before
+    assert set(blessed.latest()) == set(Store(night).latest())
+    assert ltbench(*NIGHT).status == 0
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("--bless",), "--bless needs a reason"),
         ((), "no baseline in"),
+        (("--night", "nightly/x"), "--night names what to bless"),
         (("--bless", "--because", " "), "--bless needs a reason"),
     ],
 )
@@ -173,3 +187,18 @@ def test_what_is_missing_is_one_line(ltbench: Cli, words: tuple[str, ...], says:
     assert answer.status == 2
     assert says in answer.err
     assert not Path("nightly").exists()
+
+
+@pytest.mark.parametrize("edits", [FEWER, SLOWER, ELSEWHERE, *(plant.edits for plant in PLANTS.values())])
+def test_the_planted_regressions_still_fit_the_code(edits: Edits) -> None:
+    for file, (old, _) in edits.items():
+        assert (ROOT / file).read_text().count(old) == 1
+
+
+def test_the_workflow_and_the_crontab_call_the_same_command() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "nightly.yml").read_text()
+    (crontab,) = re.findall(r"^17 2 \* \* \* .*$", (ROOT / "docs" / "nightly.md").read_text(), re.M)
+    (scheduled,) = re.findall(r'cron: "(.*)"', workflow)
+    assert crontab.startswith(scheduled)
+    assert re.findall(r"run: (ltbench .*)", workflow) == ["ltbench nightly", "ltbench nightly --history"]
+    assert ".venv/bin/ltbench nightly >" in crontab
