@@ -128,4 +128,4 @@ def test_a_moved_database_is_made_again(attack: Attack) -> None:
         connection.execute("UPDATE runs SET artifact_uri = 'file:///old/results/mlflow/artifacts/' || run_uuid")
         connection.execute("UPDATE experiments SET artifact_location = 'file:///old/results/mlflow/artifacts'")
     connection.close()
-    attack.shown(attack.process("sync"), 0, "1 new")
+    attack.shown(attack.process("sync"), 0, "3 new, 0 changed, 0 deleted")
