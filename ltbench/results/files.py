@@ -49,5 +49,5 @@ def files_in(folder: Path, suffix: str) -> list[Path]:
         return []
     except OSError as error:
         raise InputError(
-            f"{folder} cannot be read ({error.strerror}); give back its permissions, or restore it"
+            f"{folder} cannot be read ({error.strerror}); restore the folder or its permissions"
         ) from error

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ltbench.errors import InputError, one_line, say_once
 from ltbench.results.files import files_in, read_whole, write_whole
+from ltbench.results.plans import read_plan
 from ltbench.results.record import Record, now
 
 BYTES_OF_AN_IMAGE = 64
@@ -241,8 +242,13 @@ class Store:
             write_whole(path, json.dumps({"created": now()} | plan).encode())
 
     def plans(self) -> list[dict[str, Any]]:
-        """All plans, oldest first."""
-        plans = [json.loads(path.read_bytes()) for path in (self.root / "plans").glob("*.json")]
+        """All plans, oldest first; one line on stderr names each file that is not a plan, which is skipped."""
+        plans = []
+        for path in files_in(self.root / "plans", ".json"):
+            try:
+                plans.append(read_plan(path))
+            except InputError as error:
+                say_once(f"skipped: {error}")
         return sorted(plans, key=lambda plan: str(plan["created"]))
 
     # locks

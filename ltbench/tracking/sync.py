@@ -4,6 +4,7 @@ A tag identifies each run, so a second sync does nothing, and the next sync comp
 runs of this results folder are touched: others may use the same server.
 """
 
+import re
 import tempfile
 import time
 from collections import Counter
@@ -13,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ltbench.errors import InputError, one_line
-from ltbench.results.files import write_whole
+from ltbench.results.files import read_whole, write_whole
 from ltbench.results.store import Store
 from ltbench.tracking.address import OURS, address, artifacts, connect, folder, is_own, shown
 from ltbench.tracking.leaderboard_runs import suite_experiments
 from ltbench.tracking.machine_runs import machine_experiments
+from ltbench.tracking.nightly_runs import nightly_experiments
 from ltbench.tracking.runs import Experiment, Run
 from ltbench.tracking.views import PREFIX, page
 
@@ -35,10 +37,10 @@ LATE = ("table", "summary")
 
 
 def experiments(store: Store, growing: bool = True) -> Iterator[Experiment]:
-    """The experiments that MLflow should hold: those of the leaderboard, of tuning, and of the machine.
+    """The experiments that MLflow should hold: those of the leaderboard, of tuning, of the machine, and of nights.
 
     Args:
-        store: the results.
+        store: the results, or a folder of nights.
         growing: whether to include what the machine is being sampled for right now.
     """
     yield from suite_experiments(store)
@@ -47,6 +49,7 @@ def experiments(store: Store, growing: bool = True) -> Iterator[Experiment]:
 
         yield from tuning_experiments(store)
     yield from machine_experiments(store, growing)
+    yield from nightly_experiments(store)
 
 
 def sync(store: Store, files: bool = True) -> Counter[str]:
@@ -63,9 +66,9 @@ def sync(store: Store, files: bool = True) -> Counter[str]:
         InputError: when MLflow does not answer, or stops answering.
     """
     with store.locked("mlflow"):
-        client = connect(store)
+        results, client = identity(store), connect(store)
         try:
-            return _sync(store, client, files)
+            return _sync(store, client, results, files)
         except Exception as error:  # each kind of tracking store has errors of its own
             if isinstance(error, InputError):
                 raise
@@ -87,8 +90,7 @@ def pages(store: Store, base: str) -> dict[str, dict[str, str]]:
     return found
 
 
-def _sync(store: Store, client: "MlflowClient", files: bool) -> Counter[str]:
-    results = identity(store)
+def _sync(store: Store, client: "MlflowClient", results: str, files: bool) -> Counter[str]:
     done: Counter[str] = Counter()
     stale = {one.name: one for one in client.search_experiments(filter_string=f"tags.{OURS} != ''")}
     for experiment in experiments(store, growing=files):
@@ -103,11 +105,18 @@ def _sync(store: Store, client: "MlflowClient", files: bool) -> Counter[str]:
 
 
 def identity(store: Store) -> str:
-    """An identifier that separates the runs of this results folder from others on the same server."""
+    """An identifier that separates the runs of this results folder from others on the same server.
+
+    Raises:
+        InputError: where its file has something else.
+    """
     path = store.root / "tracking-id"
     if not path.exists():
         write_whole(path, uuid4().hex.encode())
-    return path.read_text().strip()
+    found = read_whole(path).strip().decode(errors="replace")
+    if not re.fullmatch("[0-9a-f]{32}", found):
+        raise InputError(f"{path} is not an identifier of ltbench; remove it, and what is in MLflow is made again")
+    return found
 
 
 def _place(client: "MlflowClient", experiment: Experiment, location: str | None) -> str:

@@ -99,6 +99,7 @@ def _command(words: list[str], output: int) -> None:
     os.setsid()
     os.dup2(output, 1)
     os.dup2(output, 2)
+    os.environ.pop("LTBENCH_TRACKING", None)  # the tests switch it off
     sys.argv = ["ltbench", "run", *words]
     try:
         ltbench.cli.main()
