@@ -20,7 +20,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_report import table
-from benchmarks.sides import CPU
+from benchmarks.in_turn import CPU
 from benchmarks.steps import Steps, noise
 from ltbench.data import ImageSet, Imbalance, Split, cut
 from ltbench.engine.process import prepare

@@ -1,27 +1,24 @@
-"""The two sides of a race, each in a process of its own, so that neither has the other's settings."""
+"""Two sides of a benchmark, each in a process of its own, so that neither has the other's settings."""
 
-import functools
 import multiprocessing
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
-import torch
 
+from benchmarks.in_turn import CPU, Work, in_turn
 from ltbench.data import Imbalance, LongTailed, Split, cut, load
 from ltbench.data.images import ImageSet
-from ltbench.engine.process import prepare
+from ltbench.engine.process import numerics, prepare
 from ltbench.engine.stage import RunningStage, compiled, network
 from ltbench.engine.task import Task
-from ltbench.engine.train import train_stage
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import RECIPES, Recipe
-from ltbench.runner.checkpoint import StageFile
 
-CPU = torch.device("cpu")
+Side = Callable[[], Work]
+"""Prepares one measurement; what it returns is timed."""
 
 
 def cifar10_lt(images: str | None, imbalance: Imbalance) -> LongTailed:
@@ -38,84 +35,93 @@ def cifar10_lt(images: str | None, imbalance: Imbalance) -> LongTailed:
 
 
 def one_epoch(recipe: Recipe) -> Recipe:
-    """A recipe of one epoch, evaluated nowhere but at its end (which is not timed)."""
+    """A recipe of one epoch."""
     return recipe.changed({"epochs": 1, "warmup_epochs": 0})
 
 
-def engine_side(images: str | None, imbalance: Imbalance, precision: str, fused: bool = False) -> Callable[[], float]:
-    """Seconds of one training epoch of ``ce`` in the engine.
+def engine_side(images: str | None, imbalance: Imbalance, precision: str, fused: bool = False) -> Side:
+    """One training epoch of ``ce`` in the engine.
 
     Args:
         fused: compile the backbone, so that batch norm, ReLU and additions are fused.
     """
-    from pathlib import Path
-
     prepare()
     task = Task.of(cifar10_lt(images, imbalance), one_epoch(RECIPES["ldam"]).changed({"precision": precision}), 0, CPU)
     method = Method()
-    nowhere = StageFile(Path("does-not-exist"), CPU, float("inf"))
+    run = compiled(task.recipe.batch_size) if fused else None
 
-    def epoch() -> float:
+    def ready() -> Callable[[], None]:
         running = RunningStage(method, method.stages()[0], 0, task)
-        if fused:
-            running.net.run = compiled(task.recipe.batch_size)
-        return float(train_stage(running, nowhere)["train_seconds"])
+        running.net.run = run or running.net.run
 
-    return epoch
+        def epoch() -> None:
+            with numerics(strict=False):
+                running.train(running.begin(0))
+
+        return epoch
+
+    return ready
 
 
-def plain_side(images: str | None, imbalance: Imbalance, workers: int) -> Callable[[], float]:
-    """Seconds of one training epoch of the plain loop."""
+def plain_side(images: str | None, imbalance: Imbalance, workers: int) -> Side:
+    """One training epoch of the plain loop."""
     from benchmarks.plain_loop import PlainLoop
 
     data = cifar10_lt(images, imbalance)
     recipe = one_epoch(RECIPES["ldam"])
     net = network(Method(), Task.of(data, recipe, 0, CPU), 0)
     loop = PlainLoop(net, data.train.images, data.train.labels, recipe, workers, CPU)
-
-    def epoch() -> float:
-        started = time.perf_counter()
-        loop.epoch()
-        return time.perf_counter() - started
-
-    return epoch
+    return lambda: loop.epoch
 
 
-def _serve(connection: Connection, make: Callable[[], Callable[[], float]]) -> None:
+def _serve(connection: Connection, make: Callable[[], Side]) -> None:
     side = make()
     while connection.recv():
-        connection.send(side())
+        work = side()
+        connection.send(None)
+        connection.recv()
+        work()
+        connection.send(None)
+
+
+class Elsewhere:
+    """A side in a process of its own, so that it has none of the settings of another one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def prepare(self) -> None:
+        """Make it ready to be timed."""
+        self.connection.send(True)
+        self.connection.recv()
+
+    def work(self) -> None:
+        """Do the work once; returns when it is done."""
+        self.connection.send(True)
+        self.connection.recv()
+
+    def __call__(self) -> None:
+        """Both."""
+        self.prepare()
+        self.work()
 
 
 @contextmanager
-def started(make: Callable[[], Callable[[], float]]) -> Iterator[Callable[[], float]]:
-    """A side in a process of its own; calling it measures once."""
+def started(make: Callable[[], Side]) -> Iterator[Elsewhere]:
+    """A side in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_serve, args=(theirs, make))
     process.start()
-
-    def measure() -> float:
-        ours.send(True)
-        return float(ours.recv())
-
     try:
-        yield measure
+        yield Elsewhere(ours)
     finally:
         ours.send(False)
         process.join()
 
 
-def race(
-    first: functools.partial[Callable[[], float]], second: functools.partial[Callable[[], float]], rounds: int
-) -> tuple[list[float], list[float], float]:
-    """Measure two sides in turn, after one round that does not count.
-
-    Returns:
-        Seconds of each side, and how many times as fast the first is (ratio of medians).
-    """
+def race(benchmark: Any, first: Callable[[], Side], second: Callable[[], Side], rounds: int, over: str) -> float:
+    """Time the first side, in turn with the second, each in a process of its own; see `in_turn`."""
     with started(first) as a, started(second) as b:
-        a(), b()
-        times = [(a(), b()) for _ in range(rounds)]
-    ours, theirs = [t for t, _ in times], [t for _, t in times]
-    return ours, theirs, statistics.median(theirs) / statistics.median(ours)
+        a.prepare()
+        return in_turn(benchmark, a.work, b, rounds, over, prepare=a.prepare)

@@ -1,17 +1,16 @@
 """Evaluation against training, image for image: ``pytest benchmarks/test_evaluation.py -s [--device cuda]``."""
 
-import statistics
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.in_turn import in_turn
 from benchmarks.steps import Steps, noise
 from ltbench.engine.evaluate import BATCH, evaluate
 from ltbench.engine.process import numerics, prepare
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import RECIPES
-from ltbench.runner.environment import environment
 
 
 @pytest.mark.parametrize("classes", [100, 1000])
@@ -23,20 +22,16 @@ def test_evaluation(benchmark: Any, rounds: int, device: torch.device, classes: 
     data = noise(classes, max(1, 512 // classes), images // classes)
     training = Steps(method, data, recipe, device, count=4)
 
-    def evaluated() -> float:
-        state = training.running.state
-        before = state["evaluation_seconds"]
+    def evaluated() -> None:
         with numerics(strict=False):
-            evaluate(training.running)
-        training.running.net.train()
-        return float(state["evaluation_seconds"] - before)  # ends with the logits on the host
+            evaluate(training.running)  # ends with the logits on the host
 
-    evaluated(), training.seconds()
-    times = [(evaluated() / images, training.seconds() / recipe.batch_size) for _ in range(rounds)]
-    share = statistics.median(a for a, _ in times) / statistics.median(b for _, b in times)
-    benchmark.pedantic(evaluated, rounds=rounds)
+    def train_again() -> None:
+        training.running.net.train()
+
+    ratio = in_turn(benchmark, evaluated, training.losses, rounds, "training", device, prepare=train_again)
+    share = ratio * training.count * recipe.batch_size / images
     benchmark.extra_info.update(images=images, batch=BATCH, cost_of_training_an_image=share)
-    benchmark.extra_info.update(vars(environment(device)))
     print(
         f"\n{images} images, {classes} classes: {benchmark.stats.stats.median:.2f} s, "
         f"{100 * share:.0f} % of training on as many",

@@ -6,7 +6,6 @@ side, without it the images are generated. On a machine with a GPU the crops are
 
 import os
 import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.sides import CPU
+from benchmarks.in_turn import in_turn
 from ltbench.data import Split, folder
 from ltbench.data.images import ImageSet
 from ltbench.engine.augment import resized
 from ltbench.engine.image_source import FromFile, from_memory
-from ltbench.runner.environment import environment
 
 BATCH = 256
 CROPS = {64: 64, 256: 224}
@@ -58,26 +56,12 @@ def packs(folders: Callable[[int], Path]) -> Callable[[int], ImageSet]:
     return lambda side: folder.read(folders(side), str(side), None, folders(side).parent / "cache")
 
 
-def seconds_of(work: Callable[[], Any]) -> float:
-    """Of one call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def race(benchmark: Any, what: str, sides: dict[str, Callable[[], Any]], rounds: int) -> None:
-    """Measure ways of doing the same in turn, after one round that does not count; the first is what ltbench does."""
-
-    def in_turn() -> dict[str, float]:
-        times = [{name: seconds_of(work) for name, work in sides.items()} for _ in range(rounds + 1)][1:]
-        return {name: statistics.median(row[name] for row in times) for name in sides}
-
-    medians = benchmark.pedantic(in_turn)
-    ours = next(iter(medians))
-    ratios = {name: value / medians[ours] for name, value in medians.items()}
-    benchmark.extra_info.update(seconds=medians, ratios=ratios, rounds=rounds, **vars(environment(CPU)))
-    told = ", ".join(f"{name} {1000 * value:.2f} ms ({ratios[name]:.2f} x)" for name, value in medians.items())
-    print(f"\n{what}: {told}", flush=True)
+    """Time what ltbench does, the first of two ways of doing the same, in turn with the other one."""
+    (ours, side), (over, other) = sides.items()
+    ratio = in_turn(benchmark, side, other, rounds, over)
+    median = 1000 * benchmark.stats.stats.median
+    print(f"\n{what}: {ours} {median:.2f} ms, {over} {median / ratio:.2f} ms ({1 / ratio:.2f} x)", flush=True)
 
 
 @SIDES
@@ -92,7 +76,7 @@ def test_reading_a_folder(
         "decoded": lambda: folder.read(root, "x", None, tmp_path / str(next(fresh))),
     }
     race(benchmark, f"{COUNTS[side]} images of {side} pixels", sides, rounds)
-    speed = COUNTS[side] / benchmark.extra_info["seconds"]["decoded"]
+    speed = COUNTS[side] / statistics.median(benchmark.extra_info["other_seconds"])
     benchmark.extra_info.update(decoded_images_per_s=speed)
     print(f"decoded and packed: {speed:.0f} images/s on {os.cpu_count()} cores")
 

@@ -1,16 +1,14 @@
 """What is paid before the first step and beside the steps: ``pytest benchmarks/test_startup.py -s [--device cuda]``."""
 
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.in_turn import Work, in_turn
 from benchmarks.steps import Steps, noise
 from ltbench.engine.process import prepare
 from ltbench.engine.stage import network
@@ -33,48 +31,48 @@ from ltbench.runner.workers import execute
 def test_imports(benchmark: Any, rounds: int, device: torch.device, code: str) -> None:
     """A fresh interpreter that imports this, over one that imports nothing."""
 
-    def python(what: str) -> float:
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-c", what], check=True)
-        return time.perf_counter() - started
+    def python(what: str) -> Work:
+        return lambda: subprocess.run([sys.executable, "-c", what], check=True)
 
-    benchmark.pedantic(python, (code,), rounds=rounds, warmup_rounds=1)
-    nothing = statistics.median(python("pass") for _ in range(rounds))
-    seconds = benchmark.stats.stats.median - nothing
-    benchmark.extra_info.update(seconds_beyond_python=seconds, **vars(environment(device)))
+    ratio = in_turn(benchmark, python(code), python("pass"), rounds, "an empty interpreter", device)
+    seconds = benchmark.stats.stats.median * (1 - 1 / ratio)
+    benchmark.extra_info.update(seconds_beyond_python=seconds)
     print(f"\n{code}: {seconds:.2f} s", flush=True)
 
 
-def test_before_the_first_step(benchmark: Any, rounds: int, device: torch.device) -> None:
+BEGIN = ("data", "network", "capture", "first step")
+
+
+@pytest.mark.parametrize("part", BEGIN)
+def test_before_the_first_step(benchmark: Any, rounds: int, device: torch.device, part: str) -> None:
     """Of CIFAR-100-LT and ResNet-32: data to the device, network, capture, first step, each over a later step."""
+    if part == "capture" and device.type != "cuda":
+        pytest.skip("needs a GPU")
     prepare()
     recipe, data = RECIPES["ldam"], noise(100, 108)
     tier: Any = "graph" if device.type == "cuda" else "eager"
     task = Task.of(data, recipe, 0, device)
+    later, fresh = Steps(Method(), data, recipe, device, tier), [Steps(Method(), data, recipe, device, tier)]
 
-    def timed(work: Callable[[], object]) -> float:
-        started = time.perf_counter()
-        work()
+    def renew() -> None:
+        if part == "first step":
+            fresh[:] = [Steps(Method(), data, recipe, device, tier)]
+
+    def work() -> None:
+        if part == "data":
+            Task.of(data, recipe, 0, device)
+        elif part == "network":
+            network(Method(), task, 0).to(device)
+        elif part == "capture":
+            Steps(Method(), data, recipe, device, tier)  # and all that comes before it
+        else:
+            fresh[0].losses()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        return time.perf_counter() - started
 
-    seconds: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        steps = Steps(Method(), data, recipe, device, tier)
-        for name, spent in {
-            "data": timed(lambda: Task.of(data, recipe, 0, device)),
-            "network": timed(lambda: network(Method(), task, 0).to(device)),
-            "capture": steps.capture_seconds if steps.tier != "eager" else 0.0,
-            "first step": timed(steps.losses),
-            "later step": timed(steps.losses),
-        }.items():
-            seconds.setdefault(name, []).append(spent)
-    found = {name: statistics.median(values) for name, values in seconds.items()}
-    benchmark.pedantic(lambda: network(Method(), task, 0).to(device), rounds=rounds)
-    ratios = {name: value / found["later step"] for name, value in found.items()}
-    benchmark.extra_info.update(tier=steps.tier, seconds=found, ratio_to_a_step=ratios, **vars(environment(device)))
-    print("\n" + ", ".join(f"{name} {1000 * value:.1f} ms" for name, value in found.items()), flush=True)
+    ratio = in_turn(benchmark, work, later.losses, rounds, "a later step", device, prepare=renew)
+    benchmark.extra_info.update(tier=later.tier)
+    print(f"\n{part}: {1000 * benchmark.stats.stats.median:.1f} ms, {ratio:.2f} x a later step", flush=True)
 
 
 def test_harness_overhead_on_the_quickstart_suite(benchmark: Any, device: torch.device, tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
 """Errors that the user can fix, and errors as one line of text."""
 
 import difflib
+import sys
 from collections.abc import Iterable
+
+SAID = set[str]()
+"""The lines that the running command printed by ``say_once``."""
 
 
 class InputError(ValueError):
@@ -16,6 +20,10 @@ class InputError(ValueError):
     def __init__(self, message: str, culprit: str = "") -> None:
         super().__init__(message)
         self.culprit = culprit
+
+
+class Incomplete(RuntimeError):
+    """Cells have no record although they were trained; the command line prints the line and exits with status 1."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> InputError:
@@ -47,3 +55,10 @@ def one_line(error: BaseException) -> str:
         return f"{kind}: {error.msg} (line {error.lineno})"
     first = printable(next(iter(str(error).splitlines()), ""))
     return first if first and ours else f"{kind}: {first}" if first else kind
+
+
+def say_once(line: str) -> None:
+    """Print a line on stderr, unless the running command has printed it already."""
+    if line not in SAID:
+        SAID.add(line)
+        print(f"ltbench: {printable(line)}", file=sys.stderr)

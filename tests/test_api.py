@@ -159,7 +159,7 @@ def test_logits_and_confusion_are_those_of_the_cell() -> None:
     with pytest.raises(InputError, match="no cell begins with 'xyz'"):
         package.confusion("xyz")
     store.arrays_path(record.id).unlink()
-    with pytest.raises(InputError, match="cannot be read; run ltbench run"):
+    with pytest.raises(InputError, match="are missing; restore the file"):
         package.logits(record.id)
 
 

@@ -70,6 +70,7 @@ def _workload(plan: Plan, to_do: Sequence[Planned], records: Mapping[str, Record
     shared = len(stages) - len(set(stages))
     seconds = estimate_seconds(to_do, records)
     time = "time not known yet" if seconds is None else f"about {duration(seconds / (how.workers or 1))}"
+    time += " divided by the number of workers" if how.workers is None and seconds else ""
     under = "" if plan.suite.as_published else "under recipe "
     further = sorted({p.cell.seed for p in plan.cells} - set(plan.suite.seeds))
     own = plan.request.recipe_in_place_of(load_suite(plan.request.suite).recipe.base)

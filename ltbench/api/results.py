@@ -1,6 +1,5 @@
 """Functions that read the results folder: ``report``, ``curves``, ``logits``, ``confusion`` and ``compare``."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -105,7 +104,8 @@ def logits(cell: str, results: Path | str = "results") -> tuple[NDArray[np.float
         >>> scores, labels = ltbench.logits(cells.id[0])  # doctest: +SKIP
         >>> (scores.argmax(axis=1) == labels).mean()  # doctest: +SKIP
     """
-    arrays = _arrays(Store(results), cell)
+    store = Store(results)
+    arrays = store.arrays(store.one(cell))
     return arrays["logits"].astype(np.float32), arrays["labels"].astype(np.int64)
 
 
@@ -127,8 +127,8 @@ def confusion(cell: str, results: Path | str = "results") -> pd.DataFrame:
         >>> ltbench.confusion(cells.id[0]).round().head(3)  # doctest: +SKIP
     """
     store = Store(results)
-    names = store.one(cell).finished.classes
-    arrays = _arrays(store, cell)
+    record = store.one(cell)
+    names, arrays = record.finished.classes, store.arrays(record)
     shares = classes.confusion(arrays["labels"], arrays["predicted"], len(names))
     return pd.DataFrame(shares, pd.Index(names, name="true"), pd.Index(names, name="predicted"))
 
@@ -154,11 +154,3 @@ def compare(before: Path | str, after: Path | str) -> pd.DataFrame:
         values = {name: value for name, value in asdict(change).items() if name not in ("place", "pairs")}
         rows.append({**change.place._asdict(), "seeds": len(change.pairs), **values})
     return pd.DataFrame(rows)
-
-
-def _arrays(store: Store, cell: str) -> dict[str, NDArray[np.generic]]:
-    record = store.one(cell)
-    try:
-        return store.arrays(record.id)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"the predictions of cell {record.id} cannot be read; run {record.command} again") from error

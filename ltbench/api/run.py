@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from ltbench.api.training import announce, plan_of, studied, tracked, trained
-from ltbench.errors import InputError
+from ltbench.errors import Incomplete, InputError
 from ltbench.plan.expand import Library
 from ltbench.plan.request import Request
 from ltbench.results.leaderboard import load_results
@@ -37,6 +37,7 @@ def run(
     runs_per_device: int | Literal["auto"] = 1,
     images_in: Literal["auto", "device", "host", "file"] = "auto",
     isolate: bool = False,
+    executor: Literal["local", "ray"] = "local",
     checkpoint_every_s: float = 30.0,
     results: Path | str = "results",
     data: Mapping[str, str] | None = None,
@@ -68,6 +69,7 @@ def run(
         runs_per_device: cells trained at the same time on one device.
         images_in: where decoded images are kept during training.
         isolate: train the cells of each method in processes of their own.
+        executor: where workers run: on this machine, or on the Ray cluster that ``ray.init()`` would find or start.
         checkpoint_every_s: seconds between checkpoints.
         results: the results folder.
         data: archive or folder with the images of a data set, by its name.
@@ -80,7 +82,7 @@ def run(
 
     Raises:
         InputError: when an argument is wrong; nothing was written then.
-        RuntimeError: when cells have no record after the run; it names them.
+        Incomplete: when cells have no record after the run; it names them.
 
     Example:
         >>> cells = ltbench.run(methods=["ce", "crt"], imbalance=[100], seeds=1)  # doctest: +SKIP
@@ -108,6 +110,7 @@ def run(
         runs_per_device=runs_per_device,
         images_in=images_in,
         isolate=isolate,
+        executor=executor,
     )
     library, store, listen = Library(), Store(results), reporter() if progress else Silent()
     plan = plan_of(request, library, Path(results), tuned=tuned)
@@ -116,7 +119,7 @@ def run(
     options = announce(plan, options, store, listen)
     with trained(plan, options, store, library, listen, tracking=tracked(tracking)) as lost:
         if lost:
-            raise RuntimeError(lost)
+            raise Incomplete(lost)
     ids = {planned.cell.id for planned in plan.cells}
     return load_results(store, ids=ids, methods_dirs=request.methods_dirs)
 
@@ -135,6 +138,7 @@ def tune(
     device: str = "auto",
     workers: int | None = None,
     threads: int = 1,
+    executor: Literal["local", "ray"] = "local",
     results: Path | str = "results",
     data: Mapping[str, str] | None = None,
     methods_dirs: Sequence[Path | str] = (),
@@ -158,6 +162,7 @@ def tune(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         workers: processes that train at the same time.
         threads: CPU threads of each process.
+        executor: where workers run, as for ``run``.
         results: the results folder.
         data: archive or folder with the images of a data set, by its name.
         methods_dirs: folders with more methods.
@@ -185,7 +190,8 @@ def tune(
         methods_dirs=methods_dirs,
         recipe=recipe,
     )
-    options, budget = RunOptions(device=device, workers=workers, threads=threads), Budget(trials, seeds, sampler_seed)
+    options = RunOptions(device=device, workers=workers, threads=threads, executor=executor)
+    budget = Budget(trials, seeds, sampler_seed)
     listen = reporter() if progress else Silent()
     with studied(request, budget, options, Library(), Path(results), listen, tracking=tracked(tracking)) as studies:
         return pd.DataFrame([as_row(study) for study in studies])

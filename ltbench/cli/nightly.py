@@ -1,5 +1,6 @@
 """The command ``nightly``."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,9 @@ app = typer.Typer()
     rich_help_panel=PANEL,
     epilog=options.examples(
         "ltbench nightly                                   # in a checkout: is every number as it was?",
-        "ltbench nightly -o summary.md                     # as a CI job does",
+        "ltbench nightly -o summary.md --no-tracking       # as a CI job does",
+        "ltbench nightly --no-speed                        # accuracy only",
+        "ltbench nightly --history                         # every figure over all nights",
         "ltbench nightly --bless --because 'ldam starts from another initialisation, issue 12'",
     ),
 )
@@ -28,6 +31,24 @@ def nightly(
         str,
         typer.Option("--suite", metavar="NAME|FILE", help="Suite to train.", rich_help_panel=options.WHAT),
     ] = "nightly",
+    learning: Annotated[
+        bool,
+        typer.Option("--learning/--no-learning", help="Train and compare the methods.", rich_help_panel=options.WHAT),
+    ] = True,
+    speed: Annotated[
+        bool,
+        typer.Option(
+            "--speed/--no-speed", help="Measure and compare the quick benchmarks.", rich_help_panel=options.WHAT
+        ),
+    ] = True,
+    history: Annotated[
+        bool,
+        typer.Option(
+            "--history",
+            help="Only show all nights: a table, and two files with a plot of each accuracy and each ratio.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = False,
     bless: Annotated[
         bool,
         typer.Option(
@@ -43,6 +64,15 @@ def nightly(
             rich_help_panel=BASELINES,
         ),
     ] = "",
+    night: Annotated[
+        Path | None,
+        typer.Option(
+            "--night",
+            metavar="DIR",
+            help="Bless the accuracies of this earlier night; train nothing.",
+            rich_help_panel=BASELINES,
+        ),
+    ] = None,
     baseline: Annotated[
         Path | None,
         typer.Option(
@@ -76,34 +106,85 @@ def nightly(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
+    tracking: Annotated[
+        bool,
+        typer.Option(
+            "--tracking/--no-tracking",
+            envvar="LTBENCH_TRACKING",
+            help="Add the night to MLflow's experiment 'nightly'.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = True,
     as_json: options.Json = False,
 ) -> None:
-    """Train every method on small images and compare the numbers with a committed baseline.
+    """Compare every method and every quick benchmark with a committed baseline: did a change cost accuracy or speed?
 
-    Exit status 1 where something fell: a row that differs beyond noise (by a single bit where numbers repeat bit for
-    bit), a cell that failed or is missing.
+    Every method is trained on small images, in a new results folder. Exit status 1 where something fell: a method that
+    differs beyond noise (by a single bit where numbers repeat bit for bit), a cell that failed or is missing, or a
+    benchmark that is slower than its limit twice.
     """
-    from rich.console import Console
-
-    from ltbench.nightly import run
     from ltbench.nightly.baseline import CHECKOUT, Baseline
+    from ltbench.nightly.run import Nightly, Part
     from ltbench.plan.request import Request
     from ltbench.runner.options import RunOptions
     from ltbench.runner.progress import reporter
     from ltbench.show.nights import night_as_json, night_as_text
 
+    if history:
+        _show_history(folder, as_json)
+        return
     if bless and not because.strip():
         raise InputError("--bless needs a reason; add --because TEXT, such as the change that moved the numbers")
+    asked: dict[Part, bool] = {"learning": learning, "speed": speed}
+    if night is not None and not bless:
+        raise InputError("--night names what to bless; add --bless --because TEXT, or remove --night")
+    parts = [part for part, wanted in asked.items() if wanted]
+    if not parts:
+        raise InputError("--no-learning and --no-speed leave nothing to do; remove one of them")
     request, listen = Request(suite=suite, data=options.places(data)), reporter()
     how = RunOptions(device=device, workers=workers, threads=threads)
-    against = Baseline(baseline or CHECKOUT / "results" / "nightly")
+    tonight = Nightly(request, how, Baseline(baseline or CHECKOUT / "results" / "nightly"), folder, parts, listen)
     with interruptible(listen):
         if bless:
-            print("\n".join(run.bless(request, how, against, folder, because, listen)))
+            print("\n".join(tonight.bless(because, night)))
             return
-        night = run.spend_night(request, how, against, folder, listen)
+        found = tonight.spend()
+        if tracking:
+            _track(folder)
     if output is not None:
-        output.write_text(night_as_text(night, "markdown", None) + "\n", encoding="utf-8")
-    width = Console().width if sys.stdout.isatty() else None
-    print(night_as_json(night) if as_json else night_as_text(night, "table", width))
-    raise typer.Exit(1 if night.fell else 0)
+        output.write_text(night_as_text(found, "markdown", None) + "\n", encoding="utf-8")
+    print(night_as_json(found) if as_json else night_as_text(found, "table", _width()))
+    raise typer.Exit(1 if found.fell else 0)
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None elsewhere."""
+    from rich.console import Console
+
+    return Console().width if sys.stdout.isatty() else None
+
+
+def _track(folder: Path) -> None:
+    """Update MLflow; one line where that fails."""
+    from ltbench.results.store import Store
+    from ltbench.tracking.sync import sync
+
+    try:
+        sync(Store(folder))
+    except InputError as error:
+        print(f"ltbench: MLflow is not up to date: {error}", file=sys.stderr)
+
+
+def _show_history(folder: Path, as_json: bool) -> None:
+    """Print all nights, and write the plots of their figures."""
+    from ltbench.nightly.night import nights
+    from ltbench.show.history import history_as_text, write_plots
+
+    history = nights(folder)
+    if not history:
+        raise InputError(f"no nights in {folder}; run ltbench nightly, or name another folder with --folder DIR")
+    if as_json:
+        print(json.dumps(history, indent=1))
+        return
+    print(history_as_text(history, _width()))
+    print("\n".join(f"written: {path}" for path in write_plots(history, folder)))

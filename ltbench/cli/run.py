@@ -52,6 +52,7 @@ def run(
     runs_per_device: options.RunsPerDevice = "1",
     images_in: options.ImagesIn = "auto",
     isolate: options.Isolate = False,
+    executor: options.Executor = "local",
     shard: options.Shard = None,
     checkpoint_every: options.CheckpointEvery = 30.0,
     results: options.Results = Path("results"),
@@ -94,6 +95,7 @@ def run(
         runs_per_device=options.runs(runs_per_device),
         images_in=images_in,
         isolate=isolate,
+        executor=executor,
     )
     library, store, listen = Library(), Store(results), reporter()
     part = None if shard is None else options.part_of(shard)
@@ -127,6 +129,7 @@ def tune(
     device: options.Device = "auto",
     workers: options.Workers = None,
     threads: options.Threads = 1,
+    executor: options.Executor = "local",
     results: options.Results = Path("results"),
     data: options.DataPlaces = [],  # noqa: B006
     methods_dir: options.MethodsDir = [],  # noqa: B006
@@ -157,7 +160,7 @@ def tune(
         recipe=recipe,
     )
     how, listen, budget = (
-        RunOptions(device=device, workers=workers, threads=threads),
+        RunOptions(device=device, workers=workers, threads=threads, executor=executor),
         reporter(),
         Budget(trials, seeds, sampler_seed),
     )

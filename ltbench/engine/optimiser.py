@@ -14,6 +14,7 @@ from ltbench.models.backbones import build_backbone
 from ltbench.models.layers import layer_depths, without_decay
 from ltbench.models.network import Network
 from ltbench.plan.recipe import Recipe
+from ltbench.randomness import seeded
 
 BETA2 = 0.999
 
@@ -111,7 +112,8 @@ def _scales(net: Network, recipe: Recipe) -> dict[str, float]:
     """The factor of each parameter of the backbone on the learning rate; copies of a layer have the same one."""
     if recipe.layer_decay == 1:
         return {}
-    plain = build_backbone(recipe.backbone, 3, (recipe.resized_crop or recipe.image_size or 32,) * 2)
+    with seeded(0):  # only the names of its layers count
+        plain = build_backbone(recipe.backbone, 3, (recipe.resized_crop or recipe.image_size or 32,) * 2)
     depths = layer_depths(plain)
     layers, own = 1 + max(depths.values()), {name: _unbranched(name) for name, _ in net.backbone.named_parameters()}
     if other := [name for name in own.values() if name not in depths]:

@@ -1,12 +1,15 @@
 """The learning part of a night: cells of every method, trained anew and compared seed by seed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from ltbench.nightly.baseline import Baseline
 from ltbench.plan.expand import Library, Plan, make_plan
 from ltbench.plan.request import Request
-from ltbench.results.compared import Change, Place, compare
+from ltbench.results.compared import Change, Place, compare, paired_tests
 from ltbench.results.record import Record
 from ltbench.results.store import Store
 from ltbench.runner.options import RunOptions
@@ -14,7 +17,7 @@ from ltbench.runner.progress import Reporter
 from ltbench.runner.workers import trainer
 
 ALPHA = 1 / 30
-"""Probability that a night without a regression raises an alarm, where numbers do not repeat bit for bit."""
+"""Probability that a night without a regression raises an alarm, where numbers do not repeat bit for bit: one in 30."""
 
 
 def train(request: Request, how: RunOptions, folder: Path, listen: Reporter) -> Plan:
@@ -34,7 +37,7 @@ def train(request: Request, how: RunOptions, folder: Path, listen: Reporter) -> 
 
 def judge(plan: Plan, folder: Path, baseline: Baseline) -> list[Change]:
     """What changed since the baseline. A cell that failed or has no record is an alarm."""
-    return compare(blessed(plan, baseline.records()), Store(folder).latest().values(), ALPHA)
+    return compare(blessed(plan, baseline.records()), Store(folder).latest().values(), ALPHA / 2)
 
 
 def blessed(plan: Plan, records: Sequence[Record]) -> list[Record]:
@@ -44,3 +47,39 @@ def blessed(plan: Plan, records: Sequence[Record]) -> list[Record]:
 
 
 TABLE = [name for name in Place._fields if name != "entry"]
+
+
+@dataclass(frozen=True)
+class Together:
+    """The mean difference of all methods: a change of the engine moves many a little.
+
+    Attributes:
+        difference: in points, the mean over methods and seeds.
+        p: of no difference, by a t-test over the seeds' means.
+        detectable: the loss of all methods in points that is found with 80 % power.
+    """
+
+    difference: float
+    p: float
+    detectable: float
+
+    def __str__(self) -> str:
+        return f"changed by {self.difference:+.2f} points (p = {self.p:.2g})"
+
+
+def together(changes: Sequence[Change]) -> Together | None:
+    """The test of all methods together; None where numbers repeat bit for bit, and with fewer than two seeds.
+
+    Its false alarms are as likely as those of all single methods together: ``ALPHA / 2`` each.
+    """
+    pairs = [pair for change in changes for pair in change.pairs if pair.after is not None]
+    if all(pair.repeats or pair.identical for pair in pairs):
+        return None
+    by_seed: dict[int, list[float]] = {}
+    for pair in pairs:
+        by_seed.setdefault(pair.seed, []).append(float(pair.after or 0.0) - pair.before)
+    means = np.array([np.mean(values) for values in by_seed.values() if len(values) == max(map(len, by_seed.values()))])
+    if len(means) < 2:
+        return None
+    test = paired_tests({"all": means}, ALPHA / 2)["all"]
+    return Together(float(means.mean()), test.p, test.detectable)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ltbench.nightly import speed
+from ltbench.nightly.learning import ALPHA, Together
+from ltbench.nightly.speed import Speed
 from ltbench.results.compared import ALARMS, Change
 from ltbench.results.files import write_whole
 
@@ -22,6 +25,9 @@ class Night:
         revision: commit of ltbench; ``+`` at its end: with changes.
         machine: processor and versions.
         changes: of the methods.
+        together: of all methods, where numbers do not repeat bit for bit.
+        speeds: of the benchmarks.
+        seconds: how long the night took.
     """
 
     folder: Path
@@ -29,11 +35,16 @@ class Night:
     revision: str | None
     machine: str
     changes: Sequence[Change] = ()
+    together: Together | None = None
+    speeds: Sequence[Speed] = ()
+    seconds: float = 0.0
 
     @property
     def fell(self) -> list[str]:
         """What is beyond noise, by name."""
-        return [_fallen(change) for change in self.changes if change.verdict in ALARMS]
+        found = [_fallen(change) for change in self.changes if change.verdict in ALARMS]
+        found += [f"all methods together {self.together}"] if self.together and self.together.p < ALPHA / 2 else []
+        return found + [str(one) for one in self.speeds if one.pace in speed.ALARMS]
 
     def line(self) -> dict[str, Any]:
         """What the history keeps."""
@@ -44,6 +55,10 @@ class Night:
             "folder": self.folder.name,
             "accuracy": {name_of(change): change.after for change in self.changes if change.after == change.after},
             "verdicts": {name_of(change): change.verdict for change in self.changes},
+            "together": self.together and self.together.difference,
+            "ratios": {one.name: one.ratio for one in self.speeds if one.ratio is not None},
+            "paces": {one.name: one.pace for one in self.speeds},
+            "seconds": round(self.seconds, 1),
             "fell": self.fell,
         }
 
@@ -78,3 +93,12 @@ def nights(parent: Path) -> list[dict[str, Any]]:
     """The history, oldest first; empty where there is none."""
     path = parent / HISTORY
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def figures(line: Mapping[str, Any]) -> dict[str, float]:
+    """Every figure of a line of the history by its name: ``accuracy/digits/ce`` in %, ``ratio/test_step[ce]``."""
+    return {
+        f"{kind}/{name}": float(value)
+        for kind, key in (("accuracy", "accuracy"), ("ratio", "ratios"))
+        for name, value in line[key].items()
+    }

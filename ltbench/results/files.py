@@ -34,3 +34,20 @@ def read_whole(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); restore or remove it") from error
+
+
+def files_in(folder: Path, suffix: str) -> list[Path]:
+    """The paths in a folder that end like this; none where there is no folder.
+
+    Raises:
+        InputError: where the folder cannot be read, or is no folder.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [folder / entry.name for entry in entries if entry.name.endswith(suffix) and entry.name[0] != "."]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be read ({error.strerror}); restore the folder or its permissions"
+        ) from error

@@ -3,7 +3,7 @@
 import copy
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,16 @@ class Job:
         """The record of one of its cells, with its ``result`` or the ``reason`` why it failed."""
         command = f"{self.plan.request.command(cell)} --device {options.device} --threads {options.threads}"
         return Record.of(cell, suite=self.plan.suite.name, command=command, **outcome)
+
+
+def compute_features(cells: Sequence[Planned], options: RunOptions, listen: Reporter) -> None:
+    """Compute the features of frozen backbones in this process, before any cell is trained."""
+    if any(planned.cell.recipe.frozen for planned in cells):
+        import torch
+
+        from ltbench.runner import inputs
+
+        inputs.compute_features(cells, torch.device(options.device), listen.say)
 
 
 def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, replaceable: bool = False) -> bool:

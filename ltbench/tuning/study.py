@@ -5,12 +5,37 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from ltbench.tuning.space import public_name, values_of
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
+
+
+class Facts(BaseModel):
+    """What decides the numbers of a study besides its trials."""
+
+    model_config = ConfigDict(strict=True)
+
+    suite: str
+    method: str
+    dataset: str
+    imbalance: str
+    recipe: str
+    fingerprint: str
+    subset_seed: int
+    holdout: int
+    seeds: int
+    sampler_seed: int
+    recipe_values: dict[str, Any]
+    sources: dict[str, str]
+    space: dict[str, str]
+    fixed: dict[str, Any]
+    knobs: dict[str, float]
+    optuna: str
+
 
 STARTUP = 10
 """Trials before the sampler learns from earlier ones; TPE's own number."""
@@ -25,7 +50,7 @@ class Study:
         trials: for each its ``number``, ``state`` (``complete``, ``pruned``, ``failed``, ``running``), ``value``
             (balanced accuracy on validation images in percent, mean over seeds; None unless complete), ``params`` (of
             the method, and ``recipe.lr`` and the like), ``seconds`` of training and ``reason`` where it failed.
-        facts: what else decides its numbers: search space, sources, validation images, seeds, Optuna's version.
+        facts: see `Facts`.
     """
 
     name: str

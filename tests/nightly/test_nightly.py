@@ -1,6 +1,7 @@
 """``ltbench nightly``: what it compares, how it answers, and who may move the baseline."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 from ltbench.nightly.baseline import Baseline
 from ltbench.results.record import Record
 from ltbench.results.store import Store
+from ltbench.tracking.nightly_runs import nightly_experiments
 from tests.conftest import Answer
+from tests.nightly.planted import ELSEWHERE, FEWER, PLANTS, ROOT, SLOWER, Edits
 from tests.results.test_compared import elsewhere, shifted
 
 Cli = Callable[..., Answer]
@@ -21,7 +24,7 @@ seeds = 2
 baseline_seeds = 0
 recipe = { base = "digits", epochs = 1 }
 """
-NIGHT = ("nightly", "--suite", "small.toml", "--baseline", "blessed", "--workers", "1")
+NIGHT = ("nightly", "--suite", "small.toml", "--baseline", "blessed", "--workers", "1", "--no-speed")
 
 
 @pytest.fixture
@@ -75,6 +78,54 @@ def test_on_another_machine_a_test_decides_and_says_what_it_finds(ltbench: Cli, 
     assert 0 < found["ce"]["detectable"] < 20
 
 
+def test_the_history_has_every_night_and_a_plot_of_each_figure(ltbench: Cli, blessed: Store) -> None:
+    assert ltbench(*NIGHT).status == 0
+    rewrite(blessed, lambda r: shifted(r, 5.0) if r.method == "focal" else r)
+    assert ltbench(*NIGHT).status == 1
+    answer = ltbench("nightly", "--history")
+    assert answer.status == 0
+    assert answer.out.count("nothing") == 1
+    assert "digits/focal" in answer.out
+    assert Path("nightly/history-accuracy.svg").read_text().count("digits/") == 2
+    assert [len(line["fell"]) for line in json.loads(ltbench("nightly", "--history", "--json").out)] == [0, 1]
+
+
+def test_the_experiment_of_nights_has_a_run_of_each_and_names_that_mlflow_accepts() -> None:
+    Path("nightly").mkdir()
+    line = {"created": "2026-01-01T00:00:00+00:00", "folder": "2026-01-01-abc", "revision": "abc", "machine": "a chip"}
+    line |= {"accuracy": {"digits/focal(gamma=2.0)": 50.0}, "ratios": {"test_step[ce]": 0.6}, "seconds": 60.0}
+    lines = [json.dumps(line | {"fell": fell}) for fell in ([], ["test_step[ce] slower"])]
+    Path("nightly/history.jsonl").write_text("\n".join(lines) + "\n")
+    (experiment,) = nightly_experiments(Store("nightly"))
+    history, first, second = experiment.runs
+    assert first.metrics == {"accuracy/digits/focal.gamma.2.0": 50.0, "ratio/test_step.ce": 0.6, "fell": 0.0}
+    assert (first.status, second.status) == ("FINISHED", "FAILED")
+    assert [point.step for point in history.curves if point.metric == "fell"] == [0, 1]
+    assert list(nightly_experiments(Store("another"))) == []
+
+
+@pytest.mark.slow
+def test_mlflow_has_a_run_of_each_night(ltbench: Cli, blessed: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setenv("LTBENCH_TRACKING", "1")
+    assert ltbench(*NIGHT).status == 0
+    answer = ltbench(*NIGHT)
+    assert (answer.status, "MLflow is not" in answer.err) == (0, False)
+    client = MlflowClient(f"sqlite:///{Path('nightly/mlflow/mlflow.db').resolve()}")
+    experiment = client.get_experiment_by_name("nightly")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.data.tags["kind"] for run in runs) == ["history", "night", "night"]
+    assert all(run.data.metrics["accuracy/digits/ce"] > 0 for run in runs)
+    (history,) = [run for run in runs if run.data.tags["kind"] == "history"]
+    assert len(client.get_metric_history(history.info.run_id, "accuracy/digits/ce")) == 2
+
+
+def test_a_history_without_nights_is_one_line(ltbench: Cli) -> None:
+    assert "no nights in nightly" in ltbench("nightly", "--history").err
+
+
 def test_a_lost_method_is_an_alarm(ltbench: Cli, blessed: Store) -> None:
     Path("small.toml").write_text(SUITE.replace(', "focal"', ""))
     answer = ltbench(*NIGHT)
@@ -110,11 +161,23 @@ def test_blessing_says_who_when_why_and_on_which_revision(ltbench: Cli, blessed:
     assert {record.method for record in blessed.latest().values()} == {"ce"}
 
 
+def test_an_earlier_night_can_be_blessed_without_training(ltbench: Cli, blessed: Store) -> None:
+    rewrite(blessed, lambda record: shifted(record, 5.0))
+    assert ltbench(*NIGHT).status == 1
+    night = max(path for path in Path("nightly").iterdir() if path.is_dir())
+    before = {path: path.stat().st_mtime_ns for path in Path("nightly").rglob("*.json")}
+    assert ltbench(*NIGHT, "--bless", "--because", "it is right", "--night", str(night)).status == 0
+    assert {path: path.stat().st_mtime_ns for path in Path("nightly").rglob("*.json")} == before
+    assert set(blessed.latest()) == set(Store(night).latest())
+    assert ltbench(*NIGHT).status == 0
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
         (("--bless",), "--bless needs a reason"),
         ((), "no baseline in"),
+        (("--night", "nightly/x"), "--night names what to bless"),
         (("--bless", "--because", " "), "--bless needs a reason"),
     ],
 )
@@ -124,3 +187,18 @@ def test_what_is_missing_is_one_line(ltbench: Cli, words: tuple[str, ...], says:
     assert answer.status == 2
     assert says in answer.err
     assert not Path("nightly").exists()
+
+
+@pytest.mark.parametrize("edits", [FEWER, SLOWER, ELSEWHERE, *(plant.edits for plant in PLANTS.values())])
+def test_the_planted_regressions_still_fit_the_code(edits: Edits) -> None:
+    for file, (old, _) in edits.items():
+        assert (ROOT / file).read_text().count(old) == 1
+
+
+def test_the_workflow_and_the_crontab_call_the_same_command() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "nightly.yml").read_text()
+    (crontab,) = re.findall(r"^17 2 \* \* \* .*$", (ROOT / "docs" / "nightly.md").read_text(), re.M)
+    (scheduled,) = re.findall(r'cron: "(.*)"', workflow)
+    assert crontab.startswith(scheduled)
+    assert re.findall(r"run: (ltbench .*)", workflow) == ["ltbench nightly", "ltbench nightly --history"]
+    assert ".venv/bin/ltbench nightly >" in crontab

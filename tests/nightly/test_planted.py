@@ -1,0 +1,105 @@
+"""Planted regressions are found and named, and clean nights raise no alarm.
+
+One command: ``pytest tests/nightly/test_planted.py -m long -s`` (about ten minutes on two quiet cores).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.nightly.planted import ELSEWHERE, EVERY, FEWER, PLANTS, SLOWER, bless, checkout, night, nights
+
+pytestmark = pytest.mark.long
+LEARNING = ("--no-speed",)
+SPEED = ("--no-learning",)
+CLEAN_NIGHTS = 10
+DETECTABLE = ("a sampler off by one class", "an augmentation lost")
+"""What is found on another machine too, with eight methods and three seeds. The others lose less than can be found
+there; where numbers repeat bit for bit, all are found."""
+Copy = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def copies(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """Makes copies of the checkout with edits."""
+    return lambda *edits: checkout(tmp_path_factory.mktemp("copy"), *edits)
+
+
+@pytest.fixture(scope="module")
+def clean(copies: Copy) -> Path:
+    """The code as it is."""
+    return copies(FEWER)
+
+
+@pytest.fixture(scope="module")
+def baseline(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The accuracies of the code as it is."""
+    folder = tmp_path_factory.mktemp("baseline")
+    bless(clean, folder, *LEARNING)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def limits(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The limits of the speed of the code as it is."""
+    folder = tmp_path_factory.mktemp("limits")
+    bless(clean, folder, *SPEED)
+    return folder
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_where_numbers_repeat_a_plant_is_found_in_every_method_that_it_touches(
+    copies: Copy, baseline: Path, plant: str
+) -> None:
+    planted = PLANTS[plant]
+    found = night(copies(planted.edits), baseline, *LEARNING)
+    print(f"\n{plant}:", *found.fell, sep="\n  ")
+    assert found.status == 1
+    assert found.alarmed == planted.methods
+    assert all(planted.named in text for text in found.fell)
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_elsewhere_a_plant_is_found_where_its_loss_is_detectable(copies: Copy, baseline: Path, plant: str) -> None:
+    planted = PLANTS[plant]
+    found = night(copies(planted.edits, ELSEWHERE), baseline, *LEARNING)
+    losses = {name: row["after"] - row["before"] for name, row in found.rows.items() if name in planted.methods}
+    finds = {name: found.rows[name]["detectable"] for name in losses}
+    print(f"\n{plant}: fell {found.fell or 'nothing'}; together {found.values['together']}")
+    print(*(f"  {name}: {losses[name]:+.1f} points, {finds[name]:.1f} can be found" for name in losses), sep="\n")
+    assert not any(row["verdict"] == "changed" for row in found.rows.values())
+    assert found.alarmed <= planted.methods
+    if plant in DETECTABLE:
+        assert found.status == 1
+
+
+def test_ten_clean_nights_raise_no_alarm(clean: Path, baseline: Path) -> None:
+    found = nights(clean, baseline, CLEAN_NIGHTS, *LEARNING)
+    assert [line["fell"] for line in found] == [[]] * CLEAN_NIGHTS
+    assert all(set(line["verdicts"].values()) == {"identical"} for line in found)
+    assert {name.removeprefix("digits/") for name in found[0]["verdicts"]} == EVERY
+
+
+def test_ten_clean_nights_on_other_machines_raise_no_alarm(copies: Copy, baseline: Path) -> None:
+    """Each night is another machine, so each is a draw of its own: at a rate of 1/30, one alarm may be chance."""
+    found = nights(copies(ELSEWHERE), baseline, CLEAN_NIGHTS, *LEARNING)
+    for line in found:
+        print(f"\ntogether {line['together']:+.2f} points, fell {line['fell'] or 'nothing'}")
+        assert {"no difference"} <= set(line["verdicts"].values())
+    assert len({line["together"] for line in found}) == CLEAN_NIGHTS
+    assert sum(bool(line["fell"]) for line in found) <= 1
+
+
+def test_a_step_that_takes_20_percent_longer_is_found_and_ten_clean_nights_raise_no_alarm(
+    copies: Copy, clean: Path, limits: Path
+) -> None:
+    slow = copies(FEWER, SLOWER)
+    found = night(slow, limits, *SPEED)
+    print("\nslower:", *found.fell, sep="\n  ")
+    assert found.status == 1
+    assert any(text.startswith("test_step[") for text in found.fell)
+    assert not any(text.startswith(("test_batch", "test_plan", "test_command")) for text in found.fell)
+    lines = nights(clean, limits, CLEAN_NIGHTS, *SPEED)
+    print("clean nights:", *(line["fell"] or "nothing" for line in lines), sep="\n  ")
+    assert [line["fell"] for line in lines] == [[]] * CLEAN_NIGHTS
