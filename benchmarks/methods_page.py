@@ -1,11 +1,13 @@
 """Writes the generated part of docs/methods.md from the files of the methods: ``python -m benchmarks.methods_page``."""
 
 import ast
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.committed import ROOT, Figure, figures
 from ltbench.method.contract import Method
 from ltbench.method.hyperparameters import Choice, Hyperparameter, Range
 from ltbench.method.published import Published
@@ -13,7 +15,7 @@ from ltbench.method.registry import Entry, Registry, discover
 from ltbench.method.source import BUILTIN
 from ltbench.plan.as_published import obstacles
 
-PAGE = Path(__file__).parent.parent / "docs" / "methods.md"
+PAGE = ROOT / "docs" / "methods.md"
 MARKER = "<!-- Below this line: python -m benchmarks.methods_page -->\n"
 SETS = ("cifar10", "cifar100")
 
@@ -34,7 +36,7 @@ def _overview(entries: list[Entry], registry: Registry) -> str:
         (f"[{entry.name}](#{entry.name})", _after(entry), _cost(entry, registry), *(_covered(entry, s) for s in SETS))
         for entry in entries
     ]
-    return "## All methods\n\n" + _table(
+    return "## All methods\n\n" + table(
         ("method", "comes after", "cost", *(f"{s}-lt as published" for s in SETS)), rows
     )
 
@@ -46,10 +48,12 @@ def _section(entry: Entry, registry: Registry) -> str:
     parts = [f"### {name}", *_paragraphs(entry.file), links]
     if space := entry.method.space():
         rows = [(f"`{key}`", _value(one.default), _searched(one)) for key, one in space.items()]
-        parts.append(_table(("hyper-parameter", "default", "tuning searches"), rows).rstrip())
+        parts.append(table(("hyper-parameter", "default", "tuning searches"), rows).rstrip())
     if entry.method.published:
         heads = ("published: imbalance: accuracy", "source", "recipe", "epoch", "settings", "--as-published")
-        parts.append(_table(heads, _published(entry.method)).rstrip())
+        parts.append(table(heads, _published(entry.method)).rstrip())
+    if rows := [_measured(figure) for figure in figures() if figure.method == name]:
+        parts.append(table(("measured here", "balanced accuracy", "seeds"), rows).rstrip())
     return "\n\n".join(parts) + "\n"
 
 
@@ -72,6 +76,11 @@ def _published(method: type[Method]) -> Iterator[tuple[str, ...]]:
         groups.setdefault(row, []).append(f"{figure.imbalance}: {figure.accuracy}{_groups(figure)}")
     for (dataset, *rest), accuracies in groups.items():
         yield f"{dataset} {', '.join(accuracies)}", *rest
+
+
+def _measured(figure: Figure) -> tuple[str, str, str]:
+    title = figure.table.replace("[", "(").replace("]", ")")
+    return f"[{title}]({posixpath.relpath(figure.page, 'docs')})", figure.accuracy, figure.seeds
 
 
 def _groups(figure: Published) -> str:
@@ -104,7 +113,8 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ("---",) * len(head), *(tuple(map(_escaped, row)) for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

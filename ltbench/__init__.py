@@ -7,7 +7,7 @@ are imported only by what needs them.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Again": "ltbench.method.samplers",
@@ -18,9 +18,11 @@ _HOME = {
     "Clock": "ltbench.method.contract",
     "Decoupled": "ltbench.method.decoupled",
     "Features": "ltbench.method.contract",
+    "LossOf": "ltbench.method.contract",
     "Method": "ltbench.method.contract",
     "Published": "ltbench.method.published",
     "Range": "ltbench.method.hyperparameters",
+    "SharpnessAware": "ltbench.method.sharpness",
     "Stage": "ltbench.method.contract",
     "Network": "ltbench.models",
     "class_balanced": "ltbench.method.samplers",
@@ -31,7 +33,13 @@ _HOME = {
     "InputError": "ltbench.errors",
     "leaderboard": "ltbench.results.leaderboard",
     "load_results": "ltbench.results.leaderboard",
-    "run": "ltbench.api",
+    "run": "ltbench.api.run",
+    "tune": "ltbench.api.run",
+    "compare": "ltbench.api.results",
+    "confusion": "ltbench.api.results",
+    "curves": "ltbench.api.results",
+    "logits": "ltbench.api.results",
+    "report": "ltbench.api.results",
 }
 __all__ = [
     "Again",
@@ -43,27 +51,36 @@ __all__ = [
     "Decoupled",
     "Features",
     "InputError",
+    "LossOf",
     "Method",
     "Network",
     "Published",
     "Range",
+    "SharpnessAware",
     "Stage",
     "__version__",
     "class_balanced",
+    "compare",
+    "confusion",
+    "curves",
     "deferred",
     "frequency_power",
     "instance_balanced",
     "leaderboard",
     "load_results",
+    "logits",
     "progressively_balanced",
+    "report",
     "run",
+    "tune",
 ]
 
 if TYPE_CHECKING:
-    from ltbench.api import run
+    from ltbench.api.results import compare, confusion, curves, logits, report
+    from ltbench.api.run import run, tune
     from ltbench.errors import InputError
     from ltbench.method.auxiliary import AuxiliaryLearning
-    from ltbench.method.contract import Batch, Clock, Features, Method, Stage
+    from ltbench.method.contract import Batch, Clock, Features, LossOf, Method, Stage
     from ltbench.method.decoupled import Decoupled
     from ltbench.method.hyperparameters import Choice, Range
     from ltbench.method.published import Published
@@ -76,6 +93,7 @@ if TYPE_CHECKING:
         instance_balanced,
         progressively_balanced,
     )
+    from ltbench.method.sharpness import SharpnessAware
     from ltbench.models import Network
     from ltbench.results.leaderboard import leaderboard, load_results
 

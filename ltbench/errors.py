@@ -1,7 +1,11 @@
 """Errors that the user can fix, and errors as one line of text."""
 
 import difflib
+import sys
 from collections.abc import Iterable
+
+SAID = set[str]()
+"""The lines that the running command printed by ``say_once``."""
 
 
 class InputError(ValueError):
@@ -47,3 +51,10 @@ def one_line(error: BaseException) -> str:
         return f"{kind}: {error.msg} (line {error.lineno})"
     first = printable(next(iter(str(error).splitlines()), ""))
     return first if first and ours else f"{kind}: {first}" if first else kind
+
+
+def say_once(line: str) -> None:
+    """Print a line on stderr, unless the running command has printed it already."""
+    if line not in SAID:
+        SAID.add(line)
+        print(f"ltbench: {printable(line)}", file=sys.stderr)

@@ -138,6 +138,12 @@ def made_record(
     return record
 
 
+def as_planned(record: Record) -> dict[str, Any]:
+    """A cell as plans store it."""
+    names = ("id", "row", *IDENTITY[1:5], "fingerprint", "method", "hyperparameters", "recipe", "seed")
+    return {name: getattr(record, name) for name in names}
+
+
 def made_failure(store: Store, method: str, imbalance: str = "100", seed: int = 0, reason: str = "loss is nan") -> None:
     """Add one failed cell."""
     store.add(record_of(method, imbalance, seed).model_copy(update={"result": None, "reason": reason}))

@@ -10,7 +10,8 @@ from ltbench import __version__
 from tests.test_architecture import ROOMS
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES = [*TOP, *sorted((ROOT / "docs").glob("*.md"))]
 FOLDERS = ("ltbench", "methods", "tests", "benchmarks", "docs")
 
 

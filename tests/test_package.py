@@ -4,11 +4,17 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
+import tarfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.metadata import Metadata
 
+from ltbench import __version__
 from ltbench.cli import app
 from tests.conftest import FAST, Answer
 
@@ -32,8 +38,60 @@ def test_an_ordinary_install_works_from_an_empty_folder(tmp_path: Path) -> None:
     assert (site / "ltbench" / "py.typed").is_file()
 
 
+@pytest.mark.slow
+def test_the_wheel_of_the_sdist_works_in_a_fresh_environment_with_a_dropped_in_method(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path)]
+    subprocess.run([*build, "-t", "sdist"], check=True, cwd=ROOT)
+    with tarfile.open(tmp_path / f"ltbench-{__version__}.tar.gz") as packed:
+        packed.extractall(tmp_path, filter="data")
+    source = tmp_path / f"ltbench-{__version__}"
+    assert all((source / name).exists() for name in ("tests", "docs", "mkdocs.yml", "CHANGELOG.md", "LICENSE"))
+    subprocess.run([*build, "-t", "wheel"], check=True, cwd=source)
+
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "fresh")], check=True)
+    python = str(tmp_path / "fresh" / "bin" / "python")
+    wheel = str(next(tmp_path.glob("*.whl")))
+    with zipfile.ZipFile(wheel) as packed:
+        metadata = Metadata.from_email(packed.read(f"ltbench-{__version__}.dist-info/METADATA"))  # raises if not valid
+    assert (str(metadata.version), metadata.description_content_type) == (__version__, "text/markdown")
+    subprocess.run([python, "-m", "pip", "install", "-q", "--no-index", "--no-deps", wheel], check=True)
+    find = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    fresh = Path(subprocess.run([python, "-c", find], check=True, capture_output=True, text=True).stdout.strip())
+    (fresh / "dependencies.pth").write_text(sysconfig.get_path("purelib"))  # those installed here, to save an hour
+
+    Path("methods").mkdir()
+    Path("methods/mine.py").write_text(method_in_the_readme())
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [str(tmp_path / "fresh" / "bin" / "ltbench"), "run", *FAST, "--methods", "ce,mine"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert {"ce", "mine"} <= set(done.stdout.split())
+    where = subprocess.run([python, "-c", "import ltbench; print(ltbench.__file__)"], capture_output=True, text=True)
+    assert Path(where.stdout.strip()).is_relative_to(fresh)
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == __version__
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys()
+    assert f"## {__version__} " in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize("form", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[0-9]*.yml")), ids=lambda f: f.stem)
+def test_a_form_for_issues_has_what_the_code_host_asks_for(form: Path) -> None:
+    read = yaml.safe_load(form.read_text())
+    assert {"name", "description", "body"} <= read.keys()
+    assert all(field["attributes"]["label"] for field in read["body"])
+    ids = [field["id"] for field in read["body"]]
+    assert len(ids) == len(set(ids)) > 1
+
+
+def method_in_the_readme() -> str:
+    return next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "class Mine" in block)
+
+
 def test_the_method_in_the_readme_runs(ltbench: Callable[..., Answer]) -> None:
-    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.S) if "class Mine" in block)
+    code = method_in_the_readme()
     assert len(code.splitlines()) <= 22
     Path("methods").mkdir()
     Path("methods/mine.py").write_text(code)

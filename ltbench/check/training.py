@@ -14,7 +14,7 @@ from ltbench.data import Split
 from ltbench.engine.evaluate import predictions
 from ltbench.engine.stage import RunningStage, State, trained_network
 from ltbench.engine.task import Task
-from ltbench.method.contract import Batch, Clock, Method
+from ltbench.method.contract import Batch, Method
 from ltbench.method.hyperparameters import Choice, Range
 from ltbench.randomness import generator
 
@@ -35,20 +35,23 @@ def finite(subject: Subject) -> str:
     total, classes = len(TINY.data.train), len(TINY.counts)
     pixels = task.normalise(torch.from_numpy(TINY.data.train.images))
     labels = torch.from_numpy(TINY.data.train.labels)
+    places = torch.arange(total)
     for index, stage in enumerate(method.stages()):
-        net = RunningStage(method, stage, position + index, task, before).net
+        running = RunningStage(method, stage, position + index, task, before)
+        net = running.net
         noise = torch.from_numpy(method.noise(total, generator("finite"))).float()
         streams = tuple(method.streams_of(stage))
         copies = len(streams)
-        batch = Batch(pixels.repeat(copies, 1, 1, 1), labels.repeat(copies), streams, noise)
+        batch = Batch(pixels.repeat(copies, 1, 1, 1), labels.repeat(copies), streams, noise, places.repeat(copies))
         for progress in (0.0, 0.9) if stage.epochs else ():
-            net.zero_grad()
-            loss = (stage.loss or method.loss)(net, batch, Clock(torch.tensor(progress)))
+            running.set_to(progress, 0.0)
+            loss = running.loss(batch)
             if loss.shape != ():
                 raise Broken(f"the loss has shape {tuple(loss.shape)}; it must be a 0-dim tensor, such as a mean")
             if not loss.isfinite():
                 raise Broken(f"the loss is {loss.item()} at progress {progress}")
-            loss.backward()
+            if what := changed_by(running, batch):
+                raise Broken(f"the gradient of a step changes {what}; put the weights back where they were")
             gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
             if not gradients:
                 raise Broken("the loss gives no gradient to any parameter")
@@ -59,6 +62,13 @@ def finite(subject: Subject) -> str:
     if shape != (total, classes):
         raise Broken(f"predict gives logits of shape {shape} for {total} images and {classes} classes")
     return ""
+
+
+def changed_by(running: RunningStage, batch: Batch) -> str:
+    """Compute the gradient of a batch; returns the first parameter that this changed, empty where there is none."""
+    before = {name: value.detach().clone() for name, value in running.net.named_parameters()}
+    running.gradient(batch)
+    return next((name for name, v in running.net.named_parameters() if not torch.equal(v, before[name])), "")
 
 
 def learns(subject: Subject) -> str:

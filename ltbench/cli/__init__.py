@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from ltbench import __version__
 from ltbench.cli import clean, compare, data, export, methods, mlflow, nightly, results, run, verify
 from ltbench.cli.options import examples
-from ltbench.errors import InputError, one_line, printable
+from ltbench.errors import SAID, InputError, one_line, printable
 
 
 class _Commands(TyperGroup):
@@ -64,6 +64,7 @@ def main() -> None:
     A closed pipe, as of ``ltbench ls methods | head``, ends it silently with status 1. Everything else is a bug: its
     traceback is printed.
     """
+    SAID.clear()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names with any bytes, terminals without UTF-8

@@ -1,17 +1,13 @@
-"""The commands about data sets: ``data check`` and ``data prepare``; and what a run says about images of one's own."""
+"""The commands about data sets: ``data check`` and ``data prepare``."""
 
 import json
-import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ltbench.cli import options
 from ltbench.errors import printable
-
-if TYPE_CHECKING:
-    from ltbench.data.files import FileSet
 
 app = typer.Typer(no_args_is_help=True, help="Check a data set, or download and decode it.")
 
@@ -22,8 +18,6 @@ ImageSize = Annotated[
     int | None,
     typer.Option(metavar="PIXELS", min=4, help="Side to which images are resized, as in recipe.image_size."),
 ]
-ENOUGH = 3.0
-"""Half-width in points up to which a test set is called large enough to compare methods (our rule)."""
 
 
 @app.command(
@@ -47,6 +41,7 @@ def check(
     """
     from ltbench.data import load
     from ltbench.data.large import Missing, instructions
+    from ltbench.data.precision import half_width, precision
     from ltbench.data.sources import tested
 
     try:
@@ -95,44 +90,6 @@ def prepare(
     splits = [split for split in (images.train, images.val, images.test) if split is not None]
     size = sum(split.size_bytes for split in splits) / 1e9
     print(f"{name} is ready: {sum(map(len, splits))} images, {size:.2f} GB decoded; data folder: {data_folder()}")
-
-
-def described(images: "FileSet", test: Sequence[int]) -> str:
-    """One line on a data set: its images, where the test images come from, and how precise results can be.
-
-    Args:
-        images: the data set, with or without its test split.
-        test: test images of each class, [C].
-    """
-    train = images.train.counts(len(images.classes))
-    val = f", {len(images.val)} val" if images.val is not None else ""
-    return (
-        f"{images.name} from {images.found}: {len(train)} classes, {sum(train)} train{val}, {sum(test)} test images, "
-        f"imbalance factor {max(train) / min(train):.3g}; test images: {images.tested}; {precision(test)}"
-    )
-
-
-def half_width(test: Sequence[int]) -> float:
-    """Half-width in points of the 95 % interval that one run's balanced accuracy will have, for recalls of 50 %.
-
-    This is the expectation of ``results.statistics.image_error`` times 1.96. With n_c test images, the recall p of a
-    class has the variance p (1 - p) / n_c, which is largest at 50 %; balanced accuracy is the mean over classes.
-
-    Args:
-        test: test images of each class, [C], each at least 1.
-    """
-    return 1.96 * 100 * math.sqrt(sum(0.25 / n for n in test)) / len(test)
-
-
-def precision(test: Sequence[int]) -> str:
-    """What the size of a test set means for a comparison, in words."""
-    width = half_width(test)
-    verdict = (
-        "enough to compare methods"
-        if width <= ENOUGH
-        else f"few: methods that differ by less than about {width:.0f} points cannot be distinguished"
-    )
-    return f"balanced accuracy ± {width:.1f} points (95 %, one run, at recalls of 50 %), {verdict}"
 
 
 def _range(counts: Sequence[int]) -> str:

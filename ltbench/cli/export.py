@@ -48,16 +48,16 @@ def export(
     results: options.Results = Path("results"),
 ) -> None:
     """Write a trained model into a folder: weights, program, class names, a script that predicts, and a model card."""
-    from ltbench.cli.results import ids_of
     from ltbench.export.card import card
     from ltbench.export.folder import export as write
     from ltbench.results.leaderboard import TABLE, leaderboard, load_results
+    from ltbench.results.status import ids_of
     from ltbench.results.store import Store
 
     if best == (cell is not None):
         raise InputError("name one model: the id of a cell (see ltbench status --json), or --best")
     store = Store(options.existing(results))
-    cells = load_results(store, ids=ids_of(suite, results), methods_dirs=methods_dir)
+    cells = load_results(store, ids=ids_of(suite, store), methods_dirs=methods_dir)
     record = _recommended(cells, store) if best else _finished(str(cell), store)
     own = cells[cells.id == record.id]
     if own.empty:

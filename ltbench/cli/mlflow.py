@@ -15,9 +15,17 @@ app = typer.Typer()
     rich_help_panel=PANEL,
     epilog=options.examples(
         "ltbench sync",
+        "ltbench sync --models   # also the best model of each table",
     ),
 )
 def sync(
+    models: Annotated[
+        bool,
+        typer.Option(
+            "--models",
+            help="Also log the best model of each table, with its signature. This imports method files.",
+        ),
+    ] = False,
     results: options.Results = Path("results"),
     follow: Annotated[bool, typer.Option("--follow", hidden=True)] = False,
 ) -> None:
@@ -35,6 +43,10 @@ def sync(
     done = update(store)
     labels = {"new": "new", "changed": "changed", "deleted": "deleted", "same": "unchanged"}
     print("MLflow runs: " + ", ".join(f"{done[key]} {label}" for key, label in labels.items()))
+    if models:
+        from ltbench.tracking.models import log_models
+
+        log_models(store, print)
 
 
 @app.command(

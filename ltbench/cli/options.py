@@ -150,6 +150,14 @@ RunsPerDevice = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+Executor = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        help="Where workers run: 'local' on this machine; 'ray' on the Ray cluster of RAY_ADDRESS or of this machine, "
+        "or on one started here.",
+        rich_help_panel=MACHINE,
+    ),
+]
 Isolate = Annotated[
     bool,
     typer.Option(help="Train each method in processes of its own.", rich_help_panel=MACHINE),

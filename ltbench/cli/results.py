@@ -53,9 +53,12 @@ def leaderboard(
     """Print the leaderboard of the results folder, without results whose code was edited since."""
     if shifted and protocol != "last":
         raise InputError(f"--shifted works with the last epoch only, not with --protocol {protocol}; remove --protocol")
+    from ltbench.results.status import ids_of
+    from ltbench.results.store import Store
+
     print_leaderboard(
         results,
-        ids_of(suite, results),
+        ids_of(suite, Store(options.existing(results))),
         "json" if as_json else format,
         protocol,
         shifted,
@@ -96,11 +99,12 @@ def classes(
 
     from ltbench.results.classes import class_reports
     from ltbench.results.leaderboard import load_results
+    from ltbench.results.status import ids_of
     from ltbench.results.store import Store
     from ltbench.show.classes import render_classes
 
-    ids = ids_of(suite, results)
-    store = Store(results)
+    store = Store(options.existing(results))
+    ids = ids_of(suite, store)
     groups = options.shots(shots)
     cells = load_results(store, ids=ids, shots=groups, methods_dirs=methods_dir)
     methods = set() if cells.empty else set(cells.method[cells.status == "done"])
@@ -128,11 +132,11 @@ def status(
     from rich.console import Console
     from rich.table import Table
 
-    from ltbench.results.status import STATES, cell_states, counts, stale_lines, with_changes
+    from ltbench.results.status import STATES, cell_states, counts, known_suite, stale_lines, with_changes
     from ltbench.results.store import Store
 
     store = Store(options.existing(results))
-    cells = cell_states(store, None if suite is None else _known(suite, results))
+    cells = cell_states(store, None if suite is None else known_suite(suite, store))
     cells = with_changes(cells, store, methods_dir)
     if as_json:
         print(json.dumps(cells, indent=1))
@@ -166,16 +170,13 @@ def show(
     """Show everything about one cell, and the command that repeats it."""
     from ltbench.results.store import Store
 
-    found = list(Store(options.existing(results)).latest(cell).values())
-    if len(found) != 1:
-        what = f"{len(found)} cells begin with '{cell}'" if found else f"no cell begins with '{cell}'"
-        raise InputError(f"{what} in {results}; list the ids of all cells with ltbench status --json")
+    found = Store(options.existing(results)).one(cell)
     if as_json:
-        print(json.dumps(found[0].model_dump(mode="json"), indent=1))
+        print(json.dumps(found.model_dump(mode="json"), indent=1))
         return
     from ltbench.show.record import print_record
 
-    print_record(found[0])
+    print_record(found)
 
 
 @app.command(
@@ -204,9 +205,11 @@ def report(
     results: options.Results = Path("results"),
 ) -> None:
     """Write one HTML page with all tables and plots, and a comparison with published results."""
-    ids = ids_of(suite, options.existing(results))
+    from ltbench.results.status import ids_of
+    from ltbench.results.store import Store
     from ltbench.show.page import write_report
 
+    ids = ids_of(suite, Store(options.existing(results)))
     groups = options.shots(shots)
     for file in write_report(results, output, ids, figures, shots=groups, methods_dirs=methods_dir):
         print(file)
@@ -263,25 +266,3 @@ def print_leaderboard(
     else:
         print(render(board, form, protocol, width))
     return not cells.empty and bool((cells.status == "failed").any())
-
-
-def ids_of(suite: str | None, results: Path) -> set[str] | None:
-    """Ids of the cells of a suite; None, which means all cells, where no suite is named."""
-    from ltbench.results.status import cell_states
-    from ltbench.results.store import Store
-
-    options.existing(results)
-    if suite is None:
-        return None
-    return {cell["id"] for cell in cell_states(Store(results), _known(suite, results))}
-
-
-def _known(suite: str, results: Path) -> str:
-    """The name of a suite that was run or that exists; raises InputError for any other."""
-    from ltbench.plan.suite import suite_names
-    from ltbench.results.store import Store
-
-    known = {str(plan["suite"]) for plan in Store(results).plans()} | set(suite_names())
-    if suite not in known:
-        raise unknown("suite", suite, known)
-    return suite

@@ -3,8 +3,7 @@
 import contextlib
 import json
 import signal
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,7 @@ PANEL = "Run"
 app = typer.Typer()
 
 if TYPE_CHECKING:
-    from ltbench.plan.expand import Library, Plan, Planned
-    from ltbench.plan.request import Request
-    from ltbench.results.record import Record
+    from ltbench.plan.expand import Library, Plan
     from ltbench.results.store import Store
     from ltbench.runner.options import RunOptions
     from ltbench.runner.progress import Reporter
@@ -55,6 +52,7 @@ def run(
     runs_per_device: options.RunsPerDevice = "1",
     images_in: options.ImagesIn = "auto",
     isolate: options.Isolate = False,
+    executor: options.Executor = "local",
     shard: options.Shard = None,
     checkpoint_every: options.CheckpointEvery = 30.0,
     results: options.Results = Path("results"),
@@ -68,9 +66,12 @@ def run(
     A cell is one method on one data set, with one imbalance factor and one seed. If a run stops, repeat the command to
     continue.
     """
+    from ltbench.api.training import announce, plan_of
     from ltbench.plan.expand import Library
     from ltbench.plan.request import Request
+    from ltbench.results.store import Store
     from ltbench.runner.options import RunOptions
+    from ltbench.runner.progress import reporter
 
     request = Request(
         suite=suite,
@@ -94,11 +95,18 @@ def run(
         runs_per_device=options.runs(runs_per_device),
         images_in=images_in,
         isolate=isolate,
+        executor=executor,
     )
-    library = Library()
-    plan = _plan(request, library, results, tuned, shard)
-    failed = _train(plan, how, library, results, tracking=tracking, dry_run=dry_run, as_json=as_json)
-    raise typer.Exit(1 if failed or plan.broken else 0)
+    library, store, listen = Library(), Store(results), reporter()
+    part = None if shard is None else options.part_of(shard)
+    plan = plan_of(request, library, results, tuned=tuned, part=part)
+    how = announce(plan, how, store, listen)
+    if not dry_run:
+        failed = _train(plan, how, store, library, listen, tracking=tracking, as_json=as_json)
+        raise typer.Exit(1 if failed or plan.broken else 0)
+    if as_json:
+        print(json.dumps([{"id": p.cell.id, **p.cell.describe()} for p in plan.cells], indent=1))
+    raise typer.Exit(1 if plan.broken else 0)
 
 
 @app.command(
@@ -121,6 +129,7 @@ def tune(
     device: options.Device = "auto",
     workers: options.Workers = None,
     threads: options.Threads = 1,
+    executor: options.Executor = "local",
     results: options.Results = Path("results"),
     data: options.DataPlaces = [],  # noqa: B006
     methods_dir: options.MethodsDir = [],  # noqa: B006
@@ -131,15 +140,14 @@ def tune(
 
     Train with the best values by 'ltbench run --tuned'. If tuning stops, repeat the command to continue.
     """
+    from ltbench.api.training import studied
     from ltbench.plan.expand import Library
     from ltbench.plan.request import Request
-    from ltbench.results.store import Store
     from ltbench.runner.options import RunOptions
     from ltbench.runner.progress import reporter
     from ltbench.show.studies import print_studies
-    from ltbench.tracking.follower import followed
-    from ltbench.tuning import tune as tuning
     from ltbench.tuning.study import as_record
+    from ltbench.tuning.tune import Budget
 
     request = Request(
         suite=suite,
@@ -151,12 +159,15 @@ def tune(
         methods_dirs=tuple(methods_dir),
         recipe=recipe,
     )
-    how, library, listen = RunOptions(device=device, workers=workers, threads=threads), Library(), reporter()
-    budget = tuning.Budget(trials, seeds, sampler_seed)
-    searches = tuning.prepare(request, budget, library)
-    Store(results).prepare()
-    with interruptible(listen), followed(results, tracking and not tuning.finished(searches, results, budget)):
-        found = tuning.tune(searches, results, budget, how, library, listen)
+    how, listen, budget = (
+        RunOptions(device=device, workers=workers, threads=threads, executor=executor),
+        reporter(),
+        Budget(trials, seeds, sampler_seed),
+    )
+    with (
+        interruptible(listen),
+        studied(request, budget, how, Library(), results, listen, tracking=tracking) as found,
+    ):
         if as_json:
             print(json.dumps([as_record(study) for study in found], indent=1))
         else:
@@ -164,62 +175,27 @@ def tune(
     raise typer.Exit(0 if all(study.best for study in found) else 1)
 
 
-def _plan(request: "Request", library: "Library", results: Path, tuned: bool, shard: str | None) -> "Plan":
-    """The plan of a request, with the tuned methods and without the parts of other machines."""
-    from ltbench.plan.expand import make_plan
-    from ltbench.plan.shards import shard as part_of
-
-    if tuned:
-        from ltbench.tuning.tune import winners
-
-        request = replace(request, variants=winners(request, results, library))
-    plan = make_plan(request, library)
-    if shard is None:
-        return plan
-    return replace(plan, cells=part_of(plan.cells, *options.part_of(shard)))
-
-
 def _train(
     plan: "Plan",
     how: "RunOptions",
+    store: "Store",
     library: "Library",
-    results: Path,
+    listen: "Reporter",
     *,
     tracking: bool,
-    dry_run: bool,
     as_json: bool,
 ) -> bool:
-    """Announce a plan, train it and print its leaderboard; whether a cell failed."""
+    """Train a plan and print its leaderboard; whether a cell failed."""
+    from ltbench.api.training import trained
     from ltbench.data.sources import is_own
-    from ltbench.results.store import Store
-    from ltbench.runner.progress import reporter
-    from ltbench.runner.workers import trainer, without_record
-    from ltbench.runner.workload import missing
-    from ltbench.tracking.follower import followed
 
-    listen, store = reporter(), Store(results)
-    for why in {**plan.skipped, **plan.broken}.values():
-        listen.say(f"skipped method: {why}")
-    for line in (*_image_files(plan), *_weights(plan)):
-        listen.say(line)
-    records = store.latest()
-    to_do = missing(plan, records)
-    how = how.resolved(to_do)
-    listen.say(_announcement(plan, to_do, records, how))
-    if dry_run:
-        if as_json:
-            print(json.dumps([{"id": p.cell.id, **p.cell.describe()} for p in plan.cells], indent=1))
-        return False
-    store.prepare()
-    with interruptible(listen), followed(results, tracking and bool(to_do)):
-        with trainer(store, how, library, listen) as train:
-            train(plan)
-        if lost := without_record(plan, store):
+    with interruptible(listen), trained(plan, how, store, library, listen, tracking=tracking) as lost:
+        if lost:
             listen.say(f"ltbench: {lost}")
             if not store.latest():
                 return True
         ids, folders = {p.cell.id for p in plan.cells}, plan.request.methods_dirs
-        failed = print_leaderboard(results, ids, "json" if as_json else "table", methods_dirs=folders)
+        failed = print_leaderboard(store.root, ids, "json" if as_json else "table", methods_dirs=folders)
         if not as_json and all(is_own(planned.cell.dataset) for planned in plan.cells):
             _recommend(store, ids, folders)
         return failed or bool(lost)
@@ -233,57 +209,6 @@ def _recommend(store: "Store", ids: set[str], methods_dirs: Sequence[Path]) -> N
 
     for choice in choices(load_results(store, ids=ids, methods_dirs=methods_dirs), store.latest()):
         print(recommendation(choice))
-
-
-def _image_files(plan: "Plan") -> list[str]:
-    """One line on each data set of image files."""
-    from ltbench.cli.data import described
-    from ltbench.data.files import FileSet
-
-    lines = []
-    for planned in {p.cell.dataset: p for p in plan.cells}.values():
-        if planned.test is not None and isinstance(planned.images, FileSet):
-            lines.append(described(planned.images, planned.test.read().counts(len(planned.counts))))
-    return lines
-
-
-def _weights(plan: "Plan") -> list[str]:
-    """One line on the pretrained weights of each data set and backbone."""
-    lines: dict[str, None] = {}
-    for planned in plan.cells:
-        recipe, (height, width, _) = planned.cell.recipe, planned.images.train.images.shape[1:]
-        if recipe.weights is not None:
-            seen = "x".join(map(str, recipe.input_size(height, width)))
-            lines[
-                f"{planned.cell.label}: weights {recipe.weights}, pretrained on {recipe.weights.data}; images resized "
-                f"to {width}x{height} ({recipe.interpolation}), the network sees {seen}"
-            ] = None
-    return list(lines)
-
-
-def _announcement(plan: "Plan", to_do: "Sequence[Planned]", records: "Mapping[str, Record]", how: "RunOptions") -> str:
-    """One line on how much there is to train, and how long it takes."""
-    from ltbench.plan.cell import BASELINE
-    from ltbench.plan.suite import load_suite
-    from ltbench.runner.workload import estimate_seconds
-    from ltbench.units import duration
-
-    stages = [stage.id for planned in to_do for stage in planned.stages]
-    shared = len(stages) - len(set(stages))
-    seconds = estimate_seconds(to_do, records)
-    time = "time not known yet" if seconds is None else f"about {duration(seconds / (how.workers or 1))}"
-    under = "" if plan.suite.as_published else "under recipe "
-    further = sorted({p.cell.seed for p in plan.cells} - set(plan.suite.seeds))
-    own = plan.request.recipe_in_place_of(load_suite(plan.request.suite).recipe.base)
-    return (
-        f"{plan.suite.name}: {len(plan.cells)} cells {under}{plan.compared_under}, "
-        f"{len(plan.cells) - len(to_do)} done, {len(to_do)} to do"
-        + (", imbalance natural (the default for images of your own)" if plan.request.natural_by_default else "")
-        + (f", recipe {own} (the default for images of your own; see also --recipe finetune and frozen)" if own else "")
-        + (f", {time}" if to_do else "")
-        + (f"; {len(stages)} stages, {shared} of them shared and trained only once" if shared else "")
-        + (f"; {BASELINE} also with seeds {', '.join(map(str, further))} (not with --seeds)" if further else "")
-    )
 
 
 @contextlib.contextmanager

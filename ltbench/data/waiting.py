@@ -31,6 +31,9 @@ class WaitingSplit:
             parts |= {"images": split.images}
         np.savez(self._file, **parts)  # type: ignore[arg-type]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return WaitingSplit, (self.read(),)  # another process has it in a file of its own
+
     def read(self) -> Split:
         """Return the split."""
         with self._guard:

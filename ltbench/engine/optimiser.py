@@ -2,6 +2,7 @@
 
 import fnmatch
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from ltbench.models.backbones import build_backbone
 from ltbench.models.layers import layer_depths, without_decay
 from ltbench.models.network import Network
 from ltbench.plan.recipe import Recipe
+from ltbench.randomness import seeded
 
 BETA2 = 0.999
 
@@ -22,9 +24,13 @@ def optimiser_of(net: Network, stage: Stage, recipe: Recipe, device: torch.devic
 
     Its learning rates are tensors, at first 0. A group's ``factor`` on the rate is that of the stage times that of its
     layer (``recipe.layer_decay``).
+
+    Raises:
+        InputError: for a pattern of the stage that no parameter has.
     """
     names = {"all": {"*": 1.0}, "heads": {"heads.*": 1.0}}
     factors = names[stage.trains] if isinstance(stage.trains, str) else stage.trains
+    _check_patterns(net, stage.name, factors)
     scales = _scales(net, recipe)
     undecayed = set() if recipe.decay_vectors else without_decay(net)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
@@ -53,6 +59,23 @@ def optimiser_of(net: Network, stage: Stage, recipe: Recipe, device: torch.devic
         for parameter in group:
             optimiser.state[parameter].update(_first_state(recipe, parameter))
     return optimiser
+
+
+def _check_patterns(net: Network, stage: str, patterns: Iterable[str]) -> None:
+    """A backbone or heads without any parameter, as on features of a frozen backbone, fit every pattern."""
+    empty = {
+        part
+        for part, found in (("backbone", net.backbone), ("heads", net.heads))
+        if next(found.parameters(), None) is None
+    }
+    names = [name for name, _ in net.named_parameters()]
+    for pattern in patterns:
+        if pattern.partition(".")[0] not in {"*", *empty} and not fnmatch.filter(names, pattern):
+            raise InputError(
+                f"stage '{stage}' trains '{pattern}', but no parameter has such a name; the names are like "
+                f"{', '.join(names[:1] + names[-1:])}",
+                pattern,
+            )
 
 
 def _optimiser(recipe: Recipe, device: torch.device, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -89,7 +112,8 @@ def _scales(net: Network, recipe: Recipe) -> dict[str, float]:
     """The factor of each parameter of the backbone on the learning rate; copies of a layer have the same one."""
     if recipe.layer_decay == 1:
         return {}
-    plain = build_backbone(recipe.backbone, 3, (recipe.resized_crop or recipe.image_size or 32,) * 2)
+    with seeded(0):  # only the names of its layers count
+        plain = build_backbone(recipe.backbone, 3, (recipe.resized_crop or recipe.image_size or 32,) * 2)
     depths = layer_depths(plain)
     layers, own = 1 + max(depths.values()), {name: _unbranched(name) for name, _ in net.backbone.named_parameters()}
     if other := [name for name in own.values() if name not in depths]:

@@ -1,6 +1,7 @@
 """A stage under way: its network, optimiser, clock and progress."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from ltbench.engine.batches import TrainingSet
 from ltbench.engine.optimiser import clip_gradients, learning_rate, optimiser_of, state_of
 from ltbench.engine.step import Eager, Epochs, Static, why_failed
 from ltbench.engine.task import Task, Tier
-from ltbench.method.contract import Batch, Clock, Method, Stage
+from ltbench.method.contract import Batch, Clock, LossFunction, Method, Stage
 from ltbench.method.samplers import augment_of
 from ltbench.models.classifiers import initialise_as_ldam
 from ltbench.models.network import Network, initialised_backbone, run_part
@@ -52,7 +53,10 @@ class RunningStage:
         self.net = network(method, task, position)
         if before is not None:
             take_over(self.net, before, stage)
-        self.net.to(task.device).to(memory_format=torch.channels_last)
+        with seeded(key(task.seed, "memory", position)):
+            self.net.remember(method.build_memory(self.net, torch.tensor(task.data.counts, dtype=torch.float64)))
+        for module in (self.net, self.net.memory):
+            module.to(task.device).to(memory_format=torch.channels_last)
         self.training = self._training()
         if task.tier == "compiled":
             self.net.run = compiled(task.recipe.batch_size)
@@ -72,18 +76,19 @@ class RunningStage:
     def resume(self, saved: State) -> None:
         """Continue from what ``to_save`` returned."""
         restore(self.net, saved["network"])
+        restore(self.net.memory, saved["memory"])
         self.optimiser.load_state_dict(saved["optimiser"])
         for own, value in zip(self.average, saved["average"], strict=True):
             own.copy_(value)
-        parts = ("network", "optimiser", "average")
+        parts = ("network", "memory", "optimiser", "average")
         self.state = {name: value for name, value in saved.items() if name not in parts}
         if self.task.environment not in self.state["environments"]:
             self.state["environments"].append(self.task.environment)
 
     def to_save(self) -> State:
         """Everything that ``resume`` needs."""
-        parts = {"network": self.net.state_dict(), "optimiser": self.optimiser.state_dict(), "average": self.average}
-        return self.state | parts
+        parts = {"network": self.net.state_dict(), "memory": self.net.memory.state_dict()}
+        return self.state | parts | {"optimiser": self.optimiser.state_dict(), "average": self.average}
 
     def begin(self, epoch: int) -> Tensor:
         """Set clock, learning rate and mode for an epoch (from 0); returns its plan [R, S, draws] on the device."""
@@ -134,7 +139,10 @@ class RunningStage:
             return eager, "eager", reason
         static = Static(self.step, plan.shape, task.recipe.batch_size, task.device)
         try:
-            static.capture(plan, [*self.net.state_dict().values(), *state_of(self.optimiser), *self.average])
+            remembered = self.net.memory.state_dict().values()
+            static.capture(
+                plan, [*self.net.state_dict().values(), *remembered, *state_of(self.optimiser), *self.average]
+            )
         except RuntimeError as error:  # of CUDA or of the compiler; the record contains the reason
             return eager, "eager", f"capture failed: {why_failed(error)}"
         return static, tier, ""
@@ -144,9 +152,7 @@ class RunningStage:
 
         This never waits for the device and replaces no tensor that is used later, so it may be captured.
         """
-        loss = self.loss(self.batch(columns))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = self.gradient(self.batch(columns))
         self.update()
         return loss.detach()
 
@@ -154,13 +160,22 @@ class RunningStage:
         """The augmented images and labels of the columns [R, S * B] of a plan."""
         task, streams = self.task, tuple(self.method.streams_of(self.stage))
         pixels, labels = self.training.batch(columns)
-        *_, noise = epoch_plan.split(columns, self.training.augmentations)
-        return Batch(task.normalise(pixels), labels, streams, epoch_plan.noise_of(noise, len(streams)))
+        index, _, noise = epoch_plan.split(columns, self.training.augmentations)
+        return Batch(task.normalise(pixels), labels, streams, epoch_plan.noise_of(noise, len(streams)), index)
 
-    def loss(self, batch: Batch) -> Tensor:
-        """The loss of a batch, 0-dim."""
+    def gradient(self, batch: Batch) -> Tensor:
+        """Set the gradients of the parameters to those of a batch; returns the loss, 0-dim."""
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.stage.gradient is not None:
+            return self.stage.gradient(self.net, functools.partial(self.loss, batch))
+        loss = self.loss(batch)
+        loss.backward()
+        return loss
+
+    def loss(self, batch: Batch, loss: LossFunction | None = None) -> Tensor:
+        """The loss of a batch, 0-dim, or another function of the method."""
         with self.task.autocast():
-            return (self.stage.loss or self.method.loss)(self.net, batch, self.clock)
+            return (loss or self.stage.loss or self.method.loss)(self.net, batch, self.clock)
 
     def update(self) -> None:
         """Update the parameters by their gradients, and the average of the network."""
@@ -281,8 +296,8 @@ def take_over(net: Network, before: State, stage: Stage) -> None:
         restore(net, {name: value for name, value in kept.items() if shapes.get(name) == value.shape})
 
 
-def restore(net: Network, values: Mapping[str, Tensor]) -> None:
-    """Copy these values into the network's state, bit for bit."""
+def restore(net: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Copy these values into a module's state, bit for bit."""
     own = net.state_dict()
     for name, value in values.items():
         own[name].copy_(value)

@@ -91,7 +91,9 @@ def export(
     path = store.stage_path(planned.stages[-1].id)
     state = StageFile(path, CPU, float("inf")).load()
     if state is None:
-        raise InputError(f"the network of cell {record.id} is not in {path.parent}; train it again: {record.command}")
+        raise InputError(
+            f"the network of cell {record.id} is not in {path.parent}; train it again: {store.again(record)}"
+        )
     program, weights = _program(planned, state["network"])
     image = tuple(planned.images.train.images.shape[1:])
     operations = traced(program, image)
@@ -154,7 +156,7 @@ def _agreement(model: predict.Exported, record: Record, planned: Planned, store:
     images = np.ascontiguousarray(split.take(chosen).pixels())
     with torch.inference_mode():
         logits = model.program(torch.from_numpy(images)).numpy()
-    arrays = store.arrays(record.id)
+    arrays = store.arrays(record)
     return Agreement(
         images=count,
         equal=int((logits.argmax(1) == arrays["predicted"][chosen]).sum()),

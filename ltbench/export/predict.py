@@ -46,6 +46,21 @@ def probabilities(model: Exported, images: np.ndarray) -> np.ndarray:
     return torch.softmax(logits.double(), dim=1).numpy()
 
 
+class Served(NamedTuple):
+    """An exported model as MLflow calls it."""
+
+    model: Exported
+
+    def predict(self, images: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:
+        """Probabilities [B, C] of images uint8 [B, H, W, channels]."""
+        return probabilities(self.model, images)
+
+
+def _load_pyfunc(folder: str) -> Served:
+    """The model of a folder, by the name that MLflow calls."""
+    return Served(load(Path(folder)))
+
+
 if __name__ == "__main__":
     model = load(Path(__file__).parent)
     for name in sys.argv[1:]:

@@ -14,11 +14,13 @@ When each hook runs, in pseudocode::
 
     for stage in method.stages():               # after those of the method named in ``after``
         build_head(name, width, classes)        # for each head; then the weights of the previous stage are loaded
+        build_memory(net, counts)               # what the stage remembers beside its network: ``net.memory``
         setup(counts)
         for epoch in stage:
             noise(draws, generator)
             for batch in epoch:
-                loss(net, batch, clock)         # or stage.loss; then the backward pass and the optimiser's step
+                loss(net, batch, clock)         # or stage.loss; then the backward pass, or all of ``stage.gradient``
+                                                # then the optimiser's step
                 stage.project(net)              # if there is one; or after the epoch, see ``project_after``
             predict(net, images)                # every few epochs, on validation and test images
         stage.finish(net, features)             # if there is one: a post-hoc step
@@ -64,12 +66,14 @@ class Batch:
         labels: [S * B] int64.
         streams: names of the S streams.
         noise: [K, B] float32, the numbers from `Method.noise` for these images; the same for all streams.
+        index: [S * B] int64, the place of each image in the training set, from 0 to N - 1.
     """
 
     images: Tensor
     labels: Tensor
     streams: tuple[str, ...]
     noise: Tensor = field(default_factory=lambda: torch.empty(0, 0))
+    index: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def part(self, stream: str, values: Tensor) -> Tensor:
         """Return the rows of ``values`` [S * B, ...] that belong to a stream: [B, ...]."""
@@ -90,6 +94,16 @@ class Clock:
     progress: Tensor
 
 
+LossFunction = Callable[[Network, Batch, Clock], Tensor]
+
+
+class LossOf(Protocol):
+    """Computes a loss of the batch of a step, with the weights that the network has at that time."""
+
+    def __call__(self, loss: LossFunction | None = None) -> Tensor:
+        """Compute the loss of the stage, or another function of the method, in the precision of the recipe."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """One phase of training. It has a new optimiser; the network continues from the previous stage.
@@ -104,6 +118,9 @@ class Stage:
         lr, weight_decay, schedule: replace those of the recipe.
         batch_norm: ``train`` normalises by the batch and updates the running statistics; ``eval`` freezes them.
         loss: the method's function for the loss of this stage, such as ``self.plain_loss``; None: ``Method.loss``.
+        gradient: a function that replaces the backward pass, where a step needs several. It is called with the network
+            and `LossOf`, leaves the gradient of the step in the parameters (which have none at first), leaves their
+            values as they were, and returns the loss, 0-dim. It is part of a captured step.
         project: a function that is called with the network after every step and moves parameters back into the allowed
             set. It is part of a captured step (see ``Method.loss``).
         project_after: ``step``, or ``epoch`` to call ``project`` once at the end of every epoch.
@@ -120,7 +137,8 @@ class Stage:
     weight_decay: float | None = None
     schedule: Literal["step", "cosine"] | None = None
     batch_norm: Literal["train", "eval"] = "train"
-    loss: Callable[[Network, Batch, Clock], Tensor] | None = None
+    loss: LossFunction | None = None
+    gradient: Callable[[Network, LossOf], Tensor] | None = None
     project: Callable[[Network], None] | None = None
     project_after: Literal["step", "epoch"] = "step"
     finish: Callable[[Network, Features], None] | None = None
@@ -197,6 +215,19 @@ class Method:
     def build_head(self, name: str, width: int, classes: int) -> nn.Module:
         """Build a head: features [B, D = width] -> logits [B, C = classes]."""
         return CLASSIFIERS[self.classifier](width, classes)
+
+    def build_memory(self, net: Network, counts: Tensor) -> nn.Module:
+        """Build what a stage remembers from step to step beside its network; it becomes ``net.memory``.
+
+        A queue, an average of the weights, a value for each image: buffers and parameters of one module, without
+        gradients. A step changes them in place. They are in every checkpoint, and freed at the end of the stage, so
+        ``predict`` cannot use them; ``Stage.finish`` can.
+
+        Args:
+            net: the network before the first step, on the CPU.
+            counts: [C] float64, the class counts, on the CPU; their sum is the number of training images.
+        """
+        return nn.Module()
 
     def noise(self, draws: int, generator: np.random.Generator) -> NDArray[np.float64]:
         """Draw K random numbers for each image of an epoch, [K, draws]; `Batch.noise` contains them.

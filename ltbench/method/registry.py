@@ -20,6 +20,7 @@ from ltbench.method.contract import Method
 from ltbench.method.entries import AFTER, DOUBLE, of_chain, parse_entry, written
 from ltbench.method.loading import is_file_module, load, method_of
 from ltbench.method.source import Code, Scope, digest_of, engine, places
+from ltbench.method.state import Guard
 from ltbench.method.valid import check
 
 
@@ -175,14 +176,16 @@ def discover(folders: Sequence[Path] = (), files: Sequence[Path] = ()) -> Regist
     entries: dict[str, Entry] = {}
     broken: dict[Path, str] = {}
     codes: dict[Path, Code] = {}
+    guard = Guard()
     found = [file for place in places(folders) for file in sorted(place.glob("*.py")) if not file.name.startswith("_")]
     for file in [*found, *(file.resolve() for file in files)]:
         if _is_there(file.stem, file, entries):
             continue
         code = codes.setdefault(file.parent, Code(Scope(file.parent)))
         try:
-            method = load(file)
-            check(method)
+            with guard.importing():
+                method = load(file)
+                check(method)
             entries[file.stem] = Entry(file.stem, file, method, code)
         except KeyboardInterrupt:
             raise
@@ -190,18 +193,19 @@ def discover(folders: Sequence[Path] = (), files: Sequence[Path] = ()) -> Regist
             broken[file] = one_line(error)
     used = {file for entry in entries.values() if broken for file in entry.code.neighbours(entry.name).values()}
     reasons = {file.stem: f"{file}: {why}" for file, why in broken.items() if file not in used}
-    reasons |= _installed(entries)
+    reasons |= _installed(entries, guard)
     registry = Registry(entries, reasons)
     refused = {name: why for name in registry if (why := _refusal(registry, name))}
     return Registry({k: v for k, v in entries.items() if k not in refused}, reasons | refused)
 
 
-def _installed(entries: dict[str, Entry]) -> dict[str, str]:
+def _installed(entries: dict[str, Entry], guard: Guard) -> dict[str, str]:
     """Add the methods of installed packages; returns, by name, why one cannot be used."""
     broken: dict[str, str] = {}
     for point in entry_points(group="ltbench.methods"):
         try:
-            loaded = point.load()
+            with guard.importing():
+                loaded = point.load()
             method: type[Method] = loaded if isinstance(loaded, type) else method_of(loaded, point.name)
             file = Path(sys.modules[method.__module__].__file__ or "")
             check(method)

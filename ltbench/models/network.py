@@ -25,9 +25,11 @@ class Network(nn.Module):
     Attributes:
         run: runs the backbone, or a part of it, on its input. Every forward pass of the backbone goes through this
             function, so that another one may take its place: compiled, or computing the features of several networks.
+        memory: what a method remembers during a stage; it is neither trained nor stored with the network.
     """
 
     run: Callable[[nn.Module, Tensor], Tensor]
+    memory: nn.Module
 
     def __init__(self, backbone: nn.Module, heads: Mapping[str, nn.Module]) -> None:
         super().__init__()
@@ -35,6 +37,11 @@ class Network(nn.Module):
         self.heads = nn.ModuleDict(heads)
         self.first = next(iter(heads))
         self.run = run_part
+        self.remember(nn.Module())
+
+    def remember(self, memory: nn.Module) -> None:
+        """Set ``memory``, without gradients."""
+        object.__setattr__(self, "memory", memory.requires_grad_(False))  # else torch would make it a part
 
     def features(self, images: Tensor) -> Tensor:
         """Images [B, channels, H, W] -> features [B, D], or [B, K, D] with K branches."""

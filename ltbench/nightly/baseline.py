@@ -9,8 +9,9 @@ from pathlib import Path
 
 import ltbench
 from ltbench.errors import InputError
+from ltbench.results.files import write_whole
 from ltbench.results.record import Record, now
-from ltbench.results.store import Store, write_whole
+from ltbench.results.store import Store
 
 CHECKOUT = Path(ltbench.__file__).resolve().parent.parent
 """The folder that ltbench runs from; an installed package has no benchmarks and no baseline there."""

@@ -11,7 +11,7 @@ from ltbench.nightly import speed
 from ltbench.nightly.learning import ALPHA, Together
 from ltbench.nightly.speed import Speed
 from ltbench.results.compared import ALARMS, Change
-from ltbench.results.store import write_whole
+from ltbench.results.files import write_whole
 
 HISTORY = "history.jsonl"
 

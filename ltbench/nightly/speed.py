@@ -22,9 +22,9 @@ from scipy.special import stdtrit
 from ltbench.errors import InputError, one_line
 from ltbench.nightly.baseline import CHECKOUT
 from ltbench.nightly.learning import ALPHA
+from ltbench.results.files import write_whole
 from ltbench.results.record import Environment
 from ltbench.results.statistics import moderated
-from ltbench.results.store import write_whole
 
 RUNS = 5
 """Runs of the same code whose spread gives the limits."""

@@ -62,6 +62,18 @@ class Library:
         return self._images[key]
 
     @property
+    def in_memory(self) -> dict[tuple[str, ...], tuple[ImageSet, WaitingSplit | None]]:
+        """The data sets that were loaded into memory, as ``keep`` takes them; those in a file are not among them."""
+        return {key: found for key, found in self._images.items() if not found[0].train.in_file}
+
+    def keep(self, loaded: Mapping[tuple[str, ...], tuple[ImageSet, WaitingSplit | None]]) -> None:
+        """Take data sets that another process has loaded."""
+        self._images.update(loaded)
+
+    def __contains__(self, key: tuple[str, ...]) -> bool:
+        return key in self._images
+
+    @property
     def fingerprints(self) -> dict[tuple[str, ...], str]:
         """The fingerprint of every data set that was loaded."""
         return {key: images.fingerprint for key, (images, _) in self._images.items()}

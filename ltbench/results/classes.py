@@ -3,7 +3,6 @@
 Needs no torch. Every interval is for its class alone: among many classes some exclude 0 by chance.
 """
 
-import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,7 @@ from ltbench.results.diagnostics import recalls
 from ltbench.results.leaderboard import TABLE, in_order
 from ltbench.results.record import Record
 from ltbench.results.statistics import LEVEL, seed_interval
-from ltbench.results.store import Store
+from ltbench.results.store import NoPredictions, Store
 
 FRAME = ("class", "name", "group", "images", "test_images", "recall", "low", "high", "gain", "gain_interval")
 """Columns of `ClassReport.frame`."""
@@ -41,7 +40,7 @@ class ClassReport:
             the half width of its 95 % interval (NaN for one seed, and where all seeds agree).
         confusion: [C, C]: the share in percent of the test images of each class (row) that are predicted as each class
             (column), mean over seeds; NaN for a class without test images. None where no predictions can be read.
-        missing: ids of cells whose predictions cannot be read.
+        missing: ids of cells whose predictions are not stored any more.
     """
 
     place: Mapping[str, Any]
@@ -164,8 +163,8 @@ def _report(
     matrices, missing = [], []
     for cell in part.id:
         try:
-            arrays = store.arrays(cell)
-        except (OSError, ValueError, zipfile.BadZipFile):
+            arrays = store.arrays(records[cell])
+        except NoPredictions:
             missing.append(str(cell))
         else:
             matrices.append(confusion(arrays["labels"], arrays["predicted"], len(mean)))

@@ -3,7 +3,6 @@
 ``cells`` are always rows of ``load_results``, and ``records`` the records by id.
 """
 
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from ltbench.metrics import ECE_BINS, class_weights, confidence_bins
 from ltbench.results.leaderboard import TABLE
 from ltbench.results.papers import differences, verdict
 from ltbench.results.record import Protocol, Record, Result
-from ltbench.results.store import Store
+from ltbench.results.store import NoPredictions, Store
 
 
 def _finished(cells: pd.DataFrame, records: Mapping[str, Record]) -> Iterator[tuple[str, list[Result]]]:
@@ -133,15 +132,19 @@ def reliability(cells: pd.DataFrame, store: Store) -> tuple[pd.DataFrame, list[s
 
     Returns:
         One row a method x bin: ``method``, ``bin``, ``images``, ``accuracy`` and ``confidence`` (means in [0, 1], each
-        class with the same weight; NaN where the bin is empty); and the ids of cells without logits that can be read.
+        class with the same weight; NaN where the bin is empty); and the ids of cells whose logits are missing.
+
+    Raises:
+        InputError: for predictions that are not those of their record.
     """
     parts, missing = [], []
+    records = store.latest()
     for method, part in cells[cells.status == "done"].groupby("method", sort=False):
         total = pd.DataFrame(0.0, index=range(ECE_BINS), columns=["images", "weight", "correct", "confidence"])
         for cell in part.id:
             try:
-                arrays = store.arrays(cell)
-            except (OSError, ValueError, zipfile.BadZipFile):
+                arrays = store.arrays(records[cell])
+            except NoPredictions:
                 missing.append(str(cell))
                 continue
             total += reliability_bins(arrays["logits"], arrays["labels"])

@@ -11,6 +11,7 @@ from ltbench.errors import InputError
 from ltbench.method.entries import AFTER, of_chain
 from ltbench.method.source import engine_digest
 from ltbench.plan.cell import BASELINE, Cell, Link, entry
+from ltbench.results.files import read_whole
 
 FORMAT: Literal[3] = 3
 Protocol = Literal["last", "val", "best-on-test"]
@@ -192,6 +193,11 @@ class Result(Frozen):
         return self.last.hits
 
     @property
+    def numbers(self) -> tuple[object, ...]:
+        """Everything that is equal where a cell repeats bit for bit."""
+        return self.arrays, self.protocols, self.evaluations, self.losses
+
+    @property
     def roundings(self) -> tuple[str, ...]:
         """`Environment.rounding` of every process that trained a stage or measured, usually a single one."""
         of_stages = (where for stage in self.stages for where in stage.environments)
@@ -274,7 +280,7 @@ class Record(Frozen):
         Raises:
             InputError: for a file that is not a record, or a record of another version of ltbench.
         """
-        raw = path.read_bytes()
+        raw = read_whole(path)
         content, found, seal = raw.rpartition(SEAL)
         try:
             record = cls.model_validate_json(content + b"}" if found else raw)

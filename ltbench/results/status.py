@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ltbench.errors import unknown
 from ltbench.method.source import Present
+from ltbench.plan.suite import suite_names
 from ltbench.results.record import Record
 from ltbench.results.store import Store
 
@@ -31,6 +33,23 @@ def cell_states(store: Store, suite: str | None = None) -> list[dict[str, Any]]:
             if suite in (None, plan["suite"]):
                 newest[plan["suite"], *coordinates] = {"suite": plan["suite"]} | cell
     return [cell | _state(store, records.get(cell["id"]), cell["id"]) for cell in newest.values()]
+
+
+def ids_of(suite: str | None, store: Store) -> set[str] | None:
+    """Ids of the cells of a suite; None, which means all cells, where no suite is named.
+
+    Raises:
+        InputError: for an unknown suite.
+    """
+    return None if suite is None else {cell["id"] for cell in cell_states(store, known_suite(suite, store))}
+
+
+def known_suite(suite: str, store: Store) -> str:
+    """The name of a suite that was run or that exists; raises InputError for any other."""
+    known = {str(plan["suite"]) for plan in store.plans()} | set(suite_names())
+    if suite not in known:
+        raise unknown("suite", suite, known)
+    return suite
 
 
 def _state(store: Store, record: Record | None, cell: str) -> dict[str, Any]:

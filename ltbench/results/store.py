@@ -11,7 +11,7 @@ import gc
 import hashlib
 import io
 import json
-import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,22 +21,14 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from ltbench.errors import InputError
+from ltbench.errors import InputError, one_line, say_once
+from ltbench.results.files import files_in, read_whole, write_whole
+from ltbench.results.plans import read_plan
 from ltbench.results.record import Record, now
 
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it exists complete or not at all, even if the process is killed or the power fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid4().hex}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+BYTES_OF_AN_IMAGE = 64
+"""More than an image has in all arrays without its logits."""
+BYTES_OF_HEADERS = 1 << 20
 
 
 def digest_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -72,6 +64,10 @@ def _record_in(path: Path) -> Record:
     return record
 
 
+class NoPredictions(InputError):
+    """The predictions of a cell are not stored any more."""
+
+
 class Store:
     """Results in a folder.
 
@@ -84,6 +80,7 @@ class Store:
     def __init__(self, root: Path | str = "results") -> None:
         self.root = Path(root)
         self._read: dict[Path, Record] = {}
+        self._chosen: dict[tuple[str, ...], Record] = {}
 
     def prepare(self) -> None:
         """Make the folder.
@@ -116,7 +113,7 @@ class Store:
         Raises:
             InputError: for a file that is not a record, or that is the record of another cell.
         """
-        paths = list((self.root / "records").glob(f"{prefix}*.json"))
+        paths = [path for path in files_in(self.root / "records", ".json") if path.name.startswith(prefix)]
         with no_garbage():
             for path in paths:
                 try:
@@ -128,12 +125,57 @@ class Store:
         return sorted((self._read[path] for path in paths if path in self._read), key=lambda record: record.created)
 
     def latest(self, prefix: str = "", damaged: list[InputError] | None = None) -> dict[str, Record]:
-        """The newest record of each cell, by id; a failure never replaces a finished one. See ``attempts``."""
+        """The newest record of each cell, by id; a failure never replaces a finished one. See ``attempts``.
+
+        Of finished records with different results, as in merged folders, the newest one that the stored predictions
+        belong to; one line on stderr names the conflict.
+        """
         latest: dict[str, Record] = {}
+        finished: dict[str, list[Record]] = {}
         for record in self.attempts(prefix, damaged):
+            if record.result is not None:
+                finished.setdefault(record.id, []).append(record)
             if record.result is not None or record.id not in latest or latest[record.id].result is None:
                 latest[record.id] = record
+        for cell, records in finished.items():
+            if any(record.finished.numbers != records[0].finished.numbers for record in records):
+                latest[cell] = self._without_conflict(records)
         return latest
+
+    def one(self, prefix: str) -> Record:
+        """The latest record of the only cell whose id begins with ``prefix``.
+
+        Raises:
+            InputError: when there is no such cell, or several.
+        """
+        found = list(self.latest(prefix).values())
+        if len(found) != 1:
+            what = f"{len(found)} cells begin with '{prefix}'" if found else f"no cell begins with '{prefix}'"
+            raise InputError(f"{what} in {self.root}; list the ids of all cells with ltbench status --json", prefix)
+        return found[0]
+
+    def _without_conflict(self, records: list[Record]) -> Record:
+        """The record of a cell that is used, of several with different results, oldest first."""
+        key = tuple(map(_file_name, records))
+        if key not in self._chosen:
+            path = self.arrays_path(records[0].id)
+            try:
+                stored = digest_of_arrays(self._arrays_in(path, records[0]))
+            except InputError:
+                stored = ""
+            fitting = [record for record in records if record.finished.arrays == stored]
+            self._chosen[key] = (fitting or records)[-1]
+            why = f"{path} belongs to it" if fitting else f"which is the newest; {path} belongs to none of them"
+            say_once(
+                f"{len(records)} records of cell {records[0].id} have different results ({', '.join(key)}); "
+                f"{_file_name(self._chosen[key])} is used: {why}; remove the others from {self.root / 'records'}"
+            )
+        return self._chosen[key]
+
+    def again(self, record: Record) -> str:
+        """The commands that train a finished cell again."""
+        results = "" if self.root == Path("results") else f" --results {shlex.quote(str(self.root))}"
+        return f"rm {shlex.quote(str(self.root / 'records' / record.id))}-*.json && {record.command}{results}"
 
     # arrays
 
@@ -148,16 +190,42 @@ class Store:
         write_whole(self.arrays_path(cell), buffer.getvalue())
         return digest_of_arrays(arrays)
 
-    def arrays(self, cell: str) -> dict[str, NDArray[Any]]:
-        """What the network of a cell predicts for the split that it is measured on, after the last epoch.
+    def arrays(self, record: Record) -> dict[str, NDArray[Any]]:
+        """What the network of a finished cell predicts for the split that it is measured on, after the last epoch.
 
         Returns:
             ``labels`` and ``predicted`` classes [N]; float32 [N] each: ``confidence``, the probability of the predicted
             class, ``nll``, -log p of the true class, and ``brier``, the squared distance of the probabilities to the
             one-hot label, from which every metric follows exactly; and ``logits`` [N, C], rounded to float16.
+
+        Raises:
+            NoPredictions: where they are missing.
+            InputError: where they are not those that were stored with the record.
         """
-        with np.load(self.arrays_path(cell)) as file:
-            return dict(file)
+        path = self.arrays_path(record.id)
+        found = self._arrays_in(path, record)
+        if digest_of_arrays(found) != record.finished.arrays:
+            raise InputError(f"predictions {path} are not those of the record; {self._restore(record)}")
+        return found
+
+    def _arrays_in(self, path: Path, record: Record) -> dict[str, NDArray[Any]]:
+        """The arrays in a file, of which the record says how large they can be."""
+        if not path.exists():
+            raise NoPredictions(f"predictions {path} are missing; {self._restore(record)}")
+        result = record.finished
+        most = sum(result.test_counts) * (2 * len(result.test_counts) + BYTES_OF_AN_IMAGE) + BYTES_OF_HEADERS
+        try:
+            with np.load(io.BytesIO(read_whole(path))) as file:
+                if (size := sum(member.file_size for member in file.zip.infolist())) > most:
+                    raise ValueError(f"{size} bytes where at most {most} are possible")
+                return dict(file)
+        except InputError:
+            raise
+        except Exception as error:  # numpy and zipfile raise a different error for each kind of damage
+            raise InputError(f"predictions {path} are damaged ({one_line(error)}); {self._restore(record)}") from error
+
+    def _restore(self, record: Record) -> str:
+        return f"restore the file, or train the cell again: {self.again(record)}"
 
     # stages
 
@@ -174,8 +242,13 @@ class Store:
             write_whole(path, json.dumps({"created": now()} | plan).encode())
 
     def plans(self) -> list[dict[str, Any]]:
-        """All plans, oldest first."""
-        plans = [json.loads(path.read_bytes()) for path in (self.root / "plans").glob("*.json")]
+        """All plans, oldest first; one line on stderr names each file that is not a plan, which is skipped."""
+        plans = []
+        for path in files_in(self.root / "plans", ".json"):
+            try:
+                plans.append(read_plan(path))
+            except InputError as error:
+                say_once(f"skipped: {error}")
         return sorted(plans, key=lambda plan: str(plan["created"]))
 
     # locks

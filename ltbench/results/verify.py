@@ -1,6 +1,5 @@
 """Checks of stored results: from arrays to metrics to identity, code and data. Needs no torch."""
 
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from ltbench.plan.cell import digest, row_identity
 from ltbench.plan.repeat import request_of
 from ltbench.results.record import Measured, Record
 from ltbench.results.status import Sources, is_stale, stale_lines
-from ltbench.results.store import Store, digest_of_arrays
+from ltbench.results.store import Store
 
 
 class Verifier:
@@ -47,12 +46,10 @@ class Verifier:
         """The metrics follow from the predictions, and these are the ones that were stored with the record."""
         result = record.finished
         try:
-            arrays = self.store.arrays(record.id)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            yield f"the predictions cannot be read ({type(error).__name__})"
+            arrays = self.store.arrays(record)
+        except InputError as error:
+            yield str(error)
             return
-        if digest_of_arrays(arrays) != result.arrays:
-            yield "the predictions are not those that were stored with the record"
         found = _metrics(arrays, result.class_counts)
         if found is None:
             yield "the predictions do not have the form that ltbench stores"

@@ -3,8 +3,9 @@
 import copy
 import functools
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ltbench.data import LongTailed, cut
@@ -38,6 +39,16 @@ class Job:
         return Record.of(cell, suite=self.plan.suite.name, command=command, **outcome)
 
 
+def compute_features(cells: Sequence[Planned], options: RunOptions, listen: Reporter) -> None:
+    """Compute the features of frozen backbones in this process, before any cell is trained."""
+    if any(planned.cell.recipe.frozen for planned in cells):
+        import torch
+
+        from ltbench.runner import inputs
+
+        inputs.compute_features(cells, torch.device(options.device), listen.say)
+
+
 def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, replaceable: bool = False) -> bool:
     """Train the cells of a job, one after another or several at once, without those that other processes train.
 
@@ -55,8 +66,8 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
     import torch
 
     from ltbench.engine.process import numerics, own_stream, prepare
+    from ltbench.method.state import Guard
     from ltbench.runner.inputs import inputs
-    from ltbench.runner.state import Guard
 
     prepare()
     torch.set_num_threads(options.threads)
@@ -79,15 +90,15 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
         if found is None or found.created == job.seen.get(cell.id):
             with reporting:
                 listen.cell(str(cell))
-            noted, stages = len(guard.changes), [store.stage_path(stage.id) for stage in claim.planned.stages]
-            new = [path for path in stages if not path.exists()]
+            noted, before = len(guard.changes), _stages(store, claim.planned)
             found = _train(job, store, options, data, on_epoch, claim)
             if changed := guard.changed_since(noted):
                 beside = " (or a cell that was trained beside it did)" if claim.together > 1 else ""
                 reason = f"changed {changed}{beside}; other methods would give other numbers after it"
                 found = job.record(cell, options, reason=reason)
-                for path in new:
-                    path.unlink(missing_ok=True)  # a stage that was trained like this is never reused
+                for path, written in _stages(store, claim.planned).items():
+                    if written != before.get(path):
+                        path.unlink(missing_ok=True)  # a stage that was trained like this is never reused
             store.add(found)
         return found
 
@@ -129,6 +140,12 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
     return True
 
 
+def _stages(store: Store, planned: Planned) -> dict[Path, int]:
+    """When each stage of a cell that the store has was written, in ns, by file."""
+    paths = (store.stage_path(stage.id) for stage in planned.stages)
+    return {path: path.stat().st_mtime_ns for path in paths if path.exists()}
+
+
 def _train(
     job: Job,
     store: Store,
@@ -160,17 +177,17 @@ def _train(
         )
     except KeyboardInterrupt:
         raise
-    except torch.OutOfMemoryError as error:
+    except torch.OutOfMemoryError:
         if claim.together > 1:
             raise
-        return job.record(planned.cell, options, reason=_out_of_memory(error, options))
+        return job.record(planned.cell, options, reason=_out_of_memory(planned.cell, options))
     except BaseException as error:  # one cell that fails, or calls sys.exit, must not stop the others
         return job.record(planned.cell, options, reason=one_line(error))
     return job.record(planned.cell, options, result=_beside(result, claim.together))
 
 
-def _out_of_memory(error: BaseException, options: RunOptions) -> str:
-    """Why a cell that was alone on its device did not fit, and what to do."""
+def _out_of_memory(cell: Cell, options: RunOptions) -> str:
+    """Why a cell that was alone on its device did not fit, and what to do: activations grow with the batch."""
     import torch
 
     known = f"{options.device} has no room for it"
@@ -178,7 +195,11 @@ def _out_of_memory(error: BaseException, options: RunOptions) -> str:
         free, total = torch.cuda.mem_get_info(options.device)
         peak = torch.cuda.max_memory_allocated(options.device)
         known = f"it used {mebibytes(peak)} at most; {mebibytes(free)} of {mebibytes(total)} are free now"
-    return f"out of GPU memory: {known}; use a smaller batch (--set recipe.batch_size=...) or --images-in host"
+    half = max(2, cell.recipe.batch_size // 2)
+    return (
+        f"out of GPU memory with a batch of {cell.recipe.batch_size}: {known}; half the batch needs about half of it "
+        f"(--set recipe.batch_size={half}), and --images-in host leaves the images in the computer's memory"
+    )
 
 
 def _beside(result: Result, runs: int) -> Result:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Literal
 
 from ltbench.errors import InputError
@@ -28,6 +29,7 @@ class RunOptions:
         images_in: where images are stored while training: memory of the ``device``, ``host`` memory, or the packed
             ``file`` of an image folder; ``auto``: the first of them that has room.
         isolate: train the cells of each method in processes of their own.
+        executor: where workers are: ``local``, processes of this machine, or ``ray``, actors of a Ray cluster.
     """
 
     device: str = "auto"
@@ -38,6 +40,7 @@ class RunOptions:
     runs_per_device: int | Literal["auto"] = 1
     images_in: Literal["auto", "device", "host", "file"] = "auto"
     isolate: bool = False
+    executor: Literal["local", "ray"] = "local"
 
     def resolved(self, cells: Sequence[Planned]) -> "RunOptions":
         """The options with numbers in place of None.
@@ -48,24 +51,45 @@ class RunOptions:
         Raises:
             InputError: when the device or the place for images does not exist, and for options that exclude each other.
         """
+        self._check(cells)
+        if self.executor == "ray":
+            return self  # what the cluster has is known when it is connected
         from ltbench.engine.process import device_of
 
         device = device_of(self.device)
-        if self.tier != "eager" and device.type != "cuda":
-            raise InputError(f"tier '{self.tier}' needs a CUDA device; on {device} use --tier eager", self.tier)
+        self.check_tier(device.type)
         several = self.runs_per_device != 1
         if several and (self.workers or 1) > 1:
             raise InputError("several runs per device are threads of one process; remove --workers", "workers")
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        workers = self.workers or (min(cores, len(cells)) or 1 if device.type == "cpu" and not several else 1)
+        return replace(self, device=str(device), workers=workers)
+
+    def check_tier(self, device: str) -> None:
+        """Check that the tier exists on a kind of device.
+
+        Raises:
+            InputError: where it does not.
+        """
+        if self.tier != "eager" and device != "cuda":
+            raise InputError(f"tier '{self.tier}' needs a CUDA device; on {device} use --tier eager", self.tier)
+
+    def _check(self, cells: Sequence[Planned]) -> None:
+        """Raise InputError for options that exclude each other, or that the cells exclude."""
+        several = self.runs_per_device != 1
         if several and self.isolate:
             raise InputError("several runs per device are threads of one process; remove --isolate", "isolate")
         if several and self.tier == "compiled":
             raise InputError("tier 'compiled' compiles one run at a time; for several use --tier graph", self.tier)
+        if self.executor == "ray" and self.device not in ("auto", "cpu", "cuda"):
+            raise InputError(
+                f"device '{self.device}' is chosen by Ray; with --executor ray use --device auto, cpu or cuda"
+            )
+        if self.executor == "ray" and find_spec("ray") is None:
+            raise InputError("--executor ray needs Ray; install it with pip install 'ltbench[ray]'", "ray")
         for planned in cells if self.images_in == "file" else ():
             if not planned.images.train.in_file:
                 name = planned.cell.label
                 raise InputError(
                     f"{name} has no packed file, only image folders have one; use --images-in host", "file"
                 )
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = self.workers or (min(cores, len(cells)) or 1 if device.type == "cpu" and not several else 1)
-        return replace(self, device=str(device), workers=workers)

@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: bars in a terminal, plain lines elsewhere."""
+"""Progress of a run: bars in a terminal, one bar in a notebook, plain lines on stderr elsewhere."""
 
 import sys
 import time
@@ -112,6 +112,45 @@ class Bars(Silent):
         self.say(f"{name}: {outcome}")
 
 
+class Notebook(Silent):
+    """One bar of tqdm's, with the running cell and the remaining time; a line below it for each cell that has ended."""
+
+    def say(self, line: str) -> None:  # noqa: D102
+        print(printable(line), flush=True)
+
+    def begin(self, cells: int, work: float) -> None:  # noqa: D102
+        from tqdm.auto import tqdm
+
+        form = "{desc}: {n_fmt}/{total_fmt}|{bar}| {elapsed}{postfix}"
+        self.bar = tqdm(total=cells, desc="cells", bar_format=form, disable=not cells)
+        self.work, self.work_done, self.started = work, 0.0, time.monotonic()
+        self.left = ""
+
+    def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:  # noqa: D102
+        self.bar.set_postfix_str(printable(f"{self.left}{name} · {stage} {done}/{epochs}"))
+
+    def finished(self, name: str, outcome: str, work: float) -> None:  # noqa: D102
+        self.work_done += work
+        left = (time.monotonic() - self.started) * (self.work - self.work_done) / max(self.work_done, 1e-9)
+        self.left = f"{duration(left)} left; " if left > 0 else ""
+        self.bar.update()
+        self.say(f"{name}: {outcome}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.close()
+
+
 def reporter() -> Reporter:
-    """The reporter for this stderr: bars in a terminal, lines elsewhere."""
+    """The reporter for this place: one bar in a notebook, bars on stderr where that is a terminal, lines elsewhere."""
+    if _in_notebook():
+        return Notebook()
     return Bars() if sys.stderr.isatty() else Lines()
+
+
+def _in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and "IPKernelApp" in shell.config

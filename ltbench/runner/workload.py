@@ -31,8 +31,8 @@ def estimate_seconds(cells: Sequence[Planned], records: Mapping[str, Record]) ->
 
     def kind(recipe: Mapping[str, Any], image: Sequence[int]) -> tuple[Any, ...]:
         if recipe.get("frozen"):  # features take the place of the images
-            return "frozen", recipe["pretrained"], recipe["precision"]
-        return recipe["backbone"], recipe["precision"], recipe["resized_crop"], *image
+            return "frozen", recipe.get("pretrained"), recipe.get("precision")
+        return recipe.get("backbone"), recipe.get("precision"), recipe.get("resized_crop"), *image
 
     speeds: dict[tuple[Any, ...], list[float]] = {}
     for record in records.values():

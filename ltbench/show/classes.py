@@ -137,7 +137,7 @@ def notes_of(reports: Sequence[ClassReport]) -> list[str]:
         notes.append("Confusions: % of the test images of the true class (row), means over seeds.")
     missing = [cell for report in reports for cell in report.missing]
     return notes + (
-        [f"Cells without readable predictions are not in the confusions: {', '.join(missing)}."] * bool(missing)
+        [f"Cells without stored predictions are not in the confusions: {', '.join(missing)}."] * bool(missing)
     )
 
 

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 VARIABLE = "MLFLOW_TRACKING_URI"
+EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 OURS = "ltbench"
-"""The tag of the experiments that ltbench creates."""
+"""The tag of experiments with our runs: ``results`` where ltbench created the experiment, else ``guest``."""
 PATIENCE_S = 5
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 ENVIRONMENT = {
@@ -120,7 +121,9 @@ def _prepare(ours: Path) -> None:
 
 
 def _usable(database: Path) -> bool:
-    places = "SELECT artifact_location FROM experiments NATURAL JOIN experiment_tags WHERE key = ?"
+    places = (
+        "SELECT artifact_location FROM experiments NATURAL JOIN experiment_tags WHERE key = ? AND value = 'results'"
+    )
     try:
         with contextlib.closing(sqlite3.connect(database)) as connection:
             found = connection.execute(places, [OURS]).fetchall()

@@ -77,21 +77,25 @@ def follow(store: Store) -> None:
     with contextlib.suppress(OSError):
         os.nice(10)
     from ltbench.tracking.address import connect
+    from ltbench.tracking.machine import sampled
     from ltbench.tracking.sync import sync
 
     with contextlib.suppress(InputError), store.locked("mlflow"):
         connect(store)
-    seen: set[tuple[Path, int]] = set()
-    pause = PAUSE_S
-    while not _closed(pause):
-        started = time.process_time()
-        with contextlib.suppress(InputError, FileNotFoundError):
-            files = (path for pattern in ("records/*.json", "tuning/studies/*") for path in store.root.glob(pattern))
-            found = {(path, path.stat().st_size) for path in files}
-            if found != seen:
-                sync(store, files=False)
-                seen = found
-        pause = max(PAUSE_S, (time.process_time() - started) / SHARE)
+    with sampled(store):
+        seen: set[tuple[Path, int]] = set()
+        pause = PAUSE_S
+        while not _closed(pause):
+            started = time.process_time()
+            with contextlib.suppress(InputError, FileNotFoundError):
+                files = (
+                    path for pattern in ("records/*.json", "tuning/studies/*") for path in store.root.glob(pattern)
+                )
+                found = {(path, path.stat().st_size) for path in files}
+                if found != seen:
+                    sync(store, files=False)
+                    seen = found
+            pause = max(PAUSE_S, (time.process_time() - started) / SHARE)
     sync(store)
 
 

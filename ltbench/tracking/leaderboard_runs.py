@@ -3,11 +3,9 @@
 Computed from the store alone, without torch or mlflow, and the same each time.
 """
 
-import io
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
-from typing import Any
 
 import pandas as pd
 
@@ -17,8 +15,12 @@ from ltbench.results.leaderboard import COSTS, METRICS, OF_HITS, TABLE, leaderbo
 from ltbench.results.record import Record
 from ltbench.results.store import Store
 from ltbench.show.columns import COLUMNS, columns_of
-from ltbench.show.tables import render, shots_note, title
-from ltbench.tracking.runs import SOURCE, Data, Experiment, Point, Run, milliseconds
+from ltbench.show.tables import shots_note, title
+from ltbench.tracking.address import EXPERIMENT
+from ltbench.tracking.commits import commits
+from ltbench.tracking.datasets import splits_of
+from ltbench.tracking.runs import SOURCE, Experiment, Point, Run, milliseconds
+from ltbench.tracking.table_runs import key_of, table_run
 from ltbench.tracking.views import View
 
 MAIN_METRIC = "test/balanced_accuracy"
@@ -54,6 +56,8 @@ def _view_columns(board: pd.DataFrame) -> tuple[str, ...]:
 def suite_experiments(store: Store) -> Iterator[Experiment]:
     """An experiment for each suite, and one for each recipe of results that belong to no known suite.
 
+    Where ``MLFLOW_EXPERIMENT_NAME`` is set, all results are in the experiment of this name.
+
     Raises:
         InputError: for a record that cannot be read.
     """
@@ -61,6 +65,8 @@ def suite_experiments(store: Store) -> Iterator[Experiment]:
     suites: dict[str, set[str]] = {}
     for plan in store.plans():
         suites.setdefault(plan["suite"], set()).update(cell["id"] for cell in plan["cells"])
+    if name := os.environ.get(EXPERIMENT):
+        suites = {name: set(records)}
     known = set[str]().union(*suites.values())
     for cell, record in records.items():
         if cell not in known:
@@ -78,53 +84,26 @@ def _experiment(name: str, cells: pd.DataFrame, records: Mapping[str, Record]) -
     columns = _view_columns(board)
     every = View("Leaderboard", "tags.kind = 'summary'", MAIN_METRIC, ("params.dataset", "params.imbalance", *columns))
     tables = {"leaderboard": every}
+    made_by = commits()
     for _, part in board.groupby(TABLE, sort=False):
         rows = cells.merge(part[[*TABLE, "method"]], on=[*TABLE, "method"])
         table = View(title(part.iloc[0]), _filter(part.iloc[0]), MAIN_METRIC, _view_columns(part))
         tables[digest(table.name)] = table
         of_method = {method: [records[cell] for cell in group.id] for method, group in rows.groupby("method")}
-        made_of = digest(sorted(zip(rows.id, rows.created, strict=True)))
-        texts = {"leaderboard.md": "markdown", "leaderboard.csv": "csv"}
-        files = {path: _rendered(part, form) for path, form in texts.items()}
-        if part.seeds.any():
-            files |= _plots(part, rows, records)
-        for _, row in part.iterrows():
-            runs.append(_summary(row, of_method[row.method], files, made_of))
-    runs += [_seed(records[row.id], _key(row)) for _, row in cells.iterrows()]
+        runs.append(table_run(part, rows, records))
+        for place, (_, row) in enumerate(part.iterrows()):
+            runs.append(_summary(row, of_method[row.method], made_by, best=place == 0 and pd.notna(row["rank"])))
+    runs += [_seed(records[row.id], _key(row), made_by) for _, row in cells.iterrows()]
     shots = " ".join(f"many / medium / few: {shots_note(shots)}." for shots in dict.fromkeys(board.shots))
     note = (
         "Made by `ltbench sync` from the results folder, which decides. Runs of kind `summary` are the rows of "
-        "the leaderboard (means over seeds at the last epoch; 95 % intervals), those of kind `seed` single trainings. "
+        "the leaderboard (means over seeds at the last epoch; 95 % intervals), those of kind `seed` single trainings, "
+        "those of kind `table` have the plots of a table. "
         f"Only rows of the same data set, imbalance and recipe may be compared. {shots}"
     )
     of_seeds = tuple(f"metrics.{metric_name(c.key)}" for c in columns_of(board) if c.key in (*METRICS, *COSTS))
     by_method = View("Seeds", "tags.kind = 'seed'", MAIN_METRIC, of_seeds, ("method", "dataset", "imbalance", "recipe"))
     return Experiment(name, note, MAIN_METRIC, tuple(runs), tables | {"seeds": by_method})
-
-
-def _rendered(part: pd.DataFrame, form: Any) -> Callable[[], bytes]:
-    return lambda: (render(part, form, "last") + "\n").encode()
-
-
-def _plots(part: pd.DataFrame, rows: pd.DataFrame, records: Mapping[str, Record]) -> dict[str, Callable[[], bytes]]:
-    """Figures of a table, each drawn at most once for all of its rows."""
-
-    @cache
-    def drawn(name: str) -> bytes:
-        from ltbench.show import figures, style
-
-        if name == "accuracy":
-            figure = figures.accuracy(part)
-        elif name == "per_class":
-            figure = figures.per_class(diagnostics.per_class(rows, records), part)
-        else:
-            figure = figures.curves(diagnostics.curves(rows, records), part)
-        image = io.BytesIO()
-        with style.style():
-            figure.savefig(image, format="png", dpi=100)
-        return image.getvalue()
-
-    return {f"{name}.png": partial(drawn, name) for name in ("accuracy", "per_class", "curves")}
 
 
 def _key(row: pd.Series) -> str:
@@ -142,14 +121,21 @@ def _quoted(value: object) -> str:
     return str(value).replace("'", "''")
 
 
-def _summary(row: pd.Series, records: list[Record], files: Mapping[str, Callable[[], bytes]], made_of: str) -> Run:
-    """A row of the leaderboard; ``records`` are those of its seeds, finished or failed."""
+def _summary(row: pd.Series, records: list[Record], made_by: Mapping[str, str], best: bool) -> Run:
+    """A row of the leaderboard.
+
+    Args:
+        row: the row.
+        records: of its seeds, finished or failed.
+        made_by: the commit of each method's file.
+        best: whether its model may be logged: that of its first seed, since no choice uses the test set.
+    """
     done = [record for record in records if record.result]
     like = (done or records)[0]
     values = {metric_name(key): row[key] for key in STORED}
     compared = "behind" if pd.notna(row.p_to_best) else "not compared" if row.seeds else "failed"
     standing = "best" if row.best else "tied" if row.tied else compared
-    tags = _tags(like, done) | {
+    tags = _tags(like, done, made_by) | {
         **SOURCE,
         "standing": standing,
         "interval_from": str(row.interval_from) if row.seeds else "",
@@ -161,7 +147,6 @@ def _summary(row: pd.Series, records: list[Record], files: Mapping[str, Callable
         "mlflow.note.content": _note(row, like, standing),
     }
     ends = [milliseconds(record.created) for record in records]
-    files = dict(files) | ({"per_class.csv": lambda: per_class(done)} if done else {})
     return Run(
         kind="summary",
         key=_key(row),
@@ -169,11 +154,13 @@ def _summary(row: pd.Series, records: list[Record], files: Mapping[str, Callable
         params=_params(like),
         tags=tags,
         metrics={name: float(value) for name, value in values.items() if pd.notna(value)},
-        files=files,
-        made_of=made_of,
-        data=Data.of(like),
+        files={"per_class.csv": lambda: per_class(done)} if done else {},
+        made_of=sorted((record.id, record.created) for record in records),
+        data=splits_of(like),
+        model=min(done, key=lambda record: record.seed).id if best and done else None,
         times=(min(ends), max(ends)),
         status="FINISHED" if row.seeds else "FAILED",
+        parent=f"table:{key_of(row)}",
     )
 
 
@@ -188,7 +175,7 @@ def _note(row: pd.Series, like: Record, standing: str) -> str:
     )
 
 
-def _seed(record: Record, parent: str) -> Run:
+def _seed(record: Record, parent: str, made_by: Mapping[str, str]) -> Run:
     """One cell, finished or failed; ``parent`` is the key of its summary."""
     end, result = milliseconds(record.created), record.result
     metrics: dict[str, float] = {}
@@ -204,12 +191,12 @@ def _seed(record: Record, parent: str) -> Run:
         key=record.id,
         name=f"{record.entry} · {record.imbalance} · seed {record.seed}",
         params=_params(record) | {"seed": str(record.seed)},
-        tags=_tags(record, [record] if result else []) | tags,
+        tags=_tags(record, [record] if result else [], made_by) | tags,
         metrics=metrics,
         curves=tuple(Point(*point) for point in diagnostics.history(result)) if result else (),
         files=files,
         made_of=record.created,
-        data=Data.of(record),
+        data=splits_of(record),
         times=(end - round(1000 * result.cost.wall_seconds) if result else end, end),
         status="FINISHED" if result else "FAILED",
         parent=f"summary:{parent}",
@@ -219,18 +206,30 @@ def _seed(record: Record, parent: str) -> Run:
 def _params(record: Record) -> dict[str, str]:
     """The parameters that people filter and group by."""
     names = ("dataset", "imbalance", "recipe", "subset_seed", "holdout", "trials")
+    return (
+        {
+            "method": record.entry,
+            **{name: str(getattr(record, name)) for name in names},
+            "features": record.features,
+            "classifier": record.classifier,
+        }
+        | ({"trained_under": record.trained_under} if record.trained_under else {})
+        | _settings(record)
+    )
+
+
+def _settings(record: Record) -> dict[str, str]:
+    """Every field of the recipe and every hyper-parameter of the chain that is set, named as in ``--set``."""
+    values = {f"recipe.{name}": value for name, value in record.recipe_values.items()}
+    values |= {f"{link.method}.{name}": value for link in record.chain for name, value in link.hyperparameters.items()}
     return {
-        "method": record.entry,
-        **{name: str(getattr(record, name)) for name in names},
-        "features": record.features,
-        "classifier": record.classifier,
-        "hyperparameters": json.dumps(dict(record.chain[-1].hyperparameters)),
-        "backbone": str(record.recipe_values["backbone"]),
-        "epochs": str(record.recipe_values["epochs"]),
-    } | ({"trained_under": record.trained_under} if record.trained_under else {})
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in values.items()
+        if value is not None
+    }
 
 
-def _tags(record: Record, done: list[Record]) -> dict[str, str]:
+def _tags(record: Record, done: list[Record], made_by: Mapping[str, str]) -> dict[str, str]:
     """Identities, and where the finished records were trained; several values with commas."""
 
     def environments(name: str) -> str:
@@ -241,6 +240,7 @@ def _tags(record: Record, done: list[Record]) -> dict[str, str]:
         "data": record.fingerprint,
         "recipe_hash": digest(record.recipe_values),
         "method_source": record.chain[-1].source,
+        "method_commit": made_by.get(record.method, ""),
         "device": environments("device_name"),
         "torch": environments("torch"),
         "mlflow.source.git.commit": environments("revision"),

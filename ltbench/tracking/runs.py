@@ -1,6 +1,5 @@
 """The shape of what MLflow should hold: experiments of runs. Needs neither torch nor mlflow."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,37 +7,27 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from ltbench.plan.cell import digest
-from ltbench.results.record import Record
+from ltbench.tracking.datasets import Data
 from ltbench.tracking.views import View
 
-FORMAT = 2
+FORMAT = 3
 """Raise this when the same records should give other runs or files."""
 
 SOURCE = {"mlflow.source.name": "ltbench", "mlflow.source.type": "LOCAL"}
 
 
 class Point(NamedTuple):
-    """A value of a metric; ``step`` counts the epochs of the method's own stages."""
+    """A value of a metric.
+
+    Attributes:
+        step: the epoch, counted over the method's own stages; for samples of the machine, seconds since the start.
+        time: in ms since 1970; None: it is not known.
+    """
 
     metric: str
     value: float
     step: int
-
-
-class Data(NamedTuple):
-    """The long-tailed training split that a run was trained on."""
-
-    name: str
-    digest: str
-    profile: str
-
-    @classmethod
-    def of(cls, record: Record) -> "Data":
-        """The data of a cell; ``profile`` holds the number of images of each class."""
-        counts = list(record.result.class_counts) if record.result else []
-        cut = [record.fingerprint, record.imbalance, record.subset_seed, record.holdout]
-        profile = json.dumps({"images": sum(counts), "classes": counts or None})
-        return cls(f"{record.dataset}, {record.imbalance}", digest(cut), profile)
+    time: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +35,15 @@ class Run:
     """A run as MLflow should hold it.
 
     Attributes:
-        kind: ``summary``, ``seed``, ``study`` or ``trial``.
+        kind: ``table``, ``summary``, ``seed``, ``study``, ``trial`` or ``machine``.
         key: identifies it within its kind.
         tags: without those that `sync` adds.
         metrics: final values.
         curves: values during training; the last one of a metric is its final value.
         files: functions that make the artifacts, by path.
         made_of: everything that the content of ``files`` depends on.
-        data: the training split.
+        data: the splits that it was trained and measured on.
+        model: id of the cell that ``ltbench sync --models`` logs as the model of this run.
         times: start and end in ms since 1970.
         parent: kind and key of the run that it belongs to.
     """
@@ -67,7 +57,8 @@ class Run:
     curves: tuple[Point, ...] = ()
     files: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
     made_of: Any = None
-    data: Data | None = None
+    data: tuple[Data, ...] = ()
+    model: str | None = None
     times: tuple[int, int] = (0, 0)
     status: str = "FINISHED"
     parent: str | None = None

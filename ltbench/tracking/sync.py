@@ -4,7 +4,7 @@ A tag identifies each run, so a second sync does nothing, and the next sync comp
 runs of this results folder are touched: others may use the same server.
 """
 
-import json
+import re
 import tempfile
 import time
 from collections import Counter
@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from ltbench.errors import InputError, one_line
-from ltbench.results.store import Store, write_whole
+from ltbench.results.files import read_whole, write_whole
+from ltbench.results.store import Store
 from ltbench.tracking.address import OURS, address, artifacts, connect, folder, is_own, shown
 from ltbench.tracking.leaderboard_runs import suite_experiments
+from ltbench.tracking.machine_runs import machine_experiments
 from ltbench.tracking.nightly_runs import nightly_experiments
 from ltbench.tracking.runs import Experiment, Run
 from ltbench.tracking.views import PREFIX, page
@@ -28,17 +30,25 @@ if TYPE_CHECKING:
 ID, DIGEST, FILES, RESULTS, WRITTEN = (f"ltbench.{name}" for name in ("id", "digest", "files", "results", "written"))
 PARENT = "mlflow.parentRunId"
 EMPTY: Mapping[str, str] = {}
-METRICS_AT_ONCE = 1000
+METRICS_AT_ONCE, PARAMS_AT_ONCE = 1000, 100
 """The most that MLflow accepts in one request."""
+LATE = ("table", "summary")
+"""Kinds of runs whose files may change with every record."""
 
 
-def experiments(store: Store) -> Iterator[Experiment]:
-    """The experiments that MLflow should hold: those of the leaderboard, of tuning, and of a folder of nights."""
+def experiments(store: Store, growing: bool = True) -> Iterator[Experiment]:
+    """The experiments that MLflow should hold: those of the leaderboard, of tuning, of the machine, and of nights.
+
+    Args:
+        store: the results, or a folder of nights.
+        growing: whether to include what the machine is being sampled for right now.
+    """
     yield from suite_experiments(store)
     if (store.root / "tuning").exists():
         from ltbench.tracking.tuning_runs import tuning_experiments
 
         yield from tuning_experiments(store)
+    yield from machine_experiments(store, growing)
     yield from nightly_experiments(store)
 
 
@@ -47,7 +57,7 @@ def sync(store: Store, files: bool = True) -> Counter[str]:
 
     Args:
         store: the results.
-        files: whether to write the artifacts of summary runs too; they may change with every record.
+        files: whether to write the artifacts of tables and summary runs too; they may change with every record.
 
     Returns:
         The number of runs that were ``new``, ``changed``, ``deleted``, or the ``same`` as before.
@@ -56,9 +66,9 @@ def sync(store: Store, files: bool = True) -> Counter[str]:
         InputError: when MLflow does not answer, or stops answering.
     """
     with store.locked("mlflow"):
-        client = connect(store)
+        results, client = identity(store), connect(store)
         try:
-            return _sync(store, client, files)
+            return _sync(store, client, results, files)
         except Exception as error:  # each kind of tracking store has errors of its own
             if isinstance(error, InputError):
                 raise
@@ -74,47 +84,55 @@ def pages(store: Store, base: str) -> dict[str, dict[str, str]]:
     found = {}
     for experiment in experiments(store):
         made = client.get_experiment_by_name(experiment.name)
-        if made is not None:
+        if made is not None and experiment.views:
             addresses = {view.name: page(base, made.experiment_id, key) for key, view in experiment.views.items()}
             found[experiment.name] = addresses
     return found
 
 
-def _sync(store: Store, client: "MlflowClient", files: bool) -> Counter[str]:
-    results = _identity(store)
+def _sync(store: Store, client: "MlflowClient", results: str, files: bool) -> Counter[str]:
     done: Counter[str] = Counter()
-    stale = {one.name: one.experiment_id for one in client.search_experiments(filter_string=f"tags.{OURS} != ''")}
-    for experiment in experiments(store):
+    stale = {one.name: one for one in client.search_experiments(filter_string=f"tags.{OURS} != ''")}
+    for experiment in experiments(store, growing=files):
         place = _place(client, experiment, artifacts(folder(store)) if is_own(store) else None)
         stale.pop(experiment.name, None)
         _Sync(client, place, results, files, done).all(experiment.runs)
-    for place in stale.values():
-        _Sync(client, place, results, files, done).all([])
-        if not client.search_runs([place], max_results=1):
-            client.delete_experiment(place)
+    for left in stale.values():
+        _Sync(client, left.experiment_id, results, files, done).all([])
+        if left.tags[OURS] == "results" and not client.search_runs([left.experiment_id], max_results=1):
+            client.delete_experiment(left.experiment_id)
     return done
 
 
-def _identity(store: Store) -> str:
-    """An identifier that separates the runs of this results folder from others on the same server."""
+def identity(store: Store) -> str:
+    """An identifier that separates the runs of this results folder from others on the same server.
+
+    Raises:
+        InputError: where its file has something else.
+    """
     path = store.root / "tracking-id"
     if not path.exists():
         write_whole(path, uuid4().hex.encode())
-    return path.read_text().strip()
+    found = read_whole(path).strip().decode(errors="replace")
+    if not re.fullmatch("[0-9a-f]{32}", found):
+        raise InputError(f"{path} is not an identifier of ltbench; remove it, and what is in MLflow is made again")
+    return found
 
 
 def _place(client: "MlflowClient", experiment: Experiment, location: str | None) -> str:
-    """Create or update an experiment; returns its id."""
-    wanted = {
+    """Create or update an experiment; returns its id. Of an experiment of others, only the views are changed."""
+    views = {PREFIX + key: view.tag() for key, view in experiment.views.items()}
+    wanted = views | {
         OURS: "results",
         "mlflow.note.content": experiment.note,
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.experiment.primaryMetric.name": experiment.metric,
-        **{PREFIX + key: view.tag() for key, view in experiment.views.items()},
     }
     found = client.get_experiment_by_name(experiment.name)
     if found is None:
         return client.create_experiment(experiment.name, location, wanted)
+    if found.tags.get(OURS) != "results":
+        wanted = views | {OURS: "guest"}
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     for key, value in wanted.items():
@@ -189,17 +207,23 @@ class _Sync:
             DIGEST: run.digest,
         }
         tags |= {WRITTEN: str(end), **({PARENT: parent} if parent else {})}
-        with_files = self.files or run.kind != "summary"
+        with_files = self.files or run.kind not in LATE
         tags |= {FILES: run.files_digest} if with_files else {}
         run_id = self.client.create_run(self.place, start, tags, run.name).info.run_id
         first = end - len(run.curves)  # MLflow takes the latest of a step, so that each has a time of its own
-        metrics = [Metric(p.metric, p.value, first + i, p.step) for i, p in enumerate(run.curves)]
+        metrics = [Metric(p.metric, p.value, p.time or first + i, p.step) for i, p in enumerate(run.curves)]
         in_curves = {point.metric for point in run.curves}
         metrics += [Metric(name, value, end, 0) for name, value in run.metrics.items() if name not in in_curves]
         self._log(run_id, metrics, run.params)
-        if run.data is not None:
-            data = Dataset(run.data.name, run.data.digest, "local", json.dumps({}), None, run.data.profile)
-            self.client.log_inputs(run_id, [DatasetInput(data, [InputTag("mlflow.data.context", "train")])])
+        inputs = [
+            DatasetInput(
+                Dataset(data.name, data.digest, data.kind, data.source, None, data.profile),
+                [InputTag("mlflow.data.context", data.context)],
+            )
+            for data in run.data
+        ]
+        if inputs:
+            self.client.log_inputs(run_id, inputs)
         if with_files:
             self._write(run, run_id)
         self.client.set_terminated(run_id, run.status, end)
@@ -227,9 +251,11 @@ class _Sync:
     ) -> None:
         from mlflow.entities import Param, RunTag
 
-        if params or tags:
-            pairs = [Param(*pair) for pair in params.items()], [RunTag(*pair) for pair in tags.items()]
-            self.client.log_batch(run_id, (), *pairs)
+        if tags:
+            self.client.log_batch(run_id, (), (), [RunTag(*pair) for pair in tags.items()])
+        pairs = [Param(*pair) for pair in params.items()]
+        for first in range(0, len(pairs), PARAMS_AT_ONCE):
+            self.client.log_batch(run_id, (), pairs[first : first + PARAMS_AT_ONCE])
         for first in range(0, len(metrics), METRICS_AT_ONCE):
             self.client.log_batch(run_id, metrics[first : first + METRICS_AT_ONCE])
 

@@ -1,9 +1,12 @@
 """The runs of tuning: one run a study and one a trial, in experiments of their own."""
 
 import json
+import os
 from collections.abc import Iterator
 
+from ltbench.method.entries import parse_entry
 from ltbench.results.store import Store
+from ltbench.tracking.address import EXPERIMENT
 from ltbench.tracking.runs import SOURCE, Experiment, Point, Run
 from ltbench.tracking.views import View
 from ltbench.tuning.journal import studies
@@ -22,7 +25,7 @@ def tuning_experiments(store: Store) -> Iterator[Experiment]:
     """An experiment for the studies of each suite; a trial is added when it has ended."""
     by_suite: dict[str, list[Study]] = {}
     for study in studies(store.root):
-        by_suite.setdefault(study.suite, []).append(study)
+        by_suite.setdefault(os.environ.get(EXPERIMENT) or study.suite, []).append(study)
     best = ("params.method", *(f"params.{name}" for name in PLACE), f"metrics.{METRIC}", "metrics.trials")
     tried = (f"metrics.{METRIC}", "metrics.cost/train_seconds", "tags.state")
     views = {
@@ -76,13 +79,18 @@ def _trials(study: Study) -> Iterator[Run]:
             kind="trial",
             key=f"{study.name}:{trial['number']}",
             name=f"{study.method} · {study.imbalance} · trial {trial['number']}",
-            params=_params(study) | {name: str(value) for name, value in trial["params"].items()},
+            params=_params(study) | {_as_set(study, name): str(value) for name, value in trial["params"].items()},
             tags={**SOURCE, "protocol": "val", "state": trial["state"], "reason": trial["reason"] or ""},
             metrics=metrics,
             times=_times(study, trial["number"]),
             status={"complete": "FINISHED", "pruned": "KILLED"}.get(trial["state"], "FAILED"),
             parent=f"study:{study.name}",
         )
+
+
+def _as_set(study: Study, name: str) -> str:
+    """The name of a value as ``--set`` has it: ``focal.gamma``, ``recipe.lr``."""
+    return name if name.startswith("recipe.") else f"{parse_entry(study.method)[0]}.{name}"
 
 
 def _times(study: Study, number: int) -> tuple[int, int]:

@@ -53,4 +53,6 @@ def _column(name: str) -> str:
 
 def page(base: str, experiment_id: str, key: str) -> str:
     """The address of a view on a server."""
-    return f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?viewStateShareKey={key}"
+    return (
+        f"{base.rstrip('/')}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={key}"
+    )

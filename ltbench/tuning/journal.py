@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ltbench.errors import InputError, one_line
+from ltbench.errors import InputError, one_line, say_once
 from ltbench.plan.cell import digest
+from ltbench.results.files import files_in, read_whole
 from ltbench.results.store import Store
 from ltbench.tuning.space import KNOB, OCTAVES, Values
-from ltbench.tuning.study import STARTUP, Study, as_dict
+from ltbench.tuning.study import STARTUP, Facts, Study, as_dict
 
 if TYPE_CHECKING:
     import optuna
@@ -20,14 +21,16 @@ if TYPE_CHECKING:
 
 
 def studies(results: Path | str) -> list[Study]:
-    """All studies of a results folder, by name.
-
-    Raises:
-        InputError: for a journal that cannot be read.
-    """
-    folder = Path(results) / "tuning"
-    journals = [Journal(folder, path.stem) for path in sorted((folder / "studies").glob("*.journal"))]
-    return [journal.read() for journal in journals if journal.begun]
+    """All studies of a results folder, by name; one line on stderr names each file that is none, which is skipped."""
+    folder, found = Path(results) / "tuning", []
+    for path in sorted(files_in(folder / "studies", ".journal")):
+        journal = Journal(folder, path.stem)
+        try:
+            if journal.begun:
+                found.append(journal.read())
+        except InputError as error:
+            say_once(f"skipped: {error}")
+    return found
 
 
 class Journal:
@@ -46,7 +49,7 @@ class Journal:
     @property
     def begun(self) -> bool:
         """Whether a study was written to it; a process that is killed at once leaves an empty file."""
-        return self.path.exists() and b'"facts"' in self.path.read_bytes()
+        return self.path.exists() and b'"facts"' in read_whole(self.path)
 
     def read(self) -> Study:
         """Read the study.
@@ -54,11 +57,13 @@ class Journal:
         Raises:
             InputError: when the file cannot be read.
         """
-        study = self._load()
-        facts = study.user_attrs["facts"]
-        known = {key: str(facts[key]) for key in ("suite", "method", "dataset", "imbalance", "recipe")}
-        trials = [as_dict(trial, facts["knobs"]) for trial in whole(study, facts["space"])]
-        return Study(name=self.name, trials=trials, facts=facts, source=study, **known)
+        with self._readable():
+            study = self._load()
+            facts = study.user_attrs["facts"]
+            Facts.model_validate(facts)
+            known = {key: facts[key] for key in ("suite", "method", "dataset", "imbalance", "recipe")}
+            trials = [as_dict(trial, facts["knobs"]) for trial in whole(study, facts["space"])]
+            return Study(name=self.name, trials=trials, facts=facts, source=study, **known)
 
     @contextlib.contextmanager
     def opened(self, facts: Mapping[str, Any], seed: int) -> Iterator["optuna.Study"]:
@@ -78,10 +83,11 @@ class Journal:
             if not self.path.exists() or not self.path.stat().st_size:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 optuna.create_study(storage=self._storage(), study_name=self.name, direction="maximize")
-            study = self._load()
-            if "facts" not in study.user_attrs:  # it is new, or the process that created it was killed
-                study.set_user_attr("facts", {**facts, "optuna": optuna.__version__})
-            known = study.user_attrs["facts"]
+            with self._readable():
+                study = self._load()
+                if "facts" not in study.user_attrs:  # it is new, or the process that created it was killed
+                    study.set_user_attr("facts", {**facts, "optuna": optuna.__version__})
+                known = {key: study.user_attrs["facts"][key] for key in facts}
             if other := [key for key in facts if key != "suite" and known[key] != facts[key]]:
                 raise InputError(
                     f"study '{self.name}' was created with other {' and '.join(other)} "
@@ -114,16 +120,21 @@ class Journal:
     def _load(self) -> "optuna.Study":
         import optuna
 
+        return optuna.load_study(study_name=self.name, storage=self._storage())
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Raise InputError for a file that is not a journal."""
         try:
-            return optuna.load_study(study_name=self.name, storage=self._storage())
-        except (ValueError, KeyError, TypeError, AssertionError) as error:
+            yield
+        except Exception as error:  # Optuna raises a different error for each kind of damage
             raise InputError(
                 f"{self.path} is not a journal of a study ({one_line(error)}); delete it to start again"
             ) from error
 
     def _drop_half_line(self) -> None:
         """Remove an incomplete last line, left by a process that was killed while it wrote."""
-        content = self.path.read_bytes() if self.path.exists() else b"\n"
+        content = read_whole(self.path) if self.path.exists() else b"\n"
         if not content.endswith(b"\n"):
             with self.path.open("r+b") as file:
                 file.truncate(content.rfind(b"\n") + 1)

@@ -5,12 +5,37 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from ltbench.tuning.space import public_name, values_of
 
 if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
+
+
+class Facts(BaseModel):
+    """What decides the numbers of a study besides its trials."""
+
+    model_config = ConfigDict(strict=True)
+
+    suite: str
+    method: str
+    dataset: str
+    imbalance: str
+    recipe: str
+    fingerprint: str
+    subset_seed: int
+    holdout: int
+    seeds: int
+    sampler_seed: int
+    recipe_values: dict[str, Any]
+    sources: dict[str, str]
+    space: dict[str, str]
+    fixed: dict[str, Any]
+    knobs: dict[str, float]
+    optuna: str
+
 
 STARTUP = 10
 """Trials before the sampler learns from earlier ones; TPE's own number."""
@@ -25,7 +50,7 @@ class Study:
         trials: for each its ``number``, ``state`` (``complete``, ``pruned``, ``failed``, ``running``), ``value``
             (balanced accuracy on validation images in percent, mean over seeds; None unless complete), ``params`` (of
             the method, and ``recipe.lr`` and the like), ``seconds`` of training and ``reason`` where it failed.
-        facts: what else decides its numbers: search space, sources, validation images, seeds, Optuna's version.
+        facts: see `Facts`.
     """
 
     name: str
@@ -107,3 +132,24 @@ def as_record(study: Study) -> dict[str, Any]:
     names = ("name", "suite", "method", "dataset", "imbalance", "recipe", "trials", "facts", "best", "seconds")
     derived = {"importances": study.importances(), "expected_best": study.expected_best()}
     return {name: getattr(study, name) for name in names} | derived
+
+
+def as_row(study: Study) -> dict[str, Any]:
+    """A study in one row.
+
+    Returns:
+        ``suite``, ``dataset``, ``imbalance``, ``recipe``, ``method``; ``trials`` that have ended and how many of them
+        ``failed``; balanced accuracy on validation images in percent of the first trial, which has the ``default``
+        values, and of the ``best`` one (NaN where it is not known); the values ``chosen``, by name; ``importances``,
+        which together are 1; ``seconds`` of training.
+    """
+    best, first = study.best or {}, study.trials[0] if study.trials else {}
+    return {name: getattr(study, name) for name in ("suite", "dataset", "imbalance", "recipe", "method")} | {
+        "trials": study.ended,
+        "failed": sum(trial["state"] == "failed" for trial in study.trials),
+        "default": float(first["value"]) if first.get("value") is not None else float("nan"),
+        "best": float(best["value"]) if best else float("nan"),
+        "chosen": dict(best.get("params", {})),
+        "importances": study.importances(),
+        "seconds": study.seconds,
+    }

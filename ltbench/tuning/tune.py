@@ -83,7 +83,7 @@ def tune(
     for request, mine in searches:
         resolved = options.resolved([search.planned for search in mine] * budget.trials)
         with trainer(store, resolved, library, reporter) as train:
-            abreast = math.ceil(2 * (resolved.workers or 1) / len(mine))
+            abreast = math.ceil(2 * train.workers / len(mine))
             _tune(request, mine, store, budget, library, abreast, train)
         found += [Journal(folder, search.name).read() for search in mine]
     return found

@@ -77,9 +77,12 @@ def test_all_tables_and_the_seeds_by_method(local_page: Page, urls: dict[str, st
 def test_a_run_shows_its_curves_and_the_plots_of_its_table(local_page: Page, urls: dict[str, str]) -> None:
     mlflow_pages.open_view(local_page, table_of(urls, "100"))
     mlflow_pages.open_run(local_page, "crt")
+    of_method = local_page.url
+    local_page.get_by_role("link", name=re.compile("digits · imbalance 100")).click()
+    local_page.get_by_text("table", exact=True).first.wait_for()
     mlflow_pages.open_artifact(local_page, "per_class.png")
     assert min(mlflow_pages.shown_image(local_page)) > 300
-    local_page.get_by_role("tab", name="Overview").click()
+    local_page.goto(of_method)
     local_page.get_by_role("link", name=re.compile("crt .* seed 0")).click()
     mlflow_pages.open_curves(local_page, "loss")
     points = local_page.locator(".js-plotly-plot .scatterlayer path.js-line")

@@ -31,6 +31,12 @@ WRITTEN = {
             "def predict(self, net, images):\n return net(images) + getattr(self, 'bias', 0)",
             "store everything that predict needs in the network",
         ),
+        (
+            "def build_memory(self, net, counts):\n memory = torch.nn.Module()\n"
+            " memory.register_buffer('bias', counts.float())\n return memory\n"
+            "def predict(self, net, images):\n return net(images) + net.memory.get_buffer('bias')",
+            "has no attribute.*bias.*mine.py, line 13",
+        ),
     ],
     "data": [
         (
@@ -58,6 +64,17 @@ WRITTEN = {
             "the loss is nan",
         ),
         ("def predict(self, net, images):\n return net.features(images)", r"logits of shape \(16, 64\)"),
+        (
+            "def stages(self):\n return (Stage(gradient=self.move),)\n"
+            "def move(self, net, loss_of):\n loss = loss_of()\n loss.backward()\n"
+            " net.heads['main'].bias.data.add_(1)\n return loss",
+            "the gradient of a step changes heads.main.bias; put the weights back where they were",
+        ),
+        (
+            "def stages(self):\n return (Stage(gradient=self.nothing),)\n"
+            "def nothing(self, net, loss_of):\n return loss_of()",
+            "the loss gives no gradient to any parameter",
+        ),
     ],
     "learns": [
         ("def loss(self, net, batch, clock):\n return net(batch.images).square().mean()", "chance is 20 %"),
@@ -98,7 +115,13 @@ WRITTEN = {
             "seen = 0\ndef loss(self, net, batch, clock):\n self.seen += 1\n"
             " return super().loss(net, batch, clock) * self.seen",
             "stopping and resuming changes the losses",
-        )
+        ),
+        (
+            "def build_memory(self, net, counts):\n memory = torch.nn.Module()\n memory.seen = counts[0] * 0\n"
+            " return memory\ndef loss(self, net, batch, clock):\n net.memory.seen += 1\n"
+            " return super().loss(net, batch, clock) * net.memory.seen.float()",
+            "stopping and resuming changes the losses",  # a tensor, but no buffer
+        ),
     ],
     "deterministic": [
         (
@@ -170,6 +193,19 @@ WRITTEN = {
             "heads = ('main', 'spare')\nseen = []\ndef stages(self):\n return (Stage(project=self.grow),)\n"
             "def grow(self, net):\n self.seen.append(0)\n net.heads['spare'].bias.fill_(len(self.seen))",
             "replaying the captured step changes heads.spare.bias",
+        ),
+        (
+            "def build_memory(self, net, counts):\n memory = torch.nn.Module()\n"
+            " memory.register_buffer('seen', torch.zeros(()))\n return memory\n"
+            "def loss(self, net, batch, clock):\n net.memory.seen = net.memory.seen + 1\n"
+            " return super().loss(net, batch, clock) * net.memory.seen",
+            "replaying the captured step changes the losses",
+        ),
+        (
+            "def stages(self):\n return (Stage(gradient=self.weaker),)\nseen = []\n"
+            "def weaker(self, net, loss_of):\n self.seen.append(0)\n loss = loss_of() / len(self.seen)\n"
+            " loss.backward()\n return loss",
+            "replaying the captured step changes the losses",
         ),
         (
             "def loss(self, net, batch, clock):\n return super().loss(net, batch, clock) * np.random.rand()",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ltbench.cli.data import half_width, precision
+from ltbench.data.precision import half_width, precision
 from ltbench.results.statistics import image_error
 from ltbench.results.store import Store
 from tests.conftest import Answer, numbers, records

@@ -67,7 +67,7 @@ def test_the_exported_program_predicts_what_was_measured_without_ltbench(
     assert "it predicts the class of the record for 24 of 24 images" in answer.out
     images = sorted((photos / "test").rglob("*.png"))
     found = json.loads(ltbench("predict", "model", *map(str, images), "--json").out)
-    stored = Store("results").arrays(record.id)
+    stored = Store("results").arrays(record)
     names = record.finished.classes
     assert [row["class"] for row in found] == [names[k] for k in stored["predicted"]]
     expected = np.take_along_axis(
@@ -109,7 +109,7 @@ def test_a_pretrained_model_is_exported_with_its_preprocessing(
     assert "| pretrained | test_resnet.r160_in1k (ImageNet-1k) sha256:" in card
     images = sorted((photos / "test").rglob("*.png"))
     found = json.loads(ltbench("predict", "model", *map(str, images), "--json").out)
-    stored = Store("results").arrays(record.id)
+    stored = Store("results").arrays(record)
     assert [row["class"] for row in found] == [record.finished.classes[k] for k in stored["predicted"]]
     weights = {name: value for name, value in load_file("model/model.safetensors").items() if "backbone." in name}
     fitting = timm.create_model("test_resnet", num_classes=0).state_dict().keys()
@@ -124,7 +124,7 @@ def test_the_program_is_written_as_onnx_too(ltbench: Cli, photos: Path, monkeypa
     images = np.stack([np.asarray(Image.open(file)) for file in sorted((photos / "test").rglob("*.png"))])
     session = onnxruntime.InferenceSession("model/model.onnx", providers=["CPUExecutionProvider"])
     (logits,) = session.run(["logits"], {"images": images})
-    assert np.allclose(logits, Store("results").arrays(record.id)["logits"].astype(np.float32), rtol=1e-3, atol=1e-3)
+    assert np.allclose(logits, Store("results").arrays(record)["logits"].astype(np.float32), rtol=1e-3, atol=1e-3)
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     answer = ltbench("export", record.id, "-o", "other", "--onnx")
@@ -188,6 +188,7 @@ def test_wrong_words_are_one_line_each(ltbench: Cli, photos: Path) -> None:
         file.unlink()
     answer = ltbench("export", cell, "-o", "other")
     assert answer.err.startswith(
-        f"ltbench: the network of cell {cell} is not in results/stages; train it again: ltbench run"
+        f"ltbench: the network of cell {cell} is not in results/stages; train it again: "
+        f"rm results/records/{cell}-*.json && ltbench run"
     )
     assert not Path("other").exists()

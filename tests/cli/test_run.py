@@ -36,7 +36,7 @@ def test_the_same_cell_twice_gives_the_same_record(ltbench: Cli) -> None:
         assert ltbench("run", *FAST, "--methods", "aux_random", "--results", results).status == 0
     (one,), (two,) = records("one").values(), records("two").values()
     assert numbers(one) == numbers(two)
-    first, second = Store("one").arrays(one.id), Store("two").arrays(one.id)
+    first, second = Store("one").arrays(one), Store("two").arrays(two)
     assert all(np.array_equal(first[name], second[name]) for name in ("logits", "labels"))
 
 
@@ -49,7 +49,7 @@ def test_a_reused_stage_gives_the_numbers_of_training_from_the_start(ltbench: Cl
     shared = records("shared")[alone.id]
     assert shared.finished.cost.reused_seconds > 0 == alone.finished.cost.reused_seconds
     assert numbers(shared) == numbers(alone)
-    logits = [Store(results).arrays(alone.id)["logits"] for results in ("alone", "shared")]
+    logits = [Store(results).arrays(alone)["logits"] for results in ("alone", "shared")]
     assert np.array_equal(*logits)
     reverse = ltbench("run", *FAST, "--methods", "ce", "--results", "alone")
     assert "of them reused" in reverse.err

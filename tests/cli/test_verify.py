@@ -112,15 +112,15 @@ def test_swapped_and_changed_predictions_are_found(ltbench: Cli, store: Store) -
     for path, content in zip(paths, reversed(contents), strict=True):
         path.write_bytes(content)
     answer = ltbench("verify")
-    assert answer.out.count("the predictions are not those that were stored with the record") == 2
+    assert answer.out.count("npz are not those of the record") == 2
     for path, content in zip(paths, contents, strict=True):
         path.write_bytes(content)
-    arrays = store.arrays(record_of(store, "ce").id)
+    arrays = store.arrays(record_of(store, "ce"))
     arrays["confidence"][0] = np.nextafter(arrays["confidence"][0], 0)
     store.write_arrays(record_of(store, "ce").id, arrays)
-    assert "the predictions are not those" in ltbench("verify").out
+    assert "npz are not those of the record" in ltbench("verify").out
     paths[0].write_bytes(contents[0][:100])
-    assert "the predictions cannot be read" in ltbench("verify").out
+    assert "npz are damaged" in ltbench("verify").out
 
 
 def test_other_settings_than_those_of_the_id_are_found(ltbench: Cli, store: Store) -> None:

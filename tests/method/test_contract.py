@@ -28,7 +28,8 @@ FIELD = """
     aux_random aux_rotation aux_reweighted aux_combined
     bbn mixup remix cmo
     ride sade balpoe ensemble_balanced_softmax
-    bcl
+    bcl paco
+    sam
 """
 
 

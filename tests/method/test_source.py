@@ -67,7 +67,7 @@ def naming(*words: str) -> set[str]:
     ("file", "old", "new", "users"),
     [
         ("method/functional.py", "clamp_min(1e-12)", "clamp_min(1e-9)", {"focal", "cb_focal"}),
-        ("method/functional.py", "counts**-0.25", "counts**-0.5", naming("ldam_margins")),
+        ("method/functional.py", "counts**-0.25", "counts**-0.5", naming("ldam_margins", "SharpnessAware")),
         ("method/decoupled.py", "epochs = Range(0.15", "epochs = Range(0.2", naming("Decoupled")),
         ("method/auxiliary.py", '"primary": class', '"primary": instance', naming("AuxiliaryLearning")),
         ("method/samplers.py", "np.float64) ** q", "np.float64) ** (q + 1)", naming("frequency_power")),

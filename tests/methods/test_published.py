@@ -20,6 +20,7 @@ GALLERY = "BagofTricks-LT gallery"  # 100 and 50
 OWN_RUN = "BagofTricks-LT gallery, own run"
 MENON = "Menon21 table 3"
 MISLAS = "MiSLAS"
+SADDLE, SADDLE_CE = "Saddle (LDAM-DRW + SAM)", "Saddle (CE-DRW + SAM)"
 
 
 def row(
@@ -77,6 +78,8 @@ READ = {
     "ride": row("RIDE zoo", "F2", "A", {}, {100: 48.6}),
     "sade": row("SADE", "F2", "A", {100: 83.8, 10: 90.8}, {100: 49.8, 50: 53.9, 10: 63.6}),
     "balpoe": row("BalPoE", "F2", "A", {}, {100: 52.0, 50: 56.3, 10: 64.8}),
+    "paco": row("PaCo", "F4", "A", {}, {100: 52.0, 50: 56.0, 10: 64.2}),
+    "sam": row(SADDLE, "F1", "A", {100: 81.9}, {100: 45.4}) | row(SADDLE_CE, "F1", "A", {100: 80.6}, {100: 44.6}),
     "weight_balancing": row("WB", "F5", "A", {}, {100: 53.35, 50: 57.71, 10: 68.67}),
 }
 READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, source and grade
@@ -184,7 +187,18 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
 }
 LARGE_GROUPS = {"imagenet-lt": (385, 479, 136), "places-lt": (131, 163, 71), "inaturalist2018": (842, 4076, 3224)}
 """Many-, medium- and few-shot classes of the published training images."""
-IN_WORDS = {"crops", "sampler", "network", "routing", "schedule", "loss", "targets", "stage 2", "initial classifier"}
+IN_WORDS = {
+    "crops",
+    "sampler",
+    "network",
+    "routing",
+    "schedule",
+    "loss",
+    "targets",
+    "views",
+    "stage 2",
+    "initial classifier",
+}
 """Settings that are neither a hyper-parameter nor a value of the recipe; ``schedule`` is that of a second stage."""
 CHOSEN = {  # the epoch that a source reports, and its subset: read in its code, configurations or text
     CAO: ("best-on-test", 0),  # prints "Best Prec@1"
@@ -194,6 +208,9 @@ CHOSEN = {  # the epoch that a source reports, and its subset: read in its code,
     MISLAS: ("best-on-test", 0),  # issue 7; rand_number=0
     "CMO (copy in H2T)": ("best-on-test", 0),  # cifar_train.py, which is Cao's; opts.py: rand_number 0
     "BalPoE": ("last", None),
+    SADDLE: ("best-on-test", 0),  # cifar_train_sam.py, which is Cao's: "Best Prec@1", rand_number 0
+    "PaCo": ("best-on-test", 0),  # paco_cifar.py: "Best Prec@1", rand_number=0
+    SADDLE_CE: ("best-on-test", 0),
     "WB": ("best-on-test", None),  # the first images of each class, not a random subset
 }
 GROUPS = {("ride", "cifar100", "100"): (67.0, 49.9, 25.7)}

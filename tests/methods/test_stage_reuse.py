@@ -50,7 +50,7 @@ def test_a_shared_first_stage_is_trained_once_and_changes_no_bit(first: str, tra
         assert alone.finished.cost.reused_seconds == 0
         for part in ("evaluations", "losses", "hits", "protocols"):
             assert getattr(alone.finished, part) == getattr(together[method].finished, part)
-        logits = [Store(results).arrays(alone.id)["logits"] for results in (method, "together")]
+        logits = [Store(results).arrays(alone)["logits"] for results in (method, "together")]
         assert np.array_equal(*logits)
     assert trained[first] == 1 + len(AFTER[first])
 

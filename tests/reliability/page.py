@@ -1,9 +1,12 @@
 """The page of all faults, and the faults that the tests name."""
 
 import ast
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ltbench import errors
 
 if TYPE_CHECKING:
     from tests.reliability.attack import Row
@@ -11,24 +14,34 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 HEAD = """# Reliability
 
-Each line is a fault that a test makes for real: what was done, the command that met it, the exit status, and what it
-prints. No command prints a traceback, and none writes outside its folders. Exit status 0: the command did its whole
-job; 1: a cell failed or is missing, and is named; 2: wrong input; 130: stopped by Ctrl-C or SIGTERM.
+Each row is a fault that a test makes for real: the command that met it, its exit status, and what it prints. No command
+prints a traceback, and none writes outside its folders. Exit status 0: the command did its whole job; 1: something
+failed or is missing, and is named; 2: wrong input; 130: stopped by Ctrl-C or SIGTERM. In a command, `…` stands for
+options that make the run short, for the folder of the test, and for the middle of a very long word.
 
 Written by `pytest tests/reliability -m 'not long' --page docs/reliability.md`.
 """
+SHORT_RUN = "--imbalance 20 --seeds 1 --set recipe.epochs=2"
 
 
 def page(rows: "Sequence[Row]") -> str:
-    """The page as Markdown, one table for each area."""
+    """The page as Markdown, one table for each area; a fault that several commands meet is described once."""
     parts = [HEAD]
-    for area in dict.fromkeys(row.area for row in rows):
-        parts.append(f"\n## {area}\n\n| fault | command | status | says |\n|---|---|--:|---|\n")
-        for row in rows:
-            if row.area == area:
-                cells = (row.what, f"`{row.command}`", str(row.status), row.says)
-                parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
+    for area in sorted({row.area for row in rows}):
+        parts.append(f"\n## {area}\n\n| fault | command | status | prints |\n|---|---|--:|---|\n")
+        described = ""
+        for row in (row for row in rows if row.area == area):
+            prints = _code(row.says) if row.says else "its usual output" if row.status == 0 else "nothing"
+            cells = ("" if row.what == described else row.what, _code(row.command), str(row.status), prints)
+            parts.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
+            described = row.what
     return "".join(parts)
+
+
+def _code(text: str) -> str:
+    """A text as code of one line, without most of a long repetition in it."""
+    shorter = re.sub(r"(.{1,2}?)\1{15,}", r"\1\1…", text.replace(SHORT_RUN, "…").replace("`", "'"))
+    return "`" + errors.printable(shorter).replace("\n", "\\n") + "`"
 
 
 def named() -> list[tuple[str, str]]:

@@ -1,16 +1,20 @@
 """Inputs that hypothesis makes up: no traceback, nothing written outside, whatever the words, suites, files or methods.
 
-Each family has a few dozen examples by default, and 2,000 with the marker ``long``.
+Each family has 10 examples by default, 50 more with the marker ``slow``, and 2,000 with the marker ``long``.
 """
 
 import contextlib
+import gzip
 import io
+import json
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,9 +27,11 @@ from ltbench.method.valid import check
 from ltbench.plan.recipe import Recipe
 from ltbench.results.record import Record
 from ltbench.results.store import Store
-from tests.made import made_record
+from ltbench.runner import checkpoint
+from ltbench.tuning.journal import studies
+from tests.made import as_planned, made_record
 
-FEW, MANY = 20, 2_000
+COUNTS = (10, pytest.param(50, marks=pytest.mark.slow), pytest.param(2_000, marks=pytest.mark.long))
 QUIET = {
     "deadline": None,
     "database": None,
@@ -40,10 +46,10 @@ FIELDS = sorted(Recipe.model_fields)
 
 
 def examples(strategy: st.SearchStrategy[object]) -> Callable[[Callable[..., None]], object]:
-    """A test that is run with few examples, and one with many behind the marker ``long``."""
+    """A test that is run with each number of examples."""
 
     def both(test: Callable[..., None]) -> object:
-        @pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.long)])
+        @pytest.mark.parametrize("count", COUNTS)
         def run(count: int) -> None:
             settings(max_examples=count, **QUIET)(given(strategy)(test))()
 
@@ -111,8 +117,6 @@ def test_suites_of_any_bytes(content: bytes) -> None:
 
 @examples(st.dictionaries(st.sampled_from(sorted(Record.model_fields)), VALUES, min_size=1, max_size=2))
 def test_records(changes: dict[str, object]) -> None:
-    import json
-
     shutil.rmtree("results", ignore_errors=True)
     made_record(Store("results"), "ce")
     (path,) = Path("results/records").glob("*.json")
@@ -151,3 +155,60 @@ def test_lists_and_tables(drawn: tuple[str, bytes]) -> None:
     Path("file.txt").write_bytes(content)
     with contextlib.suppress(InputError):
         collected(kind, "file.txt")
+
+
+ANY = st.binary(max_size=60)
+
+
+def altered(content: bytes, change: tuple[int, bytes]) -> bytes:
+    """A file's content in which a piece was replaced."""
+    at, piece = change
+    return content[: at % len(content)] + piece + content[at % len(content) + len(piece) :]
+
+
+@examples(st.dictionaries(st.sampled_from(["created", "suite", "cells", "x"]), VALUES, min_size=1, max_size=2))
+def test_plans(changes: dict[str, object]) -> None:
+    store = Store("results")
+    cell = as_planned(made_record(store, "ce"))
+    store.add_plan("made", {"suite": "quickstart", "cells": [cell]})
+    path = Path("results/plans/made.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    called("status")
+    path.unlink()
+
+
+@examples(st.tuples(st.integers(0), ANY))
+def test_stages(change: tuple[int, bytes]) -> None:
+    file = checkpoint.StageFile(Path("results/stages/abc.pt"), torch.device("cpu"), 0.0)
+    state = {name: torch.arange(3) for name in checkpoint.KEYS}
+    file.save(state)
+    whole = file.path.read_bytes()
+    file.path.write_bytes(altered(whole, change))
+    with contextlib.redirect_stderr(io.StringIO()):
+        found = file.load()
+    assert found is None or file.path.read_bytes() == whole
+
+
+@examples(st.one_of(ANY, st.lists(VALUES, max_size=3).map(lambda lines: "\n".join(map(json.dumps, lines)).encode())))
+def test_journals(content: bytes) -> None:
+    journal = Path("results/tuning/studies/made.journal")
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    journal.write_bytes(b'{"facts": ' + content)
+    with contextlib.redirect_stderr(io.StringIO()):
+        studies("results")
+    called("run", "--tuned", "--dry-run", "--methods", "ce")
+
+
+@examples(st.tuples(st.sampled_from(["cifar10", "cifar100", "fashion-mnist"]), st.integers(0), ANY))
+def test_archives(drawn: tuple[str, int, bytes]) -> None:
+    dataset, *change = drawn
+    Path("archive").mkdir(exist_ok=True)
+    with tarfile.open("archive/made.tar.gz", "w:gz") as tar:
+        for name in ("cifar-10-batches-py/data_batch_1", "cifar-100-python/train", "../outside"):
+            tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    whole = altered(Path("archive/made.tar.gz").read_bytes(), (change[0], change[1]))
+    for name in ("cifar-10-python.tar.gz", "cifar-100-python.tar.gz"):
+        (Path("archive") / name).write_bytes(whole)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (Path("archive") / f"{name}-ubyte.gz").write_bytes(gzip.compress(change[1]))
+    called("run", "--dry-run", "--methods", "ce", "--datasets", dataset, "--data", f"{dataset}=archive")

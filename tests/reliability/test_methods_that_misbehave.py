@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ltbench.method.state import Guard
 from ltbench.results.store import Store
-from ltbench.runner.state import Guard
 from tests.conftest import FAST, MINE
 from tests.reliability.attack import Attack, fault
 
@@ -48,6 +48,26 @@ def test_a_method_that_calls_sys_exit(attack: Attack) -> None:
             "the function torch.nn.functional.cross_entropy",
             marks=fault("Methods", "a method replaces F.cross_entropy"),
         ),
+        pytest.param(
+            "F.cross_entropy = F.nll_loss",
+            "the function torch.nn.functional.cross_entropy",
+            marks=fault("Methods", "a method puts one function of torch in the place of another"),
+        ),
+        pytest.param(
+            "torch.autograd.grad_mode.set_grad_enabled(False)",
+            "torch.is_grad_enabled() from True to False",
+            marks=fault("Methods", "a method switches gradients off"),
+        ),
+        pytest.param(
+            "import numpy; numpy.random.rand()",
+            "numpy's global generator",
+            marks=fault("Methods", "a method draws from numpy's global generator"),
+        ),
+        pytest.param(
+            "if clock.progress > 0: torch.rand(1)",
+            "torch's global generator",
+            marks=fault("Methods", "a method draws from torch's global generator, but not in its first epoch"),
+        ),
     ],
 )
 def test_a_method_that_changes_the_process(attack: Attack, line: str, says: str) -> None:
@@ -61,10 +81,34 @@ def test_a_method_that_changes_the_process(attack: Attack, line: str, says: str)
     assert f"changed {says}" in " ".join(again.out.split())
 
 
+@fault("Methods", "a stage of a method trains parameters that do not exist")
+def test_a_stage_that_trains_parameters_that_do_not_exist(attack: Attack) -> None:
+    Path("methods").mkdir()
+    stages = "    def stages(self):\n        return (Stage('train', trains={'heads.*': 1.0, 'bckbone.*': 0.1}),)\n\n"
+    text = MINE.replace("Range\n", "Range, Stage\n").replace("    def loss", f"{stages}    def loss")
+    Path("methods/mine.py").write_text(text)
+    says = "stage 'train' trains 'bckbone.*', but no parameter has such a name"
+    attack.shown(attack("run", *FAST, "--methods", "mine"), 1, says)
+
+
+@fault("Methods", "the import of a method file changes the process")
+def test_an_import_that_changes_the_process(attack: Attack) -> None:
+    Path("methods").mkdir()
+    Path("methods/mine.py").write_text(MINE + "\nimport torch\ntorch.set_default_dtype(torch.float64)\n")
+    guard = Guard()
+    says = "its import changed torch.get_default_dtype() from torch.float32 to torch.float64"
+    attack.shown(attack("run", *FAST, "--dry-run", "--methods", "mine"), 1, says)
+    assert not guard.changed_since(0)
+
+
 @fault("Methods", "a method runs out of GPU memory")
 def test_a_method_that_runs_out_of_gpu_memory(attack: Attack) -> None:
     plant("raise torch.OutOfMemoryError('CUDA out of memory')")
-    attack.shown(attack("run", *FAST, "--methods", "mine,ce"), 1, "out of GPU memory: cpu has no room for it; use a")
+    attack.shown(
+        attack("run", *FAST, "--methods", "mine,ce"),
+        1,
+        "half the batch needs about half of it (--set recipe.batch_size=16)",
+    )
 
 
 @fault("Methods", "a method runs out of GPU memory beside another one")

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from ltbench.errors import InputError
 from ltbench.results.classes import ClassReport, class_reports, confusion, jeffreys
 from ltbench.results.leaderboard import load_results
 from ltbench.results.store import Store
@@ -106,12 +107,12 @@ def test_confusion_is_the_share_of_the_true_class() -> None:
 
 
 def test_the_confusion_matrix_is_the_mean_over_seeds_and_agrees_with_the_recalls(store: Store) -> None:
-    ids = [made_record(store, "crt", seed=seed).id for seed in range(2)]
+    made = [made_record(store, "crt", seed=seed) for seed in range(2)]
     (report,) = reports(store, "crt")
     assert report.confusion is not None
     by_hand = np.zeros((5, 5))
-    for cell in ids:
-        arrays = store.arrays(cell)
+    for record in made:
+        arrays = store.arrays(record)
         for true, predicted in zip(arrays["labels"], arrays["predicted"], strict=True):
             by_hand[true, predicted] += 100 / EACH / 2
     assert np.allclose(report.confusion, by_hand)
@@ -128,13 +129,16 @@ def test_the_most_confused_pairs_are_the_largest_shares_off_the_diagonal() -> No
     assert report.confusion[0, 0] == 70
 
 
-def test_predictions_that_cannot_be_read_are_named(store: Store) -> None:
+def test_missing_predictions_are_named_and_damaged_ones_are_refused(store: Store) -> None:
     ids = [made_record(store, "crt", seed=seed).id for seed in range(2)]
     store.arrays_path(ids[0]).unlink()
     (report,) = reports(store, "crt")
     assert report.missing == (ids[0],)
     assert report.confusion is not None
     store.arrays_path(ids[1]).write_bytes(b"not an archive")
+    with pytest.raises(InputError, match=f"{ids[1]}.npz are damaged"):
+        reports(store, "crt")
+    store.arrays_path(ids[1]).unlink()
     (report,) = reports(store, "crt")
     assert (report.confusion, report.missing) == (None, tuple(ids))
     assert report.pairs(5).empty

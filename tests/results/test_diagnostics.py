@@ -115,12 +115,12 @@ def test_the_bins_of_a_reliability_diagram_give_the_ece() -> None:
 
 
 def test_reliability_pools_the_seeds_and_names_what_it_cannot_read(store: Store) -> None:
-    ids = [made_record(store, "ce", seed=seed).id for seed in range(3)]
-    (store.root / "arrays" / f"{ids[0]}.npz").unlink()
-    (store.root / "arrays" / f"{ids[1]}.npz").write_bytes(b"not an archive")
+    made = [made_record(store, "ce", seed=seed) for seed in range(3)]
+    for record in made[:2]:
+        store.arrays_path(record.id).unlink()
     frame, missing = diagnostics.reliability(load_results(store.root), store)
-    assert missing == ids[:2]
-    arrays = store.arrays(ids[2])
+    assert missing == [record.id for record in made[:2]]
+    arrays = store.arrays(made[2])
     alone = diagnostics.reliability_bins(arrays["logits"], arrays["labels"])
     known = alone.images > 0
     assert frame.images.tolist() == alone.images.tolist()

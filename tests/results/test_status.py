@@ -13,7 +13,7 @@ from ltbench.results.leaderboard import load_results
 from ltbench.results.status import cell_states, counts, stale_lines, with_changes
 from ltbench.results.store import Store
 from tests.conftest import FAST, Answer
-from tests.made import made_failure, made_record
+from tests.made import as_planned, made_failure, made_record, record_of
 
 MINE = """
 from ltbench import Method
@@ -46,8 +46,9 @@ def store() -> Store:
     ]
     made_failure(store, "ce")
     failed = next(record for record in store.latest().values() if record.result is None)
-    coordinates = [{"id": r.id, "method": r.method, "seed": r.seed} for r in [*cells, failed]]
-    store.add_plan("plan", {"suite": "quickstart", "cells": [*coordinates, {"id": "0", "method": "ce", "seed": 1}]})
+    to_do = record_of("ce", seed=1).model_copy(update={"id": "0"})
+    plan = [as_planned(record) for record in (*cells, failed, to_do)]
+    store.add_plan("plan", {"suite": "quickstart", "cells": plan})
     return store
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from ltbench.errors import InputError
+from ltbench.results.files import write_whole
 from ltbench.results.record import Record
-from ltbench.results.store import Store, write_whole
+from ltbench.results.store import Store
 from tests.made import made_record
 
 
@@ -89,9 +90,10 @@ def test_foreign_files_and_newer_formats_are_named(store: Store, done: Record) -
         store.latest()
 
 
-def test_arrays_come_back(store: Store) -> None:
-    store.write_arrays("abc", {"logits": np.ones((3, 2), np.float16), "labels": np.arange(3)})
-    found = store.arrays("abc")
+def test_arrays_come_back(store: Store, done: Record) -> None:
+    digest = store.write_arrays("abc", {"logits": np.ones((3, 2), np.float16), "labels": np.arange(3)})
+    result = done.finished.model_copy(update={"arrays": digest})
+    found = store.arrays(done.model_copy(update={"id": "abc", "result": result}))
     assert found["logits"].dtype == np.float16
     assert found["labels"].tolist() == [0, 1, 2]
 

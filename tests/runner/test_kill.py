@@ -61,7 +61,7 @@ def assert_equal(found: Store, reference: Store) -> None:
     expected = reference.latest()
     for cell, record in found.latest().items():
         assert numbers(record) == numbers(expected[cell])
-        ours, theirs = found.arrays(cell), reference.arrays(cell)
+        ours, theirs = found.arrays(record), reference.arrays(expected[cell])
         assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
     assert sorted(p.name for p in found.root.glob("stages/*.pt")) == sorted(
         p.name for p in reference.root.glob("stages/*.pt")

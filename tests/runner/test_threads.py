@@ -23,7 +23,7 @@ from ltbench.runner.threads import Speed, Todo, Together, next_runs
 from tests.conftest import FAST, MINE, Answer, numbers
 
 Cli = Callable[..., Answer]
-ASKED = "ce,class_balanced_sampling,focal,ldam_drw,crt,aux_random,dropping,dropping2,failing"
+ASKED = "ce,class_balanced_sampling,focal,ldam_drw,crt,aux_random,sam,paco,dropping,dropping2,failing"
 CELLS = ("--methods", ASKED, "--imbalance", "20,10", "--seeds", "1", "--set", "recipe.epochs=3", "--threads", "1")
 DROPPING = MINE.replace("class Mine", "class Dropping").replace(
     "net(batch.images) / self.temperature", "F.dropout(net(batch.images), 0.5)"
@@ -50,11 +50,11 @@ def test_runs_together_give_the_records_of_one_at_a_time(ltbench: Cli, own_metho
     together = ltbench("run", *CELLS, "--runs-per-device", "3", "--results", "together")
     assert together.status == 1
     assert together.err.count("FAILED: OSError: boom") == 2
-    assert "[18/18]" in together.err
+    assert "[22/22]" in together.err
     alone = ltbench("run", *CELLS, "--workers", "1", "--results", "alone")
     assert alone.status == 1
     attempts = Store("together").attempts()
-    assert len(attempts) == 18
+    assert len(attempts) == 22
     assert finished("together") == finished("alone")
     assert sum(r.finished.cost.reused_seconds > 0 for r in attempts if r.method in ("ce", "crt")) == 2
     for record in attempts:

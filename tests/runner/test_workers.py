@@ -9,7 +9,7 @@ import pytest
 
 from ltbench.results.store import Store
 from ltbench.runner.options import RunOptions
-from ltbench.runner.workers import _Remote
+from ltbench.runner.processes import _Remote
 from tests.conftest import MINE, Answer, numbers
 
 Cli = Callable[..., Answer]

@@ -42,12 +42,10 @@ def test_a_matrix_that_does_not_fit_is_hidden_and_refused(report: ClassReport, w
 def test_with_many_classes_the_matrix_is_shown_only_where_it_is_asked_for(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     n = 30
-    store.add(
-        record_of("ce", classes=list(map(str, range(n))), class_counts=[9] * n, test_counts=[EACH] * n, hits=[4] * n)
-    )
     labels = np.repeat(np.arange(n), EACH)
-    (cell,) = store.latest()
-    store.write_arrays(cell, {"labels": labels, "predicted": labels})
+    found = {"classes": list(map(str, range(n))), "class_counts": [9] * n, "test_counts": [EACH] * n, "hits": [4] * n}
+    record = record_of("ce", **found)
+    store.add(record_of("ce", **found, arrays=store.write_arrays(record.id, {"labels": labels, "predicted": labels})))
     reports = class_reports(load_results(store.root), store.latest(), store)["ce"]
     assert "predicted_0" not in render_classes(reports, "csv")
     assert "predicted_29" in render_classes(reports, "csv", matrix=True)

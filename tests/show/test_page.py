@@ -21,7 +21,7 @@ from ltbench.show.classes import recall_texts
 from ltbench.show.columns import COLUMNS
 from ltbench.show.page import write_report
 from ltbench.show.tables import decoupling_grids
-from tests.made import EACH, chosen, made_failure, made_record, made_store, record_of
+from tests.made import EACH, as_planned, chosen, made_failure, made_record, made_store, record_of
 
 HOSTILE = ["<b>", '"><script>alert(1)</script>', "{{ 7 * 7 }}", "$a_b$", "a & b", "l'autre"]
 SHOWN = {"balanced_accuracy", "balanced_error", "many", "medium", "few", "macro_f1", "ece", "nll", "brier"}
@@ -304,7 +304,7 @@ def test_one_suite_alone_is_reported(ltbench, tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     kept = made_record(store, "ce")
     made_record(store, "focal")
-    store.add_plan("plan", {"suite": "quickstart", "cells": [{"id": kept.id, "row": kept.row, "method": "ce"}]})
+    store.add_plan("plan", {"suite": "quickstart", "cells": [as_planned(kept)]})
     assert ltbench("report", "--results", str(store.root), "--suite", "quickstart").status == 0
     assert set(Page(Path("report.html").read_text()).tables["digits-100-board"]) == {"ce"}
 

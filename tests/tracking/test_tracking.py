@@ -21,7 +21,12 @@ from ltbench.errors import InputError
 from ltbench.results.leaderboard import METRICS, leaderboard, load_results
 from ltbench.results.record import Evaluation, Record, StageLosses
 from ltbench.results.store import Store
+from ltbench.tracking import leaderboard_runs
+from ltbench.tracking import runs as shapes
 from ltbench.tracking.address import connect
+from ltbench.tracking.commits import commits
+from ltbench.tracking.machine import sampled
+from ltbench.tracking.models import log_models
 from ltbench.tracking.sync import experiments, sync
 from ltbench.tracking.ui import serving
 from ltbench.tracking.views import PREFIX
@@ -29,6 +34,7 @@ from ltbench.tuning.journal import studies
 from tests.conftest import FAST, Answer
 
 Cli = Callable[..., Answer]
+ROOT = Path(package.__file__).parent.parent
 METHODS = ["ce", "crt", "tau_norm"]
 
 
@@ -46,7 +52,7 @@ def synced(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same, in MLflow too; not to be changed."""
     results = tmp_path_factory.mktemp("synced") / "results"
     shutil.copytree(trained, results)
-    assert sync(Store(results)) == {"new": 18}
+    assert sync(Store(results)) == {"new": 20}
     return results
 
 
@@ -68,7 +74,7 @@ def runs(results: Path | str, kind: str, experiment: str = "quickstart") -> list
 def content(results: Path | str) -> dict[str, Any]:
     """Everything that must be the same however MLflow came to it."""
     told = {}
-    for run in runs(results, "summary") + runs(results, "seed"):
+    for run in runs(results, "table") + runs(results, "summary") + runs(results, "seed"):
         kept = ("ltbench.id", "ltbench.digest", "ltbench.files")
         tags = {
             k: v for k, v in run.data.tags.items() if not k.startswith(("ltbench.", "mlflow.parentRunId")) or k in kept
@@ -123,9 +129,51 @@ def test_a_seed_run_is_a_record(synced: Path) -> None:
         assert losses == [loss for part in record.finished.losses for loss in part.loss]
         history = client.get_metric_history(run.info.run_id, "test/balanced_accuracy")
         assert [p.value for p in history] == [e.test.balanced_accuracy for e in record.finished.evaluations]
-        (data,) = run.inputs.dataset_inputs
-        assert data.dataset.name == f"digits, {record.imbalance}"
-        assert json.loads(data.dataset.profile)["classes"] == list(record.finished.class_counts)
+        inputs = {data.tags[0].value: data.dataset for data in run.inputs.dataset_inputs}
+        assert {context: data.name for context, data in inputs.items()} == {
+            "train": f"digits, {record.imbalance}",
+            "test": "digits, test",
+        }
+        assert json.loads(inputs["train"].profile)["classes"] == list(record.finished.class_counts)
+        assert json.loads(inputs["test"].profile)["classes"] == list(record.finished.test_counts)
+        assert inputs["test"].source_type == "http"
+        assert "load_digits" in json.loads(inputs["test"].source)["url"]
+
+
+def test_every_setting_is_a_parameter_of_its_own(synced: Path) -> None:
+    for run in runs(synced, "seed"):
+        record = Store(synced).one(run.data.tags["cell"])
+        settings = {name: value for name, value in run.data.params.items() if "." in name}
+        expected = {f"recipe.{name}": value for name, value in record.recipe_values.items() if value is not None}
+        for link in record.chain:
+            expected |= {f"{link.method}.{name}": value for name, value in link.hyperparameters.items()}
+        assert settings.keys() == expected.keys()
+        for name, value in expected.items():
+            assert settings[name] == value or json.loads(settings[name]) == json.loads(json.dumps(value)), name
+    (crt,) = {run.data.params["crt.lr"] for run in runs(synced, "seed") if run.data.params["method"] == "crt"}
+    assert float(crt) == 0.1
+
+
+def test_the_commit_of_the_file_of_a_method_is_a_tag(synced: Path) -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs the repository")
+    command = ["git", "-C", str(ROOT), "log", "-1", "--format=%H", "--", "methods/crt.py"]
+    commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    found = {run.data.tags["method_commit"] for run in runs(synced, "summary") if run.data.params["method"] == "crt"}
+    assert {text.removesuffix(" + edits") for text in found} == {commit}
+
+
+def test_the_commit_of_a_method_of_ones_own_says_whether_it_was_edited_since() -> None:
+    git = ["git", "-c", "user.name=me", "-c", "user.email=me@example.org"]
+    Path("methods").mkdir()
+    Path("methods/mine.py").write_text("a = 1\n")
+    assert "mine" not in commits()
+    for words in (["init", "-q"], ["add", "methods/mine.py"], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *words], check=True)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    assert commits()["mine"] == head
+    Path("methods/mine.py").write_text("a = 2\n")
+    assert commits()["mine"] == f"{head} + edits"
 
 
 def test_artifacts(synced: Path) -> None:
@@ -143,10 +191,14 @@ def test_artifacts(synced: Path) -> None:
         assert line.split(",")[1:] == [str(train), str(test), f"{100 * hits / test:.2f}"]
     summary = client.get_run(run.data.tags["mlflow.parentRunId"])
     folder = Path(client.download_artifacts(summary.info.run_id, ""))
-    assert "ce" in (folder / "leaderboard.md").read_text()
-    table = (folder / "leaderboard.csv").read_text().splitlines()
-    assert len(table) == 1 + len(METHODS)
+    assert [path.name for path in folder.iterdir()] == ["per_class.csv"]
     assert (folder / "per_class.csv").read_text().startswith("class,train_images,test_images,seed_0,seed_1,mean\n0,")
+    table = client.get_run(summary.data.tags["mlflow.parentRunId"])
+    folder = Path(client.download_artifacts(table.info.run_id, ""))
+    plots = {"accuracy.png", "per_class.png", "curves.png"}
+    assert {path.name for path in folder.iterdir()} == {"leaderboard.md", "leaderboard.csv", *plots}
+    assert "ce" in (folder / "leaderboard.md").read_text()
+    assert len((folder / "leaderboard.csv").read_text().splitlines()) == 1 + len(METHODS)
 
 
 def test_the_last_value_counts_where_two_share_a_step(results: Path) -> None:
@@ -175,14 +227,14 @@ def test_the_last_value_counts_where_two_share_a_step(results: Path) -> None:
 def test_twice_is_once(results: Path) -> None:
     sync(Store(results))
     before = content(results), [run.info.run_id for run in runs(results, "summary")]
-    assert sync(Store(results)) == {"same": 18}
+    assert sync(Store(results)) == {"same": 20}
     assert before == (content(results), [run.info.run_id for run in runs(results, "summary")])
 
 
 @pytest.mark.slow
 def test_made_from_nothing_it_is_the_same(results: Path, synced: Path) -> None:
     shutil.rmtree(results / "mlflow")
-    assert sync(Store(results)) == {"new": 18}
+    assert sync(Store(results)) == {"new": 20}
     assert content(results) == content(synced)
 
 
@@ -298,6 +350,110 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": str(Path(package.__file__).parent.parent)} | more
 
 
+@pytest.mark.slow
+def test_runs_of_an_older_version_are_replaced(results: Path, synced: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(shapes, "FORMAT", 2)
+        patch.setattr(leaderboard_runs, "_settings", lambda record: {"hyperparameters": "{}"})
+        sync(Store(results))
+        assert all("hyperparameters" in run.data.params for run in runs(results, "seed"))
+    assert sync(Store(results)) == {"deleted": 18, "new": 18, "changed": 2}
+    assert content(results) == content(synced)
+
+
+# other experiments, models, the machine
+
+
+@pytest.mark.slow
+def test_all_results_are_in_the_experiment_that_the_environment_names(
+    results: Path, synced: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync(Store(results))
+    client = connect(Store(results))
+    mine = client.create_experiment("mine", tags={"mlflow.note.content": "my own note"})
+    client.create_run(mine)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert sync(Store(results)) == {"deleted": 20, "new": 20}
+    assert len(runs(results, "seed", "mine")) == 12
+    assert client.get_experiment_by_name("quickstart").lifecycle_stage == "deleted"
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    assert sync(Store(results)) == {"deleted": 20, "same": 20}  # MLflow restores an experiment with its runs
+    assert content(results) == content(synced)
+    left = client.get_experiment_by_name("mine")  # of others: it stays, with its note and its run
+    assert left.lifecycle_stage == "active"
+    assert left.tags["mlflow.note.content"] == "my own note"
+    assert len(client.search_runs([mine])) == 1
+
+
+@pytest.mark.slow
+def test_the_best_model_of_each_table_is_logged_and_predicts(results: Path) -> None:
+    from mlflow import pyfunc, set_tracking_uri
+
+    from ltbench.data import load
+
+    store, said = Store(results), list[str]()
+    sync(store)
+    log_models(store, said.append)
+    assert len(said) == 2
+    client = connect(store)
+    place = client.get_experiment_by_name("quickstart").experiment_id
+    board = leaderboard(load_results(results))
+    found = {model.tags["imbalance"]: model for model in client.search_logged_models([place])}
+    assert found.keys() == {"100", "20"}
+    images = load("digits").test.take(range(50)).pixels()
+    for imbalance, model in found.items():
+        best = board[board.imbalance == imbalance].iloc[0]
+        assert model.tags["method"] == best.method
+        assert client.get_run(model.source_run_id).data.params["method"] == best.method
+        set_tracking_uri(client.tracking_uri)
+        loaded = pyfunc.load_model(f"models:/{model.model_id}")
+        assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 8, 8, 1)
+        assert (
+            loaded.predict(images).argmax(axis=1).tolist()
+            == store.arrays(model.tags["ltbench.cell"])["predicted"][:50].tolist()
+        )
+    said.clear()
+    log_models(store, said.append)
+    assert said == []  # nothing has changed
+    kept = store.one(found["100"].tags["ltbench.cell"])
+    drop(results, lambda record: record.method == kept.method and record.imbalance == "100")
+    shutil.rmtree(results / "stages")
+    sync(Store(results))
+    log_models(Store(results), said.append)
+    assert len(said) == 1
+    assert "no model of" in said[0]
+    assert "train it again" in said[0]
+    assert {model.tags["imbalance"] for model in client.search_logged_models([place])} == {"20"}
+
+
+def test_the_machine_is_sampled_where_the_environment_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = Path("results")
+    store = Store(results)
+    store.prepare()
+    with sampled(store):
+        assert not (results / "machine").exists()
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    with sampled(store):
+        wait_until(lambda: [path for path in results.glob("machine/*") if len(path.read_text().splitlines()) > 2])
+    (path,) = (results / "machine").glob("*.jsonl")
+    samples = [json.loads(line) for line in path.read_text().splitlines()]
+    with path.open("a") as file:
+        file.write('{"time": 17')  # as a kill leaves it
+    sync(store, files=False)
+    assert connect(store).get_experiment_by_name("system metrics") is None  # it may still grow
+    sync(store)
+    (run,) = runs(results, "machine", "system metrics")
+    metric = "system/system_memory_usage_percentage"
+    history = connect(store).get_metric_history(run.info.run_id, metric)
+    assert [(point.timestamp, point.value) for point in history] == [
+        (sample["time"], sample["system_memory_usage_percentage"]) for sample in samples
+    ]
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "often")
+    with pytest.raises(InputError, match="is not a number of seconds"), sampled(store):
+        pass
+
+
 # views
 
 
@@ -341,6 +497,7 @@ def test_tuning_leaves_studies_and_trials(ltbench: Cli) -> None:
         data = trials[f"trial:{study.name}:{trial['number']}"]
         assert data.metrics == {"val/balanced_accuracy": trial["value"], "cost/train_seconds": trial["seconds"]}
         assert {name: str(value) for name, value in trial["params"].items()}.items() <= data.params.items()
+        assert "recipe.lr" in data.params
     assert not any(name.startswith("test/") for data in trials.values() for name in data.metrics)
 
 
@@ -412,7 +569,7 @@ def test_only_our_own_runs_on_a_server_that_others_use(
     with serving(Store("server"), port):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
         assert sync(Store("one")) == {"new": 12}
-        assert sync(Store("two")) == {"new": 18}
+        assert sync(Store("two")) == {"new": 20}
         assert sync(Store("one")) == {"same": 12}
         assert len(runs("two", "seed")) == 12 + 6
         drop(Path("one"), lambda r: True)
@@ -439,7 +596,7 @@ def test_a_run_leaves_mlflow_up_to_date() -> None:
     assert done.returncode == 0
     assert "MLflow" not in done.stderr
     assert len(runs("results", "summary")) == len(runs("results", "seed")) == 3
-    assert sync(Store("results")) == {"same": 6}
+    assert sync(Store("results")) == {"same": 7}
 
 
 @pytest.mark.slow

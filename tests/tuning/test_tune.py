@@ -236,6 +236,7 @@ def test_a_training_whose_process_died_is_tried_once_more(monkeypatch: pytest.Mo
                 reason = {"reason": "its process ended", "died": True}
                 store.add(Record.of(planned.cell, suite="quickstart", command="", **reason))
 
+        train.workers = 1
         yield train
 
     monkeypatch.setattr("ltbench.tuning.tune.trainer", trainer)

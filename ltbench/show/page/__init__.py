@@ -18,11 +18,12 @@ from ltbench.results import diagnostics
 from ltbench.results.across_tables import ranks_by_setting, subset_spread
 from ltbench.results.classes import class_reports
 from ltbench.results.decoupling import decoupling
+from ltbench.results.files import write_whole
 from ltbench.results.leaderboard import TABLE, leaderboard, load_results
 from ltbench.results.papers import MARGIN, published
 from ltbench.results.record import Environment, Record, now
 from ltbench.results.status import stale_lines
-from ltbench.results.store import Store, write_whole
+from ltbench.results.store import Store
 from ltbench.show.classes import notes_of, page_grids
 from ltbench.show.columns import COLUMNS, Column, Row, columns_of, rows_of
 from ltbench.show.page.plots import Plot, rank_plots, table_plots, tuning_plots

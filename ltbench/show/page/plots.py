@@ -119,7 +119,7 @@ def _reliability_plot(key: str, board: pd.DataFrame, cells: pd.DataFrame, store:
         f"diagonal, confidence equals accuracy; below the diagonal, the method is overconfident. {MARKS}"
     )
     if missing:
-        caption += f" Cells without readable logits are excluded: {', '.join(missing)}."
+        caption += f" Cells without stored logits are excluded: {', '.join(missing)}."
     return [Plot(f"{key}-reliability", "Reliability", caption, figures.reliability(bins, board))]
 
 

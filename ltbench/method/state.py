@@ -1,12 +1,17 @@
 """The state of a process that results of other methods depend on, and which of it a method changed."""
 
 import contextlib
+import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
+
+from ltbench.errors import InputError
+from ltbench.randomness import ALONE
 
 BACKENDS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("torch.backends.cudnn", torch.backends.cudnn, ("enabled", "benchmark", "deterministic", "allow_tf32")),
@@ -29,6 +34,11 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     ),
     "torch.get_float32_matmul_precision()": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
 }
+GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "torch's global generator": (torch.get_rng_state, torch.set_rng_state),
+    "numpy's global generator": (np.random.get_state, np.random.set_state),
+    "Python's global generator": (random.getstate, random.setstate),
+}
 
 
 class Guard:
@@ -43,13 +53,30 @@ class Guard:
         self.comparing = threading.Lock()
         self.settings = {name: get() for name, (get, _) in SETTINGS.items()}
         self.flags = {(i, flag): getattr(at, flag) for i, (_, at, flags) in enumerate(BACKENDS) for flag in flags}
+        with ALONE:  # a thread that draws from torch's generator puts it back afterwards
+            self.generators = {name: get() for name, (get, _) in GENERATORS.items()}
         self.functions = [{name: f for name, f in vars(at).items() if callable(f)} for _, at in FUNCTIONS]
 
     def changed_since(self, noted: int) -> str:
         """Find and put back what changed; everything found since the first ``noted`` changes, empty where nothing."""
         with self.comparing:
-            self.changes.extend([*self._settings(), *self._flags(), *self._functions()])
+            self.changes.extend([*self._settings(), *self._flags(), *self._generators(), *self._functions()])
             return "; ".join(self.changes[noted:])
+
+    @contextlib.contextmanager
+    def importing(self) -> Iterator[None]:
+        """Around the import of a method: put back what it changes.
+
+        Raises:
+            InputError: when it changed anything.
+        """
+        noted = len(self.changes)
+        try:
+            yield
+        finally:
+            changed = self.changed_since(noted)
+        if changed:
+            raise InputError(f"its import changed {changed}; other methods would give other numbers after it")
 
     def _settings(self) -> list[str]:
         found = []
@@ -69,17 +96,32 @@ class Guard:
                 found.append(f"{name}.{flag} from {was} to {now}")
         return found
 
+    def _generators(self) -> list[str]:
+        with ALONE:
+            moved = [name for name, (get, _) in GENERATORS.items() if not _same(get(), self.generators[name])]
+            for name in moved:
+                GENERATORS[name][1](self.generators[name])
+        return moved
+
     def _functions(self) -> list[str]:
         found = []
         for (where, at), functions in zip(FUNCTIONS, self.functions, strict=True):
             now = vars(at)
             for name, function in functions.items():
-                if now.get(name) is not function and not _of_torch(now.get(name)):
+                if now.get(name) is not function and not _wrapped_by_torch(now.get(name), name):
                     setattr(at, name, function)
                     found.append(f"the function {where}.{name}")
         return found
 
 
-def _of_torch(function: object) -> bool:
-    """Whether torch itself wrote a function: it wraps some of its own when a part of it is imported late."""
-    return str(getattr(function, "__globals__", {}).get("__name__", "")).startswith("torch.")
+def _same(one: Any, other: Any) -> bool:
+    """Whether two states of a generator are equal."""
+    if isinstance(one, tuple):
+        return all(map(_same, one, other))
+    return bool(np.array_equal(one, other)) if isinstance(one, np.ndarray | torch.Tensor) else bool(one == other)
+
+
+def _wrapped_by_torch(function: object, name: str) -> bool:
+    """Whether torch itself put a function in place of its own of this name, as it does when a part is imported late."""
+    of_torch = str(getattr(function, "__globals__", {}).get("__name__", "")).startswith("torch.")
+    return of_torch and getattr(function, "__name__", "") == name

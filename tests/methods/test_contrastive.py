@@ -1,0 +1,104 @@
+"""Methods with a queue or a momentum encoder: their losses against formulas in plain loops."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ltbench import Network
+from ltbench.method.contrastive import parametric_contrast
+from ltbench.method.memory import Queue, follow, slow_copy
+from tests.methods.given import COUNTS, LABELS, assert_same, clock, labelled, method_of, random, small_network
+
+
+def slow_parametric(
+    logits: Tensor, points: Tensor, labels: list[int], temperature: float, alpha: float, beta: float, smoothing: float
+) -> Tensor:
+    """One softmax over centres and the other points; every positive has its weight."""
+    losses = []
+    for i, row in enumerate(logits):
+        others = [k for k in range(len(points)) if k != i]
+        scores = {("centre", c): row[c] for c in range(len(row))}
+        scores |= {("point", k): points[i] @ points[k] / temperature for k in others}
+        total = torch.stack([s.exp() for s in scores.values()]).sum()
+        shares = {c: 1 - smoothing if c == labels[i] else smoothing / (len(row) - 1) for c in range(len(row))}
+        weights = {("centre", c): beta * share for c, share in shares.items()}
+        weights |= {("point", k): alpha for k in others if labels[k] == labels[i]}
+        summed = torch.stack([w * (scores[k] - total.log()) for k, w in weights.items()]).sum()
+        losses.append(-summed / sum(weights.values()))
+    return torch.stack(losses).mean()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(("alpha", "beta"), [(0.01, 1.0), (0.2, 0.5)])
+def test_parametric_contrast(alpha: float, beta: float, smoothing: float) -> None:
+    logits, raw = random(5, 3).requires_grad_(), random(12, 6, seed=1).requires_grad_()
+    points = F.normalize(raw)
+    found = parametric_contrast(logits, points, torch.tensor(LABELS), 0.5, alpha, beta, smoothing)
+    assert_same(found, slow_parametric(logits, points, LABELS, 0.5, alpha, beta, smoothing), [logits, raw], 1e-8)
+
+
+def remembering(name: str, **given: Any) -> tuple[Any, Network]:
+    """A method and a small network with its memory, in float32 and training mode."""
+    method = method_of(name, COUNTS[0], **given)
+    net = small_network(method).float().train()
+    net.remember(method.build_memory(net, torch.tensor(COUNTS[0], dtype=torch.float64)))
+    return method, net
+
+
+def test_paco_contrasts_queries_with_keys_of_the_slow_encoder_and_the_queue() -> None:
+    method, net = remembering("paco", queue=16, width=8, alpha=0.2, temperature=0.5, momentum=0.9)
+    queue, encoder = net.memory.get_submodule("queue"), slow_copy(net.memory.get_submodule("encoder"))
+    assert isinstance(queue, Queue)
+    queue.labels.copy_(torch.arange(16) % 4 - 1)
+    with torch.no_grad():
+        for value in net.parameters():
+            value.mul_(1.5)
+    old, old_labels = queue.points.clone(), queue.labels.tolist()
+    images = random(24, 1, 4, 4).float()
+    batch = labelled(images, ("query", "key"))
+    loss = method.loss(net, batch, clock())
+    pairs = [
+        (encoder.get_submodule("backbone"), net.backbone),
+        (encoder.get_submodule("points"), net.heads["points"]),
+    ]
+    for slow, fast in pairs:
+        for value, other in zip(slow.parameters(), fast.parameters(), strict=True):
+            value.data = 0.9 * value.data + 0.1 * other.data
+    features = net.features(images[:12])
+    queries = F.normalize(net.heads["points"](features))
+    keys = F.normalize(pairs[1][0](pairs[0][0](images[12:]))).detach()
+    points, labels = torch.cat([queries, keys, old]), [*LABELS, *LABELS, *old_labels]
+    log_prior = torch.tensor([math.log(n / sum(COUNTS[0])) for n in COUNTS[0]])
+    logits = net.heads["main"](features) + log_prior
+    slow = slow_parametric(logits, points, labels, 0.5, 0.2, 1.0, 0.0)
+    assert_same(loss, slow, list(net.parameters()), 1e-5, of_gradient=1e-4)
+    assert torch.allclose(queue.points[:12], keys, atol=1e-6)
+    assert queue.labels[:12].tolist() == LABELS
+    assert torch.equal(queue.points[12:], old[12:])
+
+
+def test_a_queue_replaces_its_oldest_points() -> None:
+    queue = Queue(5, 2)
+    assert torch.allclose(queue.points.norm(dim=1), torch.ones(5))
+    assert queue.labels.tolist() == [-1] * 5
+    for first in (0, 3, 6):
+        labels = torch.arange(first, first + 3)
+        queue.push(labels[:, None].expand(3, 2).float(), labels)
+    assert queue.labels.tolist() == [5, 6, 7, 8, 4]
+    assert queue.points[:, 0].tolist() == [5.0, 6.0, 7.0, 8.0, 4.0]
+
+
+def test_a_slow_copy_follows_and_keeps_its_own_statistics() -> None:
+    module = torch.nn.BatchNorm1d(2)
+    slow = slow_copy(module)
+    module(random(4, 2).float())
+    with torch.no_grad():
+        module.weight.fill_(3.0)
+    follow(slow, module, 0.75)
+    assert slow.weight.tolist() == [1.5, 1.5]
+    assert slow.running_mean is not None
+    assert slow.running_mean.tolist() == [0.0, 0.0]

@@ -1,0 +1,86 @@
+"""Sharpness-aware methods: their gradient against its formula in plain loops."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ltbench import Batch, Network
+from ltbench.method.sharpness import climbed
+from tests.methods.given import COUNTS, assert_same, clock, labelled, method_of, random, small_network
+
+IMAGES = random(12, 1, 4, 4, seed=1)
+Loss = Callable[[], Tensor]
+
+
+def gradient_of(method: Any, net: Network, batch: Batch, progress: float) -> tuple[Tensor, list[Tensor]]:
+    """The loss and the gradients that a method leaves."""
+    net.zero_grad()
+    loss = method.stages()[0].gradient(
+        net, lambda function=None: (function or method.loss)(net, batch, clock(progress))
+    )
+    return loss, [value.grad for value in net.parameters() if value.grad is not None]
+
+
+def slow_gradient(net: Network, climbs: Loss, descends: Loss, rho: float, stays: Loss | None = None) -> list[Tensor]:
+    """The gradient of ``descends`` at w + rho g / |g|, with g that of ``climbs`` at w, plus that of ``stays`` at w."""
+    parameters = list(net.parameters())
+    g = torch.autograd.grad(climbs(), parameters)
+    at_w = torch.autograd.grad(stays(), parameters) if stays else [torch.zeros_like(value) for value in parameters]
+    length = sum(float((x**2).sum()) for x in g) ** 0.5
+    before = [value.detach().clone() for value in parameters]
+    for value, x in zip(parameters, g, strict=True):
+        value.data = value.data + rho * x / length
+    found = torch.autograd.grad(descends(), parameters)
+    for value, was in zip(parameters, before, strict=True):
+        value.data = was
+    return [x + y for x, y in zip(found, at_w, strict=True)]
+
+
+def assert_close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("base", ["ldam+drw", "ce+drw", "ce", "logit-adjustment"])
+@pytest.mark.parametrize("progress", [0.0, 0.9])
+def test_the_base_is_the_loss_of_the_field(base: str, progress: float) -> None:
+    sharp = method_of("sam", COUNTS[0], base=base)
+    net, images = small_network(sharp).float(), IMAGES.float()
+    usual = {"ldam+drw": "ldam_drw", "ce+drw": "ce_drw", "ce": "ce", "logit-adjustment": "logit_adjustment"}[base]
+    expected = method_of(usual, COUNTS[0]).loss(net, labelled(images), clock(progress))
+    assert_same(sharp.loss(net, labelled(images), clock(progress)), expected, list(net.parameters()), 1e-5)
+    predicted = method_of(usual, COUNTS[0]).predict(net, images)
+    assert torch.equal(sharp.predict(net, images), predicted)
+
+
+@pytest.mark.parametrize("base", ["ldam+drw", "ce+drw"])
+@pytest.mark.parametrize("progress", [0.0, 0.9])
+@pytest.mark.parametrize("rho", [0.05, 0.8])
+def test_sam_takes_the_gradient_at_the_climbed_weights(base: str, progress: float, rho: float) -> None:
+    method = method_of("sam", COUNTS[0], base=base, rho=rho)
+    net, batch = small_network(method), labelled(IMAGES)
+    loss, found = gradient_of(method, net, batch, progress)
+
+    def usual() -> Tensor:
+        return method.loss(net, batch, clock(progress))
+
+    assert loss.item() == usual().item()
+    assert_close(found, slow_gradient(net, usual, usual, rho))
+
+
+def test_weights_return_bit_for_bit_and_a_gradient_of_0_moves_nothing() -> None:
+    net = small_network(method_of("ce", COUNTS[0])).float()
+    net(IMAGES.float()).sum().backward()
+    before = [value.detach().clone() for value in net.parameters()]
+    with climbed(net, 0.7):
+        moved = [value.detach() - was for value, was in zip(net.parameters(), before, strict=True)]
+        assert all(value.grad is None for value in net.parameters())
+    assert sum(float((x**2).sum()) for x in moved) ** 0.5 == pytest.approx(0.7, rel=1e-5)
+    assert all(torch.equal(value, was) for value, was in zip(net.parameters(), before, strict=True))
+    for value in net.parameters():
+        value.grad = torch.zeros_like(value)
+    with climbed(net, 0.7):
+        assert all(torch.equal(value, was) for value, was in zip(net.parameters(), before, strict=True))
