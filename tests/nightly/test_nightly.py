@@ -122,8 +122,13 @@ def test_mlflow_has_a_run_of_each_night(ltbench: Cli, blessed: Store, monkeypatc
     assert len(client.get_metric_history(history.info.run_id, "accuracy/digits/ce")) == 2
 
 
-def test_a_history_without_nights_is_one_line(ltbench: Cli) -> None:
+def test_a_history_without_nights_or_with_a_damaged_line_is_one_line(ltbench: Cli) -> None:
     assert "no nights in nightly" in ltbench("nightly", "--history").err
+    Path("nightly").mkdir()
+    for damaged in ("{", "[]", '{"fell": []}'):
+        Path("nightly/history.jsonl").write_text(damaged)
+        answer = ltbench("nightly", "--history")
+        assert (answer.status, "line 1 of nightly/history.jsonl is not a night" in answer.err) == (2, True)
 
 
 def test_a_lost_method_is_an_alarm(ltbench: Cli, blessed: Store) -> None:
@@ -178,6 +183,7 @@ def test_an_earlier_night_can_be_blessed_without_training(ltbench: Cli, blessed:
         (("--bless",), "--bless needs a reason"),
         ((), "no baseline in"),
         (("--night", "nightly/x"), "--night names what to bless"),
+        (("--because", "why"), "--because is the reason of --bless"),
         (("--bless", "--because", " "), "--bless needs a reason"),
     ],
 )
