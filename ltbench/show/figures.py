@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator, NullFormatter
 
@@ -92,25 +93,29 @@ def shot_bars(board: pd.DataFrame) -> Figure:
 def head_tail(board: pd.DataFrame) -> Figure:
     """Accuracy on few-shot classes against accuracy on many-shot classes."""
     done = board[(board.seeds > 0) & board.many.notna() & board.few.notna()]
-    return _scatter(done, "many", "few", "accuracy on many-shot classes in %", "accuracy on few-shot classes in %")
+    figure = Figure((HALF, 5.6))
+    axes = figure.add_axes((0.09, 0.09, 0.89, 0.89))
+    _scatter(axes, done, "many", "few", "accuracy on many-shot classes in %", "accuracy on few-shot classes in %")
+    return figure
 
 
 @styled
 def cost(board: pd.DataFrame) -> Figure:
     """Balanced accuracy against the training time of one seed; a line joins the methods that no cheaper one beats."""
     done = board[board.seeds > 0]
-    figure = _scatter(done, "train_seconds", "balanced_accuracy", "seconds of training, one seed", "bal. accuracy in %")
+    figure = Figure((WIDTH, 4.2))
+    axes = figure.add_axes((0.055, 0.115, 0.935, 0.87))
+    _scatter(axes, done, "train_seconds", "balanced_accuracy", "seconds of training, one seed", "bal. accuracy in %")
     front = done.sort_values(["train_seconds", "balanced_accuracy"], ascending=[True, False], kind="stable")
     front = front[front.balanced_accuracy > front.balanced_accuracy.cummax().shift(fill_value=-np.inf)]
-    figure.axes[0].step(
+    axes.step(
         front.train_seconds, front.balanced_accuracy, where="post", color=GREY, lw=0.8, ls=":", zorder=1, label="front"
     )
     return figure
 
 
-def _scatter(board: pd.DataFrame, x: str, y: str, x_label: str, y_label: str) -> Figure:
-    figure = Figure((HALF, 5.6))
-    axes = figure.add_axes((0.09, 0.09, 0.89, 0.89))
+def _scatter(axes: Axes, board: pd.DataFrame, x: str, y: str, x_label: str, y_label: str) -> None:
+    """Draw one named point for each method."""
     ranked = by_accuracy(board)
     axes.margins(0.14, 0.08)
     for row in rows_of(ranked):
@@ -128,7 +133,6 @@ def _scatter(board: pd.DataFrame, x: str, y: str, x_label: str, y_label: str) ->
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     name_points(axes, ranked[x].to_numpy(float), ranked[y].to_numpy(float), list(ranked.method))
-    return figure
 
 
 SIZES = 25

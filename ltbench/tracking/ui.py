@@ -1,6 +1,7 @@
 """MLflow's own pages, served to this machine only."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from ltbench.tracking.address import ENVIRONMENT, address, shown
 
 HOST = "127.0.0.1"
 START_S = 180.0
+STOP_S = 10.0
+ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 def show_ui(store: Store, port: int, say: Callable[[str], None]) -> None:
@@ -35,11 +38,28 @@ def show_ui(store: Store, port: int, say: Callable[[str], None]) -> None:
     if served:
         say(shown(_lines(pages(store, base))))
         return
-    with serving(store, port) as process:
+    with suppress(KeyboardInterrupt), _ended_by(*ENDING), serving(store, port) as process:
         say(_lines(pages(store, f"http://{HOST}:{port}")))
         say("Press Ctrl-C to stop the server.")
-        with suppress(KeyboardInterrupt):
-            process.wait()
+        process.wait()
+
+
+@contextmanager
+def _ended_by(*names: str) -> Iterator[None]:
+    """Raise KeyboardInterrupt at these signals too; further ones are ignored, so that the server is stopped."""
+
+    def end(number: int, frame: object) -> None:
+        for one in handlers:
+            signal.signal(one, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    handlers = {number: signal.signal(number, end) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _lines(found: Mapping[str, Mapping[str, str]]) -> str:
@@ -53,7 +73,7 @@ def _lines(found: Mapping[str, Mapping[str, str]]) -> str:
 
 @contextmanager
 def serving(store: Store, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """MLflow's server on ``http://127.0.0.1:PORT``, answering; it ends with the context.
+    """MLflow's server on ``http://127.0.0.1:PORT``, answering; it ends with the context, with all of its processes.
 
     Raises:
         InputError: when the port is taken, or the server does not start.
@@ -62,14 +82,26 @@ def serving(store: Store, port: int) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", address(store), "--host", HOST]
     command += ["--port", str(port), "--workers", "1"]
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | ENVIRONMENT
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | ENVIRONMENT,
+        start_new_session=True,  # a group of its own, which is ended as a whole
     )
     try:
         _wait(process, port)
         yield process
     finally:
-        process.terminate()
-        process.wait()
+        _end(process)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and its children, by force where they take too long."""
+    for blow in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, blow)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
 
 
 def _check_free(port: int) -> None:

@@ -1,9 +1,10 @@
 """The report in a browser: from disk, without network, sorted and filtered by clicks."""
 
+import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from ltbench.results.leaderboard import leaderboard, load_results
 from ltbench.results.store import Store
@@ -128,3 +129,79 @@ def test_plots_have_names_and_follow_the_colours_of_the_system(report: Page) -> 
     light = report.evaluate(colour)
     report.emulate_media(color_scheme="dark")
     assert (light, report.evaluate(colour)) == ("rgb(26, 26, 26)", "rgb(232, 232, 232)")
+
+
+LONG = "digits[epochs=20,batch_size=128,evaluate_every=5,augment=randaugment,label_smoothing=0.1,weight_decay=0.0005]"
+
+
+@pytest.fixture(scope="module")
+def long_names(tmp_path_factory) -> Path:
+    """A page whose recipe and methods have long names."""
+    names = {"ce": 1.0, "logit_adjustment_posthoc(strength=0.75)": 1.5, "ensemble_balanced_softmax": 2.0}
+    store = made_store(tmp_path_factory.mktemp("long") / "results", names, recipe=LONG)
+    file = store.root.parent / "report.html"
+    write_report(store.root, file)
+    return file
+
+
+def test_the_address_has_the_view_and_opens_it_again(report: Page, browser: Browser) -> None:
+    report.get_by_role("combobox").select_option(label="digits · imbalance 20 · recipe digits")
+    report.get_by_role("searchbox").fill("ldam, soft")
+    report.locator("#digits-20-board").get_by_role("button", name="few", exact=True).click()
+    report.locator("#digits-20-board").get_by_role("button", name="few", exact=True).click()
+    found = methods(report, "digits-20")
+    other = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    other.goto(report.url)
+    assert methods(other) == []
+    assert methods(other, "digits-20") == found == ["balanced_softmax", "ldam(max_margin=0.3)"]
+    assert other.get_by_role("searchbox").input_value() == "ldam, soft"
+    assert other.locator("#digits-20-board th[aria-sort]").get_attribute("aria-sort") == "ascending"
+    other.get_by_role("searchbox").fill("")
+    other.get_by_role("combobox").select_option(label="all")
+    assert "few" in other.url  # the sorting stays
+    other.goto(report.url.partition("#")[0] + "#table=gone&sort=gone:few:ascending&sort=digits-20-board:few:sideways")
+    assert len(methods(other)) == 7
+    other.close()
+
+
+def test_a_name_in_the_address_leads_to_its_part(report: Page) -> None:
+    report.get_by_role("link", name="environment").click()
+    assert report.url.endswith("#environment")
+    assert len(methods(report)) == 7
+
+
+@pytest.mark.parametrize("width", [390, 768])
+def test_a_narrow_window_scrolls_only_tables_and_figures(offline_page: Page, long_names: Path, width: int) -> None:
+    offline_page.set_viewport_size({"width": width, "height": 844})
+    offline_page.goto(long_names.as_uri())
+    assert offline_page.evaluate("document.documentElement.scrollWidth") == width
+    heading = offline_page.locator("h2").first.bounding_box()
+    assert heading is not None
+    assert heading["x"] + heading["width"] <= width
+    sizes = offline_page.evaluate(
+        """[...document.querySelectorAll('figure svg text')].map(text => text.getBoundingClientRect().height)"""
+    )
+    assert min(sizes) > 5
+
+
+def test_accuracy_against_cost_comes_first(report: Page) -> None:
+    first = report.locator("section").first.locator("figure, table").first
+    assert first.get_attribute("id") == "digits-100-cost"
+    assert report.locator("figure#digits-100-cost").count() == 1
+    box = first.bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] / 2 < 900  # on the first screen
+
+
+@pytest.mark.parametrize("made", ["file", "long_names"])
+def test_print_has_every_column_on_few_pages(offline_page: Page, made: str, request: pytest.FixtureRequest) -> None:
+    offline_page.goto(request.getfixturevalue(made).as_uri())
+    offline_page.emulate_media(media="print")
+    offline_page.set_viewport_size({"width": 1054, "height": 730})  # A4 landscape less the margins
+    cut = offline_page.evaluate(
+        """[...document.querySelectorAll('.wide')].filter(one => one.checkVisibility() && one.scrollWidth > 1054)
+            .map(one => one.firstElementChild.id)"""
+    )
+    assert cut == []
+    pages = len(re.findall(rb"/Type\s*/Page[^s]", offline_page.pdf(prefer_css_page_size=True)))
+    assert 1 <= pages <= 6

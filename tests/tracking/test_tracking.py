@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -575,6 +576,25 @@ def test_only_our_own_runs_on_a_server_that_others_use(
         drop(Path("one"), lambda r: True)
         assert sync(Store("one")) == {"deleted": 12}
         assert content("two") == content(synced)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_ui_stops_its_server_however_it_is_ended(port: int, blow: signal.Signals) -> None:
+    Store("results").prepare()
+    command = [sys.executable, "-m", "ltbench", "ui", "--port", str(port)]
+    running = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    wait_until(lambda: "Ctrl-C" in running.stdout.readline(), seconds=240)
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
+    served = [int(pid) for pid in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()]
+    running.send_signal(blow)
+    assert running.wait(60) == 0
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))  # the port is free again
+    assert served
+    assert not any(Path(f"/proc/{pid}").exists() for pid in served)
 
 
 # live

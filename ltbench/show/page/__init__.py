@@ -61,6 +61,11 @@ class Section:
     decoupled: list[Grid]
     plots: list[Plot]
 
+    @property
+    def overview(self) -> list[Plot]:
+        """The plot above the table: accuracy against cost; none where no cell is finished."""
+        return [plot for plot in self.plots if plot.name == f"{self.key}-cost"]
+
 
 def write_report(
     results: Path,

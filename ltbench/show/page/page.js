@@ -24,11 +24,14 @@ function compare(one, other) {
 }
 
 function sortBy(header) {
-  const table = header.closest("table");
-  const column = [...header.parentNode.children].indexOf(header);
   const first = header.classList.contains("number") ? "descending" : "ascending";
   const second = first === "ascending" ? "descending" : "ascending";
-  const direction = header.getAttribute("aria-sort") === first ? second : first;
+  sort(header, header.getAttribute("aria-sort") === first ? second : first);
+}
+
+function sort(header, direction) {
+  const table = header.closest("table");
+  const column = [...header.parentNode.children].indexOf(header);
   for (const other of header.parentNode.children) other.removeAttribute("aria-sort");
   header.setAttribute("aria-sort", direction);
   const value = (body) => body.rows[0].cells[column].dataset.value;
@@ -40,12 +43,48 @@ function sortBy(header) {
   table.append(...bodies);
 }
 
-choice.addEventListener("change", show);
-filter.addEventListener("input", show);
+// The address has the view, so that it can be sent: #table=KEY&methods=WORDS&sort=TABLE:HEADING:DIRECTION
+function remember() {
+  const view = new URLSearchParams();
+  if (choice.value) view.set("table", choice.value);
+  if (filter.value) view.set("methods", filter.value);
+  for (const header of document.querySelectorAll("[aria-sort]")) {
+    const place = [header.closest("table").id, header.textContent.trim(), header.getAttribute("aria-sort")];
+    view.append("sort", place.join(":"));
+  }
+  history.replaceState(null, "", `#${view}`);
+}
+
+function restore() {
+  if (!location.hash.includes("=")) return; // the name of a part of the page, or nothing
+  const view = new URLSearchParams(location.hash.slice(1));
+  choice.value = view.get("table") ?? "";
+  if (choice.selectedIndex < 0) choice.value = "";
+  filter.value = view.get("methods") ?? "";
+  for (const place of view.getAll("sort")) {
+    const [table, heading, direction] = place.split(":");
+    const headers = [...(document.getElementById(table)?.tHead.rows[0].cells ?? [])];
+    const header = headers.find((one) => one.textContent.trim() === heading);
+    if (header && ["ascending", "descending"].includes(direction)) sort(header, direction);
+  }
+  show();
+}
+
+function changed() {
+  show();
+  remember();
+}
+
+choice.addEventListener("change", changed);
+filter.addEventListener("input", changed);
+window.addEventListener("hashchange", restore);
 document.addEventListener("click", (event) => {
   const button = event.target.closest("table button");
   if (!button) return;
-  if (button.closest("thead")) sortBy(button.closest("th"));
+  if (button.closest("thead")) {
+    sortBy(button.closest("th"));
+    remember();
+  }
   if (button.classList.contains("more")) {
     const details = document.getElementById(button.getAttribute("aria-controls"));
     details.hidden = !details.hidden;
@@ -53,3 +92,4 @@ document.addEventListener("click", (event) => {
   }
 });
 show();
+restore();
