@@ -1,7 +1,7 @@
 """DisAlign: distribution alignment of a trained classifier.
 
 Zhang, Li, Yan, He, Sun: Distribution Alignment: A Unified Framework for Long-tail Visual Recognition, CVPR 2021, arXiv
-2103.16370, equations 5, 7 and 10. Stage 1 is cross-entropy, shared with `ce`. Stage 2 freezes the network and trains a
+2103.16370. Stage 1 is cross-entropy, shared with `ce`. Stage 2 freezes the network and trains a
 scale and a shift for each class, and a confidence s of the image: z' = s (a z + b) + (1 - s) z, s = sigmoid(v h + c),
 with class weights ~ n_j ** -rho on ordinary batches.
 Deviation: the length of stage 2 is a fraction of the recipe's epochs.

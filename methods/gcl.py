@@ -1,7 +1,7 @@
 """GCL: Gaussian clouded logit adjustment.
 
-Li, Cheung, Lu: Long-tailed Visual Recognition via Gaussian Clouded Logit Adjustment, CVPR 2022, arXiv 2305.10648,
-equation 12: each cosine is lowered by noise |e| (log n_max - log n_j) / (log n_max - log n_min), with e normal, of
+Li, Cheung, Lu: Long-tailed Visual Recognition via Gaussian Clouded Logit Adjustment, CVPR 2022, arXiv 2305.10648:
+each cosine is lowered by noise |e| (log n_max - log n_j) / (log n_max - log n_min), with e normal, of
 standard deviation 1/3 and at most 1: the cloud of a rare class is larger. Stage 2 trains the classifier on
 class-balanced batches. Settings are those of the authors' code for CIFAR: stage 1 with mixup and scale 30; stage 2 with
 mixup, scale 20, margin 0.1 and focal weights 1 - p without gradient.

@@ -1,7 +1,7 @@
 """GLMC: global and local mixture consistency.
 
 Du, Yang, Jia, Nan, Chen, Yang: Global and Local Mixture Consistency Cumulative Learning for Long-tailed Visual
-Recognitions, CVPR 2023, arXiv 2305.08661, equations 1 to 8: an image is mixed with one from a second loader, as a whole
+Recognitions, CVPR 2023, arXiv 2305.08661: an image is mixed with one from a second loader, as a whole
 (mixup) and by a patch (CutMix), with the same share. Two classifiers see both mixtures, the second one with class
 weights ~ n_j ** -label_power; it predicts. The loss is a L + (1 - a) L_weighted + consistency L_cos with a = 1 -
 progress ** 2, where L_cos is minus the cosine between the projection of one mixture, without gradient, and the

@@ -1,7 +1,7 @@
 """ImbSAM: sharpness-aware minimisation for the rare classes only.
 
 Zhou, Qu, Xu, Shen: ImbSAM: A Closer Look at Sharpness-Aware Minimization in Class-Imbalanced Recognition, ICCV 2023,
-arXiv 2308.07815, equation 5: the gradient of frequent classes at w, plus that of classes with fewer than ``few`` images
+arXiv 2308.07815: the gradient of frequent classes at w, plus that of classes with fewer than ``few`` images
 at w + rho g / |g|, where g is their gradient at w. As in the authors' code, the loss of rare classes counts twice.
 Deviation: none. Published accuracies are of the code's ResNet-34.
 """

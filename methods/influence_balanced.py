@@ -1,9 +1,11 @@
 """Influence-balanced loss.
 
-Park, Lim, Jeon, Choi: Influence-Balanced Loss for Imbalanced Visual Classification, ICCV 2021, arXiv 2110.02444,
-equation 10: cross-entropy at first; later each image has the weight lambda_y alpha / (|p - y| |h| + 0.001), where |.|
+Park, Lim, Jeon, Choi: Influence-Balanced Loss for Imbalanced Visual Classification, ICCV 2021, arXiv 2110.02444:
+cross-entropy at first; later each image has the weight lambda_y alpha / (|p - y| |h| + 0.001), where |.|
 is the sum of absolute values, h the features, and lambda_k ~ 1 / n_k with sum C: images that influence the decision
-boundary most count less. Deviation: none from the authors' code, in which gradients pass through this weight.
+boundary most count less. As in the authors' code, gradients pass through this weight.
+Deviation: the learning rate is the recipe's. The authors divide it by 100 when the weights begin, as the settings of
+the published accuracies do; without that, alpha = 1000 makes steps very large.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """LADE: label distribution disentangling.
 
 Hong, Han, Choi, Seo, Kim, Chang: Disentangling Label Distribution for Long-tailed Visual Recognition, CVPR 2021, arXiv
-2012.00321, equations 10 to 12: cross-entropy on z + log(pi), plus ``weight`` times the sum over classes of -pi_c
+2012.00321: cross-entropy on z + log(pi), plus ``weight`` times the sum over classes of -pi_c
 (mean of z_c over images of c - d_c - regulariser d_c ** 2), where d_c = log mean exp(z_c - log(pi_c) - log(C)) over the
 batch: the regularised Donsker-Varadhan bound, with the uniform distribution as the target.
 Deviation: none from the authors' code, in which the mean of a class without images in the batch is 0.

@@ -1,6 +1,6 @@
 """PaCo: parametric contrastive learning.
 
-Cui, Zhong, Liu, Yu, Jia: Parametric Contrastive Learning, ICCV 2021, arXiv 2107.12028, equations 3 and 4: one softmax
+Cui, Zhong, Liu, Yu, Jia: Parametric Contrastive Learning, ICCV 2021, arXiv 2107.12028: one softmax
 over learned class centres, which carry the log prior, and the points of the batch, of a second view from a momentum
 encoder, and of a queue. The centre of the class has weight beta, points of the class alpha. As in the authors' code,
 the centres are the linear classifier, and points come from two layers with batch norm between them.

@@ -1,7 +1,7 @@
 """SEQL: softmax equalisation loss.
 
-Tan, Wang, Li, Li, Ouyang, Yin, Yan: Equalization Loss for Long-Tailed Object Recognition, CVPR 2020, arXiv 2003.05176,
-equations 8 to 10: p_y = exp(z_y) / sum_k w_k exp(z_k) with w_k = 1 - b t_k (1 - y_k), where t_k = 1 for classes rarer
+Tan, Wang, Li, Li, Ouyang, Yin, Yan: Equalization Loss for Long-Tailed Object Recognition, CVPR 2020, arXiv 2003.05176:
+p_y = exp(z_y) / sum_k w_k exp(z_k) with w_k = 1 - b t_k (1 - y_k), where t_k = 1 for classes rarer
 than ``threshold``, and b = 1 with probability gamma: images of other classes do not lower the logits of rare ones.
 Deviation: b is drawn for each image and class, as in the code of Bag of Tricks (Zhang et al., AAAI 2021), whose
 accuracies are given.

@@ -1,7 +1,7 @@
 """VS loss: vector scaling.
 
 Kini, Paraskevas, Oymak, Thrampoulidis: Label-Imbalanced and Group-Sensitive Classification under
-Overparameterization, NeurIPS 2021, arXiv 2103.01550, equation 2: cross-entropy of (n_j / n_max) ** gamma z_j + tau
+Overparameterization, NeurIPS 2021, arXiv 2103.01550: cross-entropy of (n_j / n_max) ** gamma z_j + tau
 log(pi_j) in training, plain z at test time. It joins `cdt` (tau = 0) and `logit_adjustment` (gamma = 0).
 Deviation: none. The authors choose gamma and tau for each data set.
 """

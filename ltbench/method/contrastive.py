@@ -9,7 +9,7 @@ def parametric_contrast(
 ) -> Tensor:
     """Compute the parametric contrastive loss, the mean over the first B points, 0-dim.
 
-    Cui et al., ICCV 2021 (arXiv 2107.12028), equation 3: one softmax over the C class centres, whose logits are
+    Cui et al., ICCV 2021 (arXiv 2107.12028): one softmax over the C class centres, whose logits are
     ``logits``, and the other N - 1 points. Positives are the centre of the class with weight ``beta`` and the points of
     the class with weight ``alpha``; weights are divided by their sum.
 

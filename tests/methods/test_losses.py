@@ -154,7 +154,7 @@ def vector_scaled(z: Tensor, counts: list[int], progress: float) -> Tensor:
 
 
 def disentangled(z: Tensor, counts: list[int], progress: float) -> Tensor:
-    """Equation 11 of Hong et al. for the uniform target, with the mean over the batch in place of the expectation."""
+    """The loss of Hong et al. for the uniform target, with the mean over the batch in place of the expectation."""
     priors, total = [n / sum(counts) for n in counts], torch.zeros((), dtype=z.dtype)
     for c, prior in enumerate(priors):
         inside = mean([row[c] for row, y in zip(z, LABELS, strict=True) if y == c])
