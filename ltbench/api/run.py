@@ -85,7 +85,7 @@ def run(
         Incomplete: when cells have no record after the run; it names them.
 
     Example:
-        >>> cells = ltbench.run(methods=["ce", "crt"], imbalance=[100], seeds=1)  # doctest: +SKIP
+        >>> cells = ltbench.run(methods=["aux_*"], imbalance=[100], seeds=1)  # doctest: +SKIP
         >>> ltbench.leaderboard(cells)[["method", "balanced_accuracy"]]  # doctest: +SKIP
     """
     request = _request(
@@ -177,8 +177,8 @@ def tune(
         InputError: when an argument is wrong, or a study was begun with other facts.
 
     Example:
-        >>> ltbench.tune(methods=["focal"], trials=10)[["method", "default", "best"]]  # doctest: +SKIP
-        >>> ltbench.run(methods=["focal"], tuned=True)  # doctest: +SKIP
+        >>> ltbench.tune(methods=["cb_*"], trials=10)[["method", "default", "best"]]  # doctest: +SKIP
+        >>> ltbench.run(methods=["cb_*"], tuned=True)  # doctest: +SKIP
     """
     request = _request(
         suite=suite,
