@@ -176,9 +176,13 @@ class Store:
         return self._chosen[key]
 
     def again(self, record: Record) -> str:
-        """The commands that train a finished cell again."""
-        results = "" if self.root == Path("results") else f" --results {shlex.quote(str(self.root))}"
-        return f"rm {shlex.quote(str(self.root / 'records' / record.id))}-*.json && {record.command}{results}"
+        """The commands that train a finished cell again, in which the record cannot hide another one."""
+        try:
+            words = shlex.split(record.command)
+        except ValueError:
+            words = [record.command]
+        words += [] if self.root == Path("results") else ["--results", str(self.root)]
+        return f"rm {shlex.quote(str(self.root / 'records' / record.id))}-*.json && {shlex.join(words)}"
 
     # arrays
 
