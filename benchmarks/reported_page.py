@@ -19,7 +19,8 @@ from ltbench.results.store import Store
 PAGE = ROOT / "docs" / "reported.md"
 MARKER = "<!-- Below this line: python -m benchmarks.reported_page -->\n"
 HEAD = ("method", "reported", "source, grade", "its epoch", "ours", "compared")
-TABLES = [(dataset, factor) for dataset in ("cifar10", "cifar100") for factor in ("100", "50", "10")]
+NAMES = {"cifar10": "CIFAR-10-LT", "cifar100": "CIFAR-100-LT"}
+TABLES = [(dataset, factor) for dataset in NAMES for factor in ("100", "50", "10")]
 
 
 def page(written: str, records: Sequence[Record]) -> str:
@@ -32,7 +33,7 @@ def page(written: str, records: Sequence[Record]) -> str:
     parts = [written.partition(MARKER)[0] + MARKER]
     for dataset, factor in TABLES:
         rows = list(_rows(reported, records, dataset, factor))
-        parts.append(f"## {dataset.upper()}-LT, imbalance factor {factor}\n\n{table(HEAD, rows)}")
+        parts.append(f"## {NAMES[dataset]}, imbalance factor {factor}\n\n{table(HEAD, rows)}")
     return "\n".join(parts)
 
 

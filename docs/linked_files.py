@@ -45,6 +45,8 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Change the links of a page from paths in the repository to paths in the site."""
+    if page.file.src_uri == "index.md":
+        page.meta["hide"] = ["navigation"]  # it would have one line
     paths = [path for path in (page.file.src_uri, f"docs/{page.file.src_uri}") if (ROOT / path).is_file()]
     path = "README.md" if page.file.src_uri == "index.md" else paths[0] if paths else None
     if path is None:

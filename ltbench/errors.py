@@ -22,6 +22,10 @@ class InputError(ValueError):
         self.culprit = culprit
 
 
+class Incomplete(RuntimeError):
+    """Cells have no record although they were trained; the command line prints the line and exits with status 1."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str], hint: str = "") -> InputError:
     """The error for a name that does not exist, with the nearest name that exists.
 

@@ -13,6 +13,7 @@ from tests.conftest import Answer, records
 from tests.documented import PAGES, Block, blocks, inline, small
 
 CI = "done by .ci/run, with these words or more"
+NIGHT = "takes minutes, in a checkout: tests/nightly/test_nightly.py"
 NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/ltbench run": "tests/test_package.py installs",
     "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest": CI,
@@ -29,6 +30,11 @@ NOT_RUN = {
     "ltbench export --best -o model": "needs three seeds and validation images: tests/cli/test_export.py",
     "ltbench ui": "serves until Ctrl-C: tests/cli/test_mlflow.py",
     "MLFLOW_TRACKING_URI=http://HOST:5000 ltbench run": "needs a server: tests/tracking/test_tracking.py",
+    "ltbench nightly": NIGHT,
+    "ltbench nightly --history": NIGHT,
+    "ltbench nightly --bless --because 'LDAM starts from the initialisation of its authors'": NIGHT,
+    "ltbench nightly --bless --because 'the same' --no-speed --night nightly/2026-01-31-0a1b2c3d4e5f": NIGHT,
+    "ltbench nightly --bless --because 'limits of this machine' --no-learning": NIGHT,
     "ltbench data check places-lt --data places-lt=list:Places_LT_train.txt,test=Places_LT_test.txt,"
     "val=Places_LT_val.txt,root=PLACES --image-size 256": "needs Places365: tests/data/test_large.py",
     "ltbench run --suite places-lt --data places-lt=list:Places_LT_train.txt,test=Places_LT_test.txt,"
@@ -38,6 +44,7 @@ STATUS = {"ltbench data check places-lt": 2}
 """Exit status, where it is not 0: without the images, this command says how to get them."""
 CODE_RUN_BY = {
     "README": "tests/test_package.py",
+    "mlflow": "tests/tracking/test_tracking.py",
     "python": "tests/test_api.py",
     "adding-a-method": "tests/check/test_new_check.py",
 }
@@ -63,7 +70,8 @@ def test_every_command_within_a_text_has_options_that_exist(page: Path) -> None:
         named = tuple(words[:2]) if tuple(words[:2]) in COMMANDS else tuple(words[:1])
         known = [command for command in COMMANDS if command[: len(named)] == named]
         assert known, words
-        options = {option for command in known for parameter in COMMANDS[command].params for option in parameter.opts}
+        parameters = [parameter for command in known for parameter in COMMANDS[command].params]
+        options = {option for one in parameters for option in (*one.opts, *one.secondary_opts)}
         assert {word for word in words if word.startswith("-")} <= options, words
 
 

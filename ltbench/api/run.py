@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from ltbench.api.training import announce, plan_of, studied, tracked, trained
-from ltbench.errors import InputError
+from ltbench.errors import Incomplete, InputError
 from ltbench.plan.expand import Library
 from ltbench.plan.request import Request
 from ltbench.results.leaderboard import load_results
@@ -82,7 +82,7 @@ def run(
 
     Raises:
         InputError: when an argument is wrong; nothing was written then.
-        RuntimeError: when cells have no record after the run; it names them.
+        Incomplete: when cells have no record after the run; it names them.
 
     Example:
         >>> cells = ltbench.run(methods=["ce", "crt"], imbalance=[100], seeds=1)  # doctest: +SKIP
@@ -119,7 +119,7 @@ def run(
     options = announce(plan, options, store, listen)
     with trained(plan, options, store, library, listen, tracking=tracked(tracking)) as lost:
         if lost:
-            raise RuntimeError(lost)
+            raise Incomplete(lost)
     ids = {planned.cell.id for planned in plan.cells}
     return load_results(store, ids=ids, methods_dirs=request.methods_dirs)
 

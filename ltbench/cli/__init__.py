@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from ltbench import __version__
 from ltbench.cli import clean, compare, data, export, methods, mlflow, nightly, results, run, verify
 from ltbench.cli.options import examples
-from ltbench.errors import SAID, InputError, one_line, printable
+from ltbench.errors import SAID, Incomplete, InputError, one_line, printable
 
 
 class _Commands(TyperGroup):
@@ -76,6 +76,8 @@ def main() -> None:
                 sys.stdout.flush()  # here, where its errors are caught
     except InputError as error:
         _end(str(error), 2)
+    except Incomplete as error:
+        _end(str(error), 1)
     except BrokenPipeError:
         _end("", 1)
     except MemoryError:

@@ -130,23 +130,19 @@ def nightly(
     from ltbench.runner.progress import reporter
     from ltbench.show.nights import night_as_json, night_as_text
 
+    _check(bless, because, night, learning, speed)
     if history:
         _show_history(folder, as_json)
         return
-    if bless and not because.strip():
-        raise InputError("--bless needs a reason; add --because TEXT, such as the change that moved the numbers")
     asked: dict[Part, bool] = {"learning": learning, "speed": speed}
-    if night is not None and not bless:
-        raise InputError("--night names what to bless; add --bless --because TEXT, or remove --night")
     parts = [part for part, wanted in asked.items() if wanted]
-    if not parts:
-        raise InputError("--no-learning and --no-speed leave nothing to do; remove one of them")
     request, listen = Request(suite=suite, data=options.places(data)), reporter()
     how = RunOptions(device=device, workers=workers, threads=threads)
     tonight = Nightly(request, how, Baseline(baseline or CHECKOUT / "results" / "nightly"), folder, parts, listen)
     with interruptible(listen):
         if bless:
-            print("\n".join(tonight.bless(because, night)))
+            lines = tonight.bless(because, night)
+            print(json.dumps(lines) if as_json else "\n".join(lines))
             return
         found = tonight.spend()
         if tracking:
@@ -155,6 +151,18 @@ def nightly(
         output.write_text(night_as_text(found, "markdown", None) + "\n", encoding="utf-8")
     print(night_as_json(found) if as_json else night_as_text(found, "table", _width()))
     raise typer.Exit(1 if found.fell else 0)
+
+
+def _check(bless: bool, because: str, night: Path | None, learning: bool, speed: bool) -> None:
+    """Raise InputError for options that do not fit together."""
+    if bless and not because.strip():
+        raise InputError("--bless needs a reason; add --because TEXT, such as the change that moved the numbers")
+    if because and not bless:
+        raise InputError("--because is the reason of --bless; add --bless, or remove --because")
+    if night is not None and not (bless and learning):
+        raise InputError("--night names what to bless; add --bless --because TEXT, without --no-learning")
+    if not (learning or speed):
+        raise InputError("--no-learning and --no-speed leave nothing to do; remove one of them")
 
 
 def _width() -> int | None:

@@ -118,8 +118,12 @@ def assembled(
 
     target = cache / "folders" / f"{key}.images"
     paths = [file.path for files in splits.values() for file in files]
-    pack = packed.find(target, key) or packed.build(
-        target, key, collection.source, paths, side, interpolation, lambda images: image_set(images).fingerprint
+
+    def fingerprint(images: packed.Images) -> str:
+        return image_set(images).fingerprint
+
+    pack = packed.find(target, key, fingerprint) or packed.build(
+        target, key, collection.source, paths, side, interpolation, fingerprint
     )
     return image_set(pack.images, pack.header.fingerprint)
 

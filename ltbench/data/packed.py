@@ -35,6 +35,9 @@ MOST_PIXELS = 89_478_485
 BLOCK = 1024  # images decoded between two checks of the time
 REPORT_EVERY_S = 5.0
 
+INTACT: set[tuple[str, int, int]] = set()
+"""The packed files that this process has read: path, inode and time."""
+
 Images = Callable[[int, int], NDArray[np.uint8]]
 """(start, stop) -> memory map of these images [stop - start, H, W, channels]."""
 
@@ -72,14 +75,23 @@ class Packed:
         return _mapped(self.path, self.header.shape, start, stop)
 
 
-def find(path: Path, key: str) -> Packed | None:
-    """Return the packed file at ``path``, or None if there is none. Reports a damaged file, and ignores it."""
+def find(path: Path, key: str, fingerprint: Callable[[Images], str]) -> Packed | None:
+    """Return the packed file at ``path``, or None if there is none. Reports a damaged file, and ignores it.
+
+    All its pixels are read once in the life of a process, to see that they are those that were written.
+
+    Args:
+        path: the packed file.
+        key: that its header must have.
+        fingerprint: see ``build``.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(HEADER_BYTES)
-            length = os.fstat(file.fileno()).st_size
+            found = os.fstat(file.fileno())
     except FileNotFoundError:
         return None
+    length, as_it_is = found.st_size, (str(path), found.st_ino, found.st_mtime_ns)
     try:
         if not start.startswith(MAGIC):
             raise ValueError("it has another format")
@@ -89,6 +101,10 @@ def find(path: Path, key: str) -> Packed | None:
             raise ValueError("it contains other images")
         if length != HEADER_BYTES + math.prod(header.shape):
             raise ValueError(f"it has {length} bytes instead of {HEADER_BYTES + math.prod(header.shape)}")
+        if as_it_is not in INTACT:
+            if fingerprint(lambda start, stop: _mapped(path, header.shape, start, stop)) != header.fingerprint:
+                raise ValueError("its pixels were changed since it was written")
+            INTACT.add(as_it_is)
     except (ValueError, TypeError, KeyError) as error:
         print(f"ltbench: image cache {path} is damaged ({error}); building it again", file=sys.stderr)
         return None

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from ltbench.plan.repeat import request_of
 from ltbench.results.record import Record
 from ltbench.results.store import Store
 from ltbench.runner.checkpoint import StageFile
-from ltbench.runner.inputs import inputs
+from ltbench.runner.inputs import compute_features, inputs
 from ltbench.tuning.tune import winners
 
 CHECKED = 500
@@ -120,6 +121,7 @@ def _program(planned: Planned, state: Mapping[str, Tensor]) -> tuple[Program, di
     """
     cell, method = planned.cell, planned.methods[-1]
     recipe = cell.recipe.on_features() if cell.recipe.frozen else cell.recipe
+    compute_features([planned], CPU, lambda line: print(line, file=sys.stderr))
     data = cut(inputs(planned, CPU)[0], cell.imbalance, cell.subset_seed, cell.holdout)
     task = Task.of(data, recipe, cell.seed, CPU)
     net = trained_network(method, task, state).eval()

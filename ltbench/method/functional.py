@@ -123,3 +123,22 @@ def quarter_turned(images: Tensor) -> Tensor:
     copies = torch.stack([images.rot90(k, (2, 3)) for k in range(4)])
     place = torch.arange(len(images), device=images.device)
     return copies[place % 4, place]
+
+
+def spread(noise: Tensor, classes: int) -> Tensor:
+    """Make a uniform number in (0, 1) for each image and class from one number for each image.
+
+    Storing a number for each image and class in the plan of an epoch would take gigabytes. The integers of this hash
+    are the same on every device.
+
+    Args:
+        noise: [B], in [0, 1], of which 24 bits are used.
+        classes: C.
+
+    Returns:
+        [B, C] float32.
+    """
+    mixed = (noise * 2**24).long()[:, None] * 1_000_003 + torch.arange(classes, device=noise.device) + 1
+    for factor in (0x2545F4914F6CDD1D, 0x369DEA0F31A53F85):
+        mixed = (mixed ^ ((mixed >> 32) & 0xFFFFFFFF)) * factor
+    return (((mixed >> 41) & 0x7FFFFF).float() + 0.5) / 2**23

@@ -43,10 +43,12 @@ class SharpnessAware(Method):
     Hyper-parameters:
         base: the loss: cross-entropy, the same with deferred re-weighting (drw), LDAM with it, or logit adjustment.
         rho: distance from the weights at which the gradient is taken.
+        tau: factor of the log prior of logit adjustment.
     """
 
     base = Choice("ldam+drw", ("ldam+drw", "ce+drw", "ce", "logit-adjustment"), searched=False)
     rho = Range(0.5, 0.05, 1.0, log=True)
+    tau = Range(1.0, 0.5, 2.0)
     corrects = "class weights in the loss"
     cost = 2.0
 
@@ -62,6 +64,31 @@ class SharpnessAware(Method):
             loss_of().backward()
         return loss
 
+    def gradient_of_parts(self, net: Network, loss_of: LossOf, sharp: Tensor, plain: Tensor) -> Tensor:
+        """Leave the sum of two gradients: of one part of the loss at weights climbed for it, of another at the weights.
+
+        Args:
+            net, loss_of: see ``Stage.gradient``.
+            sharp, plain: [C], the weight that each class has in the two parts.
+
+        Returns:
+            The sum of both parts at the weights, 0-dim.
+        """
+
+        def parts(net: Network, batch: Batch, clock: Clock) -> Tensor:
+            weights = torch.stack([sharp, plain])[:, batch.labels]
+            return (weights * self.each(net, batch, clock)).sum(1)
+
+        losses = loss_of(parts)
+        trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+        kept = torch.autograd.grad(losses[1], trained, retain_graph=True)
+        losses[0].backward()
+        with climbed(net, self.rho):
+            loss_of(parts)[0].backward()
+        gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
+        torch._foreach_add_(gradients, list(kept))
+        return losses.sum()
+
     def build_head(self, name: str, width: int, classes: int) -> nn.Module:
         """Build a cosine classifier for LDAM, and a linear one for the others."""
         return CLASSIFIERS["cosine" if self.base == "ldam+drw" else "linear"](width, classes)
@@ -70,10 +97,9 @@ class SharpnessAware(Method):
         """Prepare margins, shifts of the logits and class weights of the base."""
         zeros = torch.zeros_like(counts)
         margins = ldam_margins(counts, MAX_MARGIN) if self.base == "ldam+drw" else zeros
-        shift = log_prior(counts) if self.base == "logit-adjustment" else zeros
+        shift = self.tau * log_prior(counts) if self.base == "logit-adjustment" else zeros
         late = effective_number_weights(counts, BETA) if self.base.endswith("drw") else zeros + 1
         self.margins, self.shift, self.late = margins.float(), shift.float(), late.float()
-        self.share = (counts / counts.sum()).float()
         self.scale = SCALE if self.base == "ldam+drw" else 1.0
 
     def each(self, net: Network, batch: Batch, clock: Clock) -> Tensor:

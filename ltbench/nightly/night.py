@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ltbench.errors import InputError, one_line
 from ltbench.nightly import speed
 from ltbench.nightly.learning import ALPHA, Together
 from ltbench.nightly.speed import Speed
@@ -90,9 +91,20 @@ def remember(parent: Path, line: Mapping[str, Any]) -> None:
 
 
 def nights(parent: Path) -> list[dict[str, Any]]:
-    """The history, oldest first; empty where there is none."""
+    """The history, oldest first; empty where there is none. Each night also has its ``figures``.
+
+    Raises:
+        InputError: for a line that is not a night.
+    """
     path = parent / HISTORY
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.exists() else [], 1):
+        try:
+            night = json.loads(line)
+            found.append(night | {"fell": list(night["fell"]), "figures": figures(night)})
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"line {number} of {path} is not a night ({one_line(error)}); remove the line") from error
+    return found
 
 
 def figures(line: Mapping[str, Any]) -> dict[str, float]:

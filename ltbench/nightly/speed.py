@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 import numpy as np
 from scipy.special import stdtrit
 
-from ltbench.errors import InputError
+from ltbench.errors import InputError, one_line
 from ltbench.nightly.baseline import CHECKOUT
 from ltbench.nightly.learning import ALPHA
 from ltbench.results.files import write_whole
@@ -153,8 +153,22 @@ def _short(value: float) -> float:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The limits of each machine; empty without a file."""
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    """The limits of each machine; empty without a file.
+
+    Raises:
+        InputError: for a file without limits.
+    """
+    if not path.exists():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for limits in found.values():
+            for name, one in limits.items():
+                if not 0 < one["least"] <= one["usual"] <= one["most"]:
+                    raise ValueError(f"the limits of {name} are in no order")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} has no limits ({one_line(error)}); restore the file, or remove it") from error
+    return found
 
 
 def write(path: Path, of: str, limits: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ltbench.data.packed import header_of
+from ltbench.results.folders import check_folders
 from ltbench.results.store import Store
 
 KINDS = {
@@ -39,7 +40,11 @@ def spaces(store: Store, data: Path) -> list[Space]:
     Args:
         store: the results.
         data: the data folder.
+
+    Raises:
+        InputError: where a part of the results folder leads to another place.
     """
+    check_folders(store.root)
     trained = [file for file in sorted((store.root / "stages").glob("*.pt")) if not _in_use(store, file)]
     packed = [*sorted((data / "folders").glob("*.images")), *sorted((data / "features").glob("*.features"))]
     old = time.time() - FRESH_S

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ltbench.errors import InputError, one_line, say_once
 from ltbench.results.files import files_in, read_whole, write_whole
+from ltbench.results.folders import check_folders, sweep
 from ltbench.results.plans import read_plan
 from ltbench.results.record import Record, now
 
@@ -83,11 +84,12 @@ class Store:
         self._chosen: dict[tuple[str, ...], Record] = {}
 
     def prepare(self) -> None:
-        """Make the folder.
+        """Make the folder, and remove what killed processes left in it more than a day ago.
 
         Raises:
-            InputError: when nothing can be written into it.
+            InputError: when nothing can be written into it, or a part of it leads to another place.
         """
+        check_folders(self.root)
         try:
             probe = self.root / f".{uuid4().hex}.tmp"
             self.root.mkdir(parents=True, exist_ok=True)
@@ -97,6 +99,7 @@ class Store:
             raise InputError(
                 f"results folder {self.root} cannot be written ({error.strerror}); give another one with --results"
             ) from error
+        sweep(self.root)
 
     # records
 
@@ -255,6 +258,8 @@ class Store:
 
     def _lock(self, name: str) -> FileLock:
         path = self.root / "locks" / name
+        if path.is_symlink() or path.parent.is_symlink():
+            raise InputError(f"{path} leads to another place; remove the link")
         path.parent.mkdir(parents=True, exist_ok=True)
         return FileLock(path)
 
@@ -277,7 +282,10 @@ class Store:
         """Whether some process holds the lock of this name."""
         if not (self.root / "locks" / name).exists():
             return False
-        lock = self.try_lock(name)
+        try:
+            lock = self.try_lock(name)
+        except OSError:  # the folder is read-only
+            return False
         if lock is None:
             return True
         lock.release()

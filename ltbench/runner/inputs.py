@@ -12,6 +12,7 @@ from ltbench.data.features import FeatureFile, find
 from ltbench.data.home import data_folder
 from ltbench.engine.frozen import compute, feature_path, frozen
 from ltbench.engine.process import prepare
+from ltbench.errors import InputError
 from ltbench.plan.expand import Planned
 from ltbench.plan.recipe import Recipe
 from ltbench.runner.environment import environment
@@ -37,7 +38,11 @@ def compute_features(cells: Sequence[Planned], device: torch.device, say: Callab
 
 
 def inputs(planned: Planned, device: torch.device) -> tuple[ImageSet, Callable[[], Split] | None]:
-    """The data set of a cell before the cut, without its test split, and a function that reads this split, if any."""
+    """The data set of a cell before the cut, without its test split, and a function that reads this split, if any.
+
+    Raises:
+        InputError: for features that were not computed, or were changed since.
+    """
     if not planned.cell.recipe.frozen:
         return planned.images, planned.test.read if planned.test else None
     images, file = _featured(planned.images, planned.test is not None, planned.cell.recipe, device)
@@ -54,8 +59,8 @@ def inputs(planned: Planned, device: torch.device) -> tuple[ImageSet, Callable[[
 def _featured(images: ImageSet, with_test: bool, recipe: Recipe, device: torch.device) -> tuple[ImageSet, FeatureFile]:
     path, key = _place(images, with_test, recipe, device)
     file = find(path, key)
-    if file is None:
-        raise RuntimeError(f"feature file {path} is missing; repeat the command to compute it again")
+    if file is None or not file.intact():
+        raise InputError(f"feature file {path} is missing or was changed; repeat the command to compute it again")
     return frozen(images, file), file
 
 

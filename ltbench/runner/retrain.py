@@ -1,6 +1,7 @@
 """Trains a finished cell again, by the command in its record, and compares every number."""
 
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,9 +37,9 @@ def retrain(record: Record, store: Store) -> list[str]:
     """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "results"
-        root.mkdir()
-        if (store.root / "tuning").is_dir():
-            (root / "tuning").symlink_to((store.root / "tuning").resolve(), target_is_directory=True)
+        studies = Path("tuning", "studies")
+        if (store.root / studies).is_dir():
+            shutil.copytree(store.root / studies, root / studies)
         words = [*shlex.split(record.command)[1:], "--results", str(root), "--no-tracking", "--workers", "1"]
         answer = subprocess.run([sys.executable, "-m", "ltbench", *words], capture_output=True, text=True)
         again = Store(root).latest().get(record.id)

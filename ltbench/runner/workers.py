@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ltbench.errors import Incomplete
 from ltbench.plan.cell import digest
 from ltbench.plan.expand import Library, Plan
 from ltbench.results.store import Store
@@ -19,12 +20,13 @@ def execute(plan: Plan, store: Store, options: RunOptions, library: Library, rep
 
     Raises:
         InputError: when the options do not fit the cells, or the results folder cannot be written.
+        Incomplete: when cells have no record.
     """
     resolved = options.resolved(missing(plan, store.latest()))
     with trainer(store, resolved, library, reporter) as train:
         train(plan)
     if lost := without_record(plan, store):
-        raise RuntimeError(lost)
+        raise Incomplete(lost)
 
 
 def without_record(plan: Plan, store: Store) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ltbench.nightly.night import figures
 from ltbench.show.grid import Grid
 from ltbench.show.style import BASE, BEST, WIDTH, short, style
 from ltbench.show.tables import text_of
@@ -29,7 +28,7 @@ def _fallen(night: Line) -> str:
 
 def write_plots(history: Sequence[Line], folder: Path) -> list[Path]:
     """Write a plot of each accuracy in one file, and of each ratio in another; returns the files."""
-    found: dict[str, None] = dict.fromkeys(name for night in history for name in figures(night))
+    found: dict[str, None] = dict.fromkeys(name for night in history for name in night["figures"])
     written = []
     for kind in ("accuracy", "ratio"):
         names = sorted(name for name in found if name.startswith(f"{kind}/"))
@@ -47,7 +46,7 @@ def over_nights(history: Sequence[Line], names: Sequence[str]) -> Figure:
     plots = list(figure.subplots(lines, COLUMNS, squeeze=False).flat)
     last = len(history) - 1
     for axes, name in zip(plots, names, strict=False):
-        values = np.array([figures(night).get(name, np.nan) for night in history])
+        values = np.array([night["figures"].get(name, np.nan) for night in history])
         title = name.partition("/")[2]
         fell = np.array([any(text.startswith(f"{title} ") for text in night["fell"]) for night in history])
         axes.plot(values, ".-", color=BEST, lw=0.8, ms=4)

@@ -1,18 +1,16 @@
 """Where MLflow's store is: a database in the results folder, or the server that ``MLFLOW_TRACKING_URI`` names."""
 
-import contextlib
 import logging
 import os
 import re
-import shutil
 import socket
-import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ltbench.errors import InputError, one_line
 from ltbench.results.store import Store
+from ltbench.tracking import own_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,16 +61,19 @@ def connect(store: Store) -> "MlflowClient":
     """A client of a tracking store that answers. Our own database is created if there is none.
 
     Raises:
-        InputError: when the address does not answer within about ten seconds.
+        InputError: when the address does not answer within about ten seconds, and where our own database leads
+            outside its folder.
     """
     uri = address(store)
     _check_reachable(uri)
+    if is_own(store):
+        own_database.check(folder(store))
     os.environ.update(ENVIRONMENT)
     logging.getLogger("alembic").setLevel(logging.ERROR)
     from mlflow import MlflowClient
 
     if is_own(store):
-        _prepare(folder(store))
+        own_database.prepare(folder(store))
     try:
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
@@ -103,35 +104,3 @@ def _check_reachable(uri: str) -> None:
             f"or set or unset {VARIABLE}",
             uri,
         ) from error
-
-
-def _prepare(ours: Path) -> None:
-    """Create our database, unless a usable one exists: not damaged, and not moved away from its artifacts."""
-    from mlflow import MlflowClient
-
-    database = ours / "mlflow.db"
-    if database.exists() and not _usable(database):
-        shutil.rmtree(ours)
-    if not database.exists():
-        ours.mkdir(parents=True, exist_ok=True)
-        unfinished = ours / "unfinished.db"
-        unfinished.unlink(missing_ok=True)
-        MlflowClient(f"sqlite:///{unfinished}").search_experiments()
-        unfinished.replace(database)
-
-
-def _usable(database: Path) -> bool:
-    places = (
-        "SELECT artifact_location FROM experiments NATURAL JOIN experiment_tags WHERE key = ? AND value = 'results'"
-    )
-    try:
-        with contextlib.closing(sqlite3.connect(database)) as connection:
-            found = connection.execute(places, [OURS]).fetchall()
-    except sqlite3.DatabaseError as error:
-        return error.sqlite_errorcode not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
-    return all(place == artifacts(database.parent) for (place,) in found)
-
-
-def artifacts(ours: Path) -> str:
-    """The address of our artifacts."""
-    return (ours / "artifacts").as_uri()

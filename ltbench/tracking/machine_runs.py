@@ -1,12 +1,14 @@
 """The runs of the machine: one for each time that a suite ran with system metrics switched on."""
 
-import json
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from ltbench.results.files import read_whole
 from ltbench.results.store import Store
 from ltbench.tracking.address import EXPERIMENT
 from ltbench.tracking.machine import FOLDER
@@ -17,6 +19,7 @@ NOTE = (
     "Load of the machine while suites ran (MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING), from the results folder. The tab "
     "System metrics of a run has the curves."
 )
+SAMPLE = TypeAdapter(dict[str, int | float])
 COMPLETE_S = 60.0
 """A file without a sample for so long is complete."""
 
@@ -62,9 +65,10 @@ def _run(path: Path) -> Run | None:
 
 
 def _samples(path: Path) -> Iterator[dict[str, Any]]:
-    """The samples of a file; the last line is incomplete where the process was killed."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    """The samples of a file, up to a line that is none: the last one is incomplete where the process was killed."""
+    for line in read_whole(path).splitlines():
         try:
-            yield json.loads(line)
-        except ValueError:
+            sample = SAMPLE.validate_json(line)
+            yield sample | {"time": int(sample["time"])}
+        except (ValueError, KeyError, OverflowError):
             return

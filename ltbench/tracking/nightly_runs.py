@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ltbench.nightly.night import figures, nights
+from ltbench.nightly.night import nights
 from ltbench.results.store import Store
 from ltbench.tracking.runs import SOURCE, Experiment, Point, Run, milliseconds
 from ltbench.tracking.views import View
@@ -27,7 +27,7 @@ def nightly_experiments(store: Store) -> Iterator[Experiment]:
 
 def _metrics(night: Mapping[str, Any]) -> dict[str, float]:
     """The figures of a night, under names that MLflow accepts."""
-    named = {re.sub(r"[^\w\-. :/]+", ".", name).strip("."): value for name, value in figures(night).items()}
+    named = {re.sub(r"[^\w\-. :/]+", ".", name).strip("."): value for name, value in night["figures"].items()}
     return named | {METRIC: float(len(night["fell"]))}
 
 

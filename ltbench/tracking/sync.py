@@ -16,10 +16,11 @@ from uuid import uuid4
 from ltbench.errors import InputError, one_line
 from ltbench.results.files import read_whole, write_whole
 from ltbench.results.store import Store
-from ltbench.tracking.address import OURS, address, artifacts, connect, folder, is_own, shown
+from ltbench.tracking.address import OURS, address, connect, folder, is_own, shown
 from ltbench.tracking.leaderboard_runs import suite_experiments
 from ltbench.tracking.machine_runs import machine_experiments
 from ltbench.tracking.nightly_runs import nightly_experiments
+from ltbench.tracking.own_database import artifacts
 from ltbench.tracking.runs import Experiment, Run
 from ltbench.tracking.views import PREFIX, page
 
@@ -120,7 +121,11 @@ def identity(store: Store) -> str:
 
 
 def _place(client: "MlflowClient", experiment: Experiment, location: str | None) -> str:
-    """Create or update an experiment; returns its id. Of an experiment of others, only the views are changed."""
+    """Create or update an experiment; returns its id. Of an experiment of others, only the views are changed.
+
+    Args:
+        location: address of our artifacts; None: on a server.
+    """
     views = {PREFIX + key: view.tag() for key, view in experiment.views.items()}
     wanted = views | {
         OURS: "results",
@@ -131,6 +136,8 @@ def _place(client: "MlflowClient", experiment: Experiment, location: str | None)
     found = client.get_experiment_by_name(experiment.name)
     if found is None:
         return client.create_experiment(experiment.name, location, wanted)
+    if location not in (None, found.artifact_location):
+        raise InputError(f"experiment {experiment.name} keeps its files in {found.artifact_location}; rename the suite")
     if found.tags.get(OURS) != "results":
         wanted = views | {OURS: "guest"}
     if found.lifecycle_stage == "deleted":

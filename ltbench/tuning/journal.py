@@ -78,6 +78,8 @@ class Journal:
         """
         import optuna
 
+        if self.path.is_symlink() or self.path.parent.is_symlink():
+            raise InputError(f"{self.path} leads to another place; remove the link")
         with self.store.locked(f"study-{self.name}"):
             self._drop_half_line()
             if not self.path.exists() or not self.path.stat().st_size:

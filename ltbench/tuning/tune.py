@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ltbench.data import ImageSet
-from ltbench.errors import InputError
+from ltbench.errors import Incomplete, InputError
 from ltbench.method.entries import AFTER, DOUBLE, parse_entry
 from ltbench.plan.expand import Library, Plan, Planned, make_plan
 from ltbench.plan.request import Request, Variant
@@ -26,7 +26,7 @@ from ltbench.results.record import Record
 from ltbench.results.store import Store
 from ltbench.runner.options import RunOptions
 from ltbench.runner.progress import Reporter
-from ltbench.runner.workers import trainer
+from ltbench.runner.workers import trainer, without_record
 from ltbench.runner.workload import missing
 from ltbench.tuning.journal import Journal, ask, tell, whole
 from ltbench.tuning.space import KNOBS, space_as_text, space_of, values_of
@@ -77,6 +77,7 @@ def tune(
 
     Raises:
         InputError: for a study that was begun with other facts.
+        Incomplete: when a training has no record.
     """
     folder = results / "tuning"
     store, found = Store(folder), []
@@ -278,7 +279,10 @@ def _tune(
         if not waiting:
             return
         plan = make_plan(replace(request, variants=tuple(waiting)), library)
-        train(_next_trainings(plan, searches, records))
+        trainings = _next_trainings(plan, searches, records)
+        train(trainings)
+        if lost := without_record(trainings, store):  # it would be trained again for ever
+            raise Incomplete(lost)
 
 
 def _trials(plan: Plan, search: Search) -> dict[int, list[Planned]]:

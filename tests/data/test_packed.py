@@ -22,13 +22,14 @@ def file_of(images: ImageSet) -> Path:
     return Path(images.train.images.filename)  # type: ignore[attr-defined]
 
 
-def test_a_second_read_decodes_nothing_and_reads_no_pixel(
+def test_another_read_decodes_nothing_and_reads_no_pixel_more_than_once_a_process(
     picture_folder: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = picture_folder({"a": 6, "b": 5}, size=(20, 14))
     first = read(root, side=8)
     pixels = [split.pixels().copy() for split in (first.train, first.test)]
     monkeypatch.setattr(packed, "_opened", None)
+    read(root, side=8)
     monkeypatch.setattr(Split, "chunks", None)
     second = read(root, side=8)
     assert second.fingerprint == first.fingerprint
@@ -64,6 +65,8 @@ def test_the_header_says_what_made_it(picture_folder: Make) -> None:
         (lambda content: b"\x93NUMPY" + content[6:], "another format"),
         (lambda content: content.replace(b'"key": "', b'"key": "0', 1), "other images"),
         (lambda content: content.replace(b'"shape"', b'"shade"', 1), "'shape'"),
+        (lambda content: content[:-1] + bytes([content[-1] ^ 1]), "its pixels were changed"),
+        (lambda content: content.replace(b'"fingerprint": "', b'"fingerprint": "0', 1)[:-1], "its pixels were changed"),
     ],
 )
 def test_a_damaged_file_is_reported_and_built_again(

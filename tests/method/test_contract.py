@@ -23,13 +23,14 @@ FIELD = """
     ce label_smoothing weighted_ce
     class_balanced_sampling square_root_sampling progressive_sampling ce_drs
     focal cb_ce cb_focal ldam ldam_drw ce_drw balanced_softmax logit_adjustment logit_adjustment_posthoc cdt
+    vs lade seql influence_balanced
     label_aware_smoothing
-    crt tau_norm lws ncm crt_mixup lws_mixup mislas weight_balancing
+    crt tau_norm lws ncm crt_mixup lws_mixup mislas weight_balancing disalign gcl
     aux_random aux_rotation aux_reweighted aux_combined
-    bbn mixup remix cmo
+    bbn mixup remix cmo glmc
     ride sade balpoe ensemble_balanced_softmax
-    bcl paco
-    sam
+    bcl paco gpaco
+    sam imbsam focal_sam
 """
 
 

@@ -81,6 +81,25 @@ def test_paco_contrasts_queries_with_keys_of_the_slow_encoder_and_the_queue() ->
     assert torch.equal(queue.points[12:], old[12:])
 
 
+def test_gpaco_contrasts_both_views_with_each_other_and_the_queue() -> None:
+    method, net = remembering("gpaco", queue=16, width=8, alpha=0.2, temperature=0.5, smoothing=0.1)
+    queue = net.memory.get_submodule("queue")
+    assert isinstance(queue, Queue)
+    queue.labels.copy_(torch.arange(16) % 4 - 1)
+    old, old_labels = queue.points.clone(), queue.labels.tolist()
+    images = random(24, 1, 4, 4).float()
+    loss = method.loss(net, labelled(images, ("first", "second")), clock())
+    features = net.features(images)
+    own = F.normalize(net.heads["points"](features))
+    points, labels = torch.cat([own, old]), [*LABELS, *LABELS, *old_labels]
+    log_prior = torch.tensor([math.log(n / sum(COUNTS[0])) for n in COUNTS[0]])
+    logits = net.heads["main"](features) + log_prior
+    slow = slow_parametric(logits, points, labels, 0.5, 0.2, 1.0, 0.1)
+    assert_same(loss, slow, list(net.parameters()), 1e-5, of_gradient=1e-4)
+    assert torch.allclose(queue.points[:12], own[12:].detach(), atol=1e-6)
+    assert queue.labels[:12].tolist() == LABELS
+
+
 def test_a_queue_replaces_its_oldest_points() -> None:
     queue = Queue(5, 2)
     assert torch.allclose(queue.points.norm(dim=1), torch.ones(5))

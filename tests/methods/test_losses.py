@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from ltbench.method.functional import (
     label_aware_smoothing,
     ldam_margins,
     smoothed_cross_entropy,
+    spread,
     subtract_margin,
 )
 from tests.methods.given import (
@@ -29,6 +32,7 @@ from tests.methods.given import (
     mean,
     method_of,
     random,
+    small_network,
 )
 
 Slow = Callable[[Tensor, list[int], float], Tensor]
@@ -141,7 +145,27 @@ def binary_of_softmax(z: Tensor, counts: list[int], progress: float) -> Tensor:
     return mean(losses)
 
 
+def vector_scaled(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    rows = []
+    for row in z:
+        scaled = [v * (n / max(counts)) ** 0.2 for v, n in zip(row, counts, strict=True)]
+        rows.append(torch.stack([v + 1.2 * math.log(n / sum(counts)) for v, n in zip(scaled, counts, strict=True)]))
+    return cross_entropy(torch.stack(rows), counts, progress)
+
+
+def disentangled(z: Tensor, counts: list[int], progress: float) -> Tensor:
+    """Equation 11 of Hong et al. for the uniform target, with the mean over the batch in place of the expectation."""
+    priors, total = [n / sum(counts) for n in counts], torch.zeros((), dtype=z.dtype)
+    for c, prior in enumerate(priors):
+        inside = mean([row[c] for row, y in zip(z, LABELS, strict=True) if y == c])
+        outside = torch.log(mean([torch.exp(row[c]) / prior / len(counts) for row in z]))
+        total = total - prior * (inside - outside - 0.1 * outside**2)
+    return logit_adjustment(z, counts, progress) + 0.1 * total
+
+
 SLOW: dict[str, Slow] = {
+    "vs": vector_scaled,
+    "lade": disentangled,
     **dict.fromkeys(("ce", "ce_drs", "class_balanced_sampling", "square_root_sampling"), cross_entropy),
     **dict.fromkeys(("progressive_sampling", "crt", "crt_mixup", "lws", "lws_mixup"), cross_entropy),
     "weighted_ce": inverse_frequency,
@@ -255,6 +279,7 @@ def test_balanced_softmax_is_logit_adjustment_with_tau_1() -> None:
     [
         ("logit_adjustment", {"tau": 0.0}, 1),
         ("cdt", {"gamma": 0.0}, 1),
+        ("vs", {"gamma": 0.0, "tau": 0.0}, 1),
         ("weighted_ce", {"exponent": 0.0}, 1),
         ("cb_ce", {"beta": 0.0}, 1),
         ("focal", {"gamma": 0.0}, 1),
@@ -267,6 +292,99 @@ def test_balanced_softmax_is_logit_adjustment_with_tau_1() -> None:
 def test_what_is_switched_off_leaves_cross_entropy(name: str, given: dict[str, float], scale: int) -> None:
     logits = random(12, 3).tanh().float().requires_grad_()
     assert_same(loss_of(name, logits, **given), F.cross_entropy(scale * logits, torch.tensor(LABELS)), [logits], 1e-5)
+
+
+def test_vector_scaling_joins_logit_adjustment_and_temperatures() -> None:
+    logits = random(12, 3).float().requires_grad_()
+    assert_same(loss_of("vs", logits, gamma=0.0, tau=1.5), loss_of("logit_adjustment", logits, tau=1.5), [logits], 1e-5)
+    assert_same(loss_of("vs", logits, gamma=0.3, tau=0.0), loss_of("cdt", logits, gamma=0.3), [logits], 1e-5)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.5])
+def test_influence_balanced(progress: float) -> None:
+    method, counts = method_of("influence_balanced", COUNTS[0]), COUNTS[0]
+    net, images = small_network(method).float(), random(12, 1, 4, 4).float()
+    weights, losses = [3 / n / sum(1 / m for m in counts) for n in counts], []
+    features = net.features(images)
+    for h, row, y in zip(features, net.heads["main"](features), LABELS, strict=True):
+        apart = sum(abs(torch.exp(log_softmax(row, j)) - float(j == y)) for j in range(3))
+        weight = weights[y] * 1000 / (apart * h.abs().sum() + 0.001) if progress >= 0.5 else 1.0
+        losses.append(-weight * log_softmax(row, y))
+    loss = method.loss(net, labelled(images), clock(progress))
+    assert_same(loss, mean(losses), list(net.parameters()), 1e-4)
+
+
+def hashed(noise: float, j: int) -> float:
+    """A uniform number for an image and a class, in 64-bit arithmetic."""
+    x = (int(noise * 2**24) * 1_000_003 + j + 1) % 2**64
+    for factor in (0x2545F4914F6CDD1D, 0x369DEA0F31A53F85):
+        x = (x ^ (x >> 32)) * factor % 2**64
+    return ((x >> 41) + 0.5) / 2**23
+
+
+def test_a_number_for_each_image_and_class_is_uniform_and_unlike_its_neighbours() -> None:
+    noise = torch.from_numpy(np.random.default_rng(0).random(2000)).float()
+    found = spread(noise, 10)
+    assert found[:3].tolist() == [pytest.approx([hashed(float(v), j) for j in range(10)]) for v in noise[:3]]
+    assert torch.histc(found, 10, 0, 1).tolist() == pytest.approx([2000] * 10, rel=0.1)
+    assert torch.corrcoef(found.T).fill_diagonal_(0).abs().max() < 0.1
+    assert torch.corrcoef(torch.stack([found[:-1, 0], found[1:, 0]]))[0, 1].abs() < 0.1
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0])
+def test_seql_ignores_rare_classes_of_other_images(gamma: float) -> None:
+    logits, noise = random(12, 3).float().requires_grad_(), 0.3125
+    method = method_of("seql", COUNTS[0], gamma=gamma, threshold=0.2)  # the second and third of 120, 30, 7 are rare
+    rows = []
+    for row, y in zip(logits, LABELS, strict=True):
+        ignored = [j > 0 and j != y and hashed(noise, j) < gamma for j in range(3)]
+        kept = torch.stack([torch.exp(v) for v, out in zip(row, ignored, strict=True) if not out]).sum()
+        rows.append(torch.log(kept) - row[y])
+    loss = method.loss(Answers(logits), replace(labelled(), noise=torch.full((1, 12), noise)), clock())
+    assert_same(loss, mean(rows), [logits], 1e-5)
+
+
+def test_disalign_mixes_aligned_logits_in_by_confidence_and_begins_with_those_of_stage_1() -> None:
+    method, counts = method_of("disalign", COUNTS[0], rho=1.5), COUNTS[0]
+    net, images = small_network(method).float(), random(12, 1, 4, 4).float()
+    plain = net(images)
+    assert torch.allclose(method.predict(net, images), plain, atol=1e-6)
+    align = net.heads["align"]
+    scale, shift = align.get_parameter("scale"), align.get_parameter("shift")
+    with torch.no_grad():
+        scale.copy_(torch.tensor([0.5, 1.5, 2.0]))
+        shift.copy_(torch.tensor([-1.0, 0.0, 1.0]))
+    losses, features = [], net.features(images)
+    for h, row, y in zip(features, plain, LABELS, strict=True):
+        s = torch.sigmoid(align.get_submodule("confidence")(h))[0]
+        aligned = torch.stack([s * (a * z + b) + (1 - s) * z for a, b, z in zip(scale, shift, row, strict=True)])
+        losses.append(-log_softmax(aligned, y))
+    weights = [(n / sum(counts)) ** -1.5 for n in counts]
+    slow = mean(losses, [weights[y] for y in LABELS])
+    assert_same(method.loss(net, labelled(images), clock()), slow, list(net.parameters()), 1e-5, of_gradient=1e-4)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_gcl_lowers_cosines_by_a_cloud_that_is_larger_for_rare_classes(late: bool) -> None:
+    method, counts, share = method_of("gcl", COUNTS[0]), COUNTS[0], 0.25
+    net, images = small_network(method).float(), random(12, 1, 4, 4).float()
+    batch = labelled(images, noise=[share, 0.3125, 0.8125])
+    margin, scale = (0.1, 20) if late else (0.0, 30)
+    cosines, parts = net(torch.stack([share * images[i] + (1 - share) * images[i - 1] for i in range(12)])), []
+    for noise, part, shifted in ((0.3125, share, 0), (0.8125, 1 - share, 1)):
+        losses = []
+        for i, row in enumerate(cosines):
+            y = LABELS[i - shifted]
+            lowered = []
+            for j, n in enumerate(counts):
+                normal = abs(torch.distributions.Normal(0.0, 1 / 3).icdf(torch.tensor(hashed(noise, j))).item())
+                rarity = math.log(max(counts) / n) / math.log(max(counts) / min(counts))
+                lowered.append(scale * (row[j] - 0.5 * min(normal, 1) * rarity - (margin if j == y else 0)))
+            log_p = log_softmax(torch.stack(lowered), y)
+            losses.append(-(1 - log_p.detach().exp() if late else 1) * log_p)
+        parts.append(part * mean(losses))
+    loss = (method.late_loss if late else method.loss)(net, batch, clock())
+    assert_same(loss, parts[0] + parts[1], list(net.parameters()), 1e-4, of_gradient=1e-3)
 
 
 def test_label_aware_smoothing_of_one_strength_is_label_smoothing() -> None:

@@ -1,5 +1,6 @@
 """Methods that mix images: mixup, remix, CMO."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -155,6 +156,51 @@ def test_cmo_pastes_a_patch_and_shares_the_label_by_area() -> None:
     for row, y, other in zip(logits, LABELS, pasted, strict=True):
         losses.append(-(1 - area) * log_softmax(row, y) - area * log_softmax(row, other))
     assert_same(loss, mean(losses), list(net.parameters()), 1e-6)
+
+
+# GLMC
+
+
+def slow_glmc_box(noise: list[float], height: int, width: int) -> set[tuple[int, int]]:
+    """As in the authors' code: sides are rounded up, then halved."""
+    cut = (1 - noise[0]) ** 0.5
+    down, across = math.ceil(height * cut) // 2, math.ceil(width * cut) // 2
+    top, left = int(noise[1] * height), int(noise[2] * width)
+    rows = range(max(top - down, 0), min(top + down, height))
+    return {(y, x) for y in rows for x in range(max(left - across, 0), min(left + across, width))}
+
+
+def test_the_box_of_glmc() -> None:
+    for noise in np.random.default_rng(0).random((50, 3)).tolist():
+        mask = formula("glmc", "patch")(torch.tensor(noise, dtype=torch.float64), 7, 12)
+        assert {(y, x) for y, x in mask.nonzero().tolist()} == slow_glmc_box(noise, 7, 12)
+
+
+@pytest.mark.parametrize("progress", [0.0, 0.5])
+def test_glmc_classifies_both_mixtures_and_makes_them_agree(progress: float) -> None:
+    counts, noise = COUNTS[0], [0.25, 0.5, 0.6]
+    method = method_of("glmc", counts)
+    net, images = small_network(method).float(), random(48, 1, 4, 4).float()
+    batch = labelled(images, ("image", "view", "partner", "other"), noise)
+    batch.labels[24:] = torch.tensor(LABELS).roll(5).repeat(2)
+    image, view, partner, other = images.chunk(4)
+    for y, x in slow_glmc_box(noise, 4, 4):
+        view = view.clone()
+        view[:, :, y, x] = other[:, :, y, x]
+    raw = [n**-1.2 for n in counts]
+    weights = [3 * w / sum(raw) for w in raw]
+    total, projected = torch.zeros(()), []
+    for mixture in (0.25 * image + 0.75 * partner, view):
+        h = net.features(mixture)
+        projected.append(net.heads["projection"](h))
+        for i in range(12):
+            for part, y in ((0.25, LABELS[i]), (0.75, LABELS[i - 5])):
+                plain, main = (log_softmax(net.heads[name](h[i]), y) for name in ("plain", "main"))
+                total = total - part * ((1 - progress**2) * plain + progress**2 * weights[y] * main) / 12
+    for one, of in ((0, 1), (1, 0)):
+        p, z = net.heads["prediction"](projected[one]), projected[of].detach()
+        total = total - 4 * mean([a @ b / a.norm() / b.norm() for a, b in zip(p, z, strict=True)])
+    assert_same(method.loss(net, batch, clock(progress)), total, list(net.parameters()), 1e-4, of_gradient=1e-3)
 
 
 @pytest.mark.parametrize(

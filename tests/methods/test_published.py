@@ -20,6 +20,7 @@ GALLERY = "BagofTricks-LT gallery"  # 100 and 50
 OWN_RUN = "BagofTricks-LT gallery, own run"
 MENON = "Menon21 table 3"
 MISLAS = "MiSLAS"
+GLMC = "GLMC, repository"
 SADDLE, SADDLE_CE = "Saddle (LDAM-DRW + SAM)", "Saddle (CE-DRW + SAM)"
 
 
@@ -78,6 +79,11 @@ READ = {
     "ride": row("RIDE zoo", "F2", "A", {}, {100: 48.6}),
     "sade": row("SADE", "F2", "A", {100: 83.8, 10: 90.8}, {100: 49.8, 50: 53.9, 10: 63.6}),
     "balpoe": row("BalPoE", "F2", "A", {}, {100: 52.0, 50: 56.3, 10: 64.8}),
+    "lade": row("LADE", "F2", "A", {}, {100: 45.4, 50: 50.5, 10: 61.7}),
+    "seql": row(GALLERY, "F1", "A", {}, {100: 40.49, 50: 44.81}),
+    "influence_balanced": gallery(76.66, 80.92, 40.79, 45.46),
+    "imbsam": row("ImbSAM, repository", "F5", "A", {}, {100: 51.1}),
+    "glmc": row(GLMC, "other", "A", {100: 88.5, 50: 91.04, 10: 94.87}, {100: 57.97, 50: 63.78, 10: 73.4}),
     "paco": row("PaCo", "F4", "A", {}, {100: 52.0, 50: 56.0, 10: 64.2}),
     "sam": row(SADDLE, "F1", "A", {100: 81.9}, {100: 45.4}) | row(SADDLE_CE, "F1", "A", {100: 80.6}, {100: 44.6}),
     "weight_balancing": row("WB", "F5", "A", {}, {100: 53.35, 50: 57.71, 10: 68.67}),
@@ -125,6 +131,19 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
     "focal": {
         ("imagenet-lt", "resnext50_32x4d", "Survey (Zhang et al., TPAMI 2023)", "A"): (45.8, None),
         ("imagenet-lt", "resnext50_32x4d", "TDE (copy)", "B"): (43.7, (64.3, 37.1, 8.2)),
+    },
+    "disalign": {
+        ("imagenet-lt", "resnext50_32x4d", "DisAlign, repository", "A"): (52.438, (61.439, 50.53, 33.676)),
+    },
+    "gpaco": {
+        ("imagenet-lt", "resnext50_32x4d", "GPaCo", "A"): (58.9, None),
+        ("places-lt", "resnet152", "GPaCo", "A"): (41.7, None),
+        ("inaturalist2018", "resnet50", "GPaCo", "A"): (75.4, None),
+    },
+    "lade": {
+        ("imagenet-lt", "resnext50_32x4d", "LADE", "A"): (53.0, None),
+        ("places-lt", "resnet152", "LADE", "A"): (38.8, None),
+        ("inaturalist2018", "resnet50", "LADE", "A"): (70.0, None),
     },
     "ldam": {
         ("inaturalist2018", "resnet50", "Cao19, iNaturalist 2018", "A"): (64.58, None),
@@ -208,13 +227,21 @@ CHOSEN = {  # the epoch that a source reports, and its subset: read in its code,
     MISLAS: ("best-on-test", 0),  # issue 7; rand_number=0
     "CMO (copy in H2T)": ("best-on-test", 0),  # cifar_train.py, which is Cao's; opts.py: rand_number 0
     "BalPoE": ("last", None),
+    GLMC: ("best-on-test", None),  # Trainer.py: "Best Prec@1"; np.random.seed(3407)
     SADDLE: ("best-on-test", 0),  # cifar_train_sam.py, which is Cao's: "Best Prec@1", rand_number 0
     "PaCo": ("best-on-test", 0),  # paco_cifar.py: "Best Prec@1", rand_number=0
     SADDLE_CE: ("best-on-test", 0),
+    "ImbSAM, repository": ("best-on-test", None),  # trainval.py; the first images of each class
     "WB": ("best-on-test", None),  # the first images of each class, not a random subset
 }
-GROUPS = {("ride", "cifar100", "100"): (67.0, 49.9, 25.7)}
+GROUPS = {
+    ("ride", "cifar100", "100"): (67.0, 49.9, 25.7),
+    ("imbsam", "cifar100", "100"): (75.9, 53.5, 19.4),
+}
 UNPUBLISHED = {
+    "gcl": "its accuracies on CIFAR are copies in later papers",
+    "vs": "no accuracy could be read",
+    "focal_sam": "no accuracy could be read",
     "remix": "its accuracies are for 300 or 400 epochs",
     "bcl": "its accuracies are with strong augmentation",
     "ensemble_balanced_softmax": "our own control",

@@ -1,5 +1,6 @@
 """Sharpness-aware methods: their gradient against its formula in plain loops."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from ltbench import Batch, Network
 from ltbench.method.sharpness import climbed
-from tests.methods.given import COUNTS, assert_same, clock, labelled, method_of, random, small_network
+from tests.methods.given import COUNTS, LABELS, assert_same, clock, labelled, method_of, random, small_network
 
 IMAGES = random(12, 1, 4, 4, seed=1)
 Loss = Callable[[], Tensor]
@@ -69,6 +70,43 @@ def test_sam_takes_the_gradient_at_the_climbed_weights(base: str, progress: floa
 
     assert loss.item() == usual().item()
     assert_close(found, slow_gradient(net, usual, usual, rho))
+
+
+def weighted(method: Any, net: Network, batch: Batch, weights: Sequence[float]) -> Loss:
+    """The sum over images of the class's weight times the cross-entropy, over the number of images."""
+
+    def loss() -> Tensor:
+        rows = (net(batch.images).float() + method.shift).log_softmax(1)
+        return -torch.stack([weights[y] * row[y] for row, y in zip(rows, LABELS, strict=True)]).sum() / len(LABELS)
+
+    return loss
+
+
+def test_imbsam_climbs_for_the_rare_classes_only() -> None:
+    method = method_of("imbsam", COUNTS[0], base="ce", rho=0.5)
+    net, batch = small_network(method), labelled(IMAGES)
+    loss, found = gradient_of(method, net, batch, 0.0)
+    rare, frequent = weighted(method, net, batch, [0, 0, 2]), weighted(method, net, batch, [1, 1, 0])
+    assert loss.item() == pytest.approx(rare().item() + frequent().item(), rel=1e-5)
+    assert_close(found, slow_gradient(net, rare, rare, 0.5, frequent))
+
+
+def test_imbsam_without_rare_classes_is_the_usual_gradient() -> None:
+    method = method_of("imbsam", [500, 500, 500], base="ce", rho=0.5)
+    net, batch = small_network(method), labelled(IMAGES)
+    _, found = gradient_of(method, net, batch, 0.0)
+    assert_close(found, torch.autograd.grad(method.loss(net, batch, clock()), list(net.parameters())))
+
+
+def test_focal_sam_climbs_by_a_share_of_each_class() -> None:
+    method = method_of("focal_sam", COUNTS[0], rho=0.5)
+    net, batch = small_network(method), labelled(IMAGES)
+    _, found = gradient_of(method, net, batch, 0.0)
+    shares = [0.8 * (1 - n / sum(COUNTS[0])) ** 3.2 for n in COUNTS[0]]
+    sharp, rest = weighted(method, net, batch, shares), weighted(method, net, batch, [1 - c for c in shares])
+    expected = [0.75 * math.log(n / sum(COUNTS[0])) for n in COUNTS[0]]
+    assert method.shift.tolist() == pytest.approx(expected, rel=1e-5)
+    assert_close(found, slow_gradient(net, sharp, sharp, 0.5, rest))
 
 
 def test_weights_return_bit_for_bit_and_a_gradient_of_0_moves_nothing() -> None:

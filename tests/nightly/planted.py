@@ -1,11 +1,11 @@
 """Copies of the checkout in which one thing is broken, and nights that are spent there."""
 
 import json
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,14 @@ SUITE = """
 datasets = ["digits"]
 imbalance = [100]
 methods = ["ce", "focal", "balanced_softmax", "class_balanced_sampling", "crt", "ce_drw", "ldam", "ldam_drw"]
-seeds = 3
+seeds = {seeds}
 baseline_seeds = 0
-recipe = { base = "digits", epochs = 6 }
+recipe = {{ base = "digits", epochs = {epochs} }}
 """
+SHORT, LONG = {"seeds": 2, "epochs": 2}, {"seeds": 4, "epochs": 4}
+"""Of the suite: enough where numbers repeat bit for bit, and where a test must decide."""
+HEAVY = ["torch", "torchvision", "timm", "pandas", "sklearn.datasets", "scipy.special", "pydantic", "rich", "typer"]
+"""What every night imports and no copy changes: it is imported once, and nights are forked from there."""
 Edits = Mapping[str, tuple[str, str]]
 """By file: a text, and what replaces it."""
 
@@ -121,7 +125,8 @@ def checkout(at: Path, *edits: Edits) -> Path:
     for name in ("ltbench", "methods", "benchmarks"):
         shutil.copytree(ROOT / name, at / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", at)
-    (at / "suite.toml").write_text(SUITE)
+    for name, size in (("short", SHORT), ("long", LONG)):
+        (at / f"{name}.toml").write_text(SUITE.format(**size))
     for file, (old, new) in (pair for edit in edits for pair in edit.items()):
         text = (at / file).read_text()
         assert text.count(old) == 1, (file, old, text.count(old))
@@ -150,42 +155,57 @@ class Found:
         return {name.partition(" ")[0].removeprefix("digits/") for name in self.fell if name.startswith("digits/")}
 
 
-SPEND = """
-import os, sys
-from ltbench.cli import main
-for machine in range(1, 1 + int(sys.argv.pop(1))):
-    os.environ["MACHINE"] = str(machine)
-    try:
-        main()
-    except SystemExit as ended:
-        status = ended.code
-sys.exit(status)
-"""
+Outcome = tuple[int, str, str]
+"""Exit status, standard output and standard error."""
 
 
-def nightly(copy: Path, baseline: Path, *words: str, times: int = 1) -> subprocess.CompletedProcess[str]:
+def nightly(copy: Path, *words: str, times: int = 1) -> Outcome:
     """``ltbench nightly`` in a copy, in a process of its own; several times, each as another machine."""
-    command = [sys.executable, "-c", SPEND, str(times), "nightly", "--suite", "suite.toml", "--workers", "1"]
-    environment = os.environ | {"PYTHONPATH": str(copy), "LTBENCH_TRACKING": "0"}
-    words = ("--baseline", str(baseline), *words)
-    return subprocess.run([*command, *words], cwd=copy, env=environment, capture_output=True, text=True)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(HEAVY)
+    process = context.Process(target=_spend, args=(copy, words, times))
+    process.start()
+    process.join()
+    return process.exitcode or 0, (copy / "out").read_text(), (copy / "err").read_text()
 
 
-def bless(copy: Path, baseline: Path, *words: str) -> None:
-    """Make the copy's numbers the baseline."""
-    done = nightly(copy, baseline, "--bless", "--because", "as it should be", *words)
-    assert done.returncode == 0, done.stderr
+def _spend(copy: Path, words: Sequence[str], times: int) -> None:
+    """Run the command line of a copy in this process, which has not imported ltbench."""
+    assert not any(name.partition(".")[0] == "ltbench" for name in sys.modules)
+    os.chdir(copy)
+    sys.path.insert(0, str(copy))
+    sys.argv = ["ltbench", "nightly", "--workers", "1", "--no-tracking", *words]
+    os.environ["PYTHONPATH"] = str(copy)
+    for name, number in (("out", 1), ("err", 2)):
+        os.dup2(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
+    from ltbench.cli import main
+
+    status: Any = 0
+    for machine in range(1, times + 1):
+        os.environ["MACHINE"] = str(machine)
+        try:
+            main()
+        except SystemExit as ended:
+            status = ended.code
+    sys.exit(status)
+
+
+def bless(copy: Path, baseline: Path, *words: str) -> Path:
+    """Make the copy's numbers the baseline; returns its folder."""
+    status, _, err = nightly(copy, "--baseline", str(baseline), "--bless", "--because", "as it should be", *words)
+    assert status == 0, err
+    return baseline
 
 
 def night(copy: Path, baseline: Path, *words: str) -> Found:
     """A night in a copy."""
-    done = nightly(copy, baseline, "--json", *words)
-    assert done.returncode in (0, 1), done.stderr
-    return Found(done.returncode, json.loads(done.stdout))
+    status, out, err = nightly(copy, "--baseline", str(baseline), "--json", *words)
+    assert status in (0, 1), err
+    return Found(status, json.loads(out))
 
 
 def nights(copy: Path, baseline: Path, times: int, *words: str) -> list[dict[str, Any]]:
     """The lines that several nights in a copy add to the history."""
-    done = nightly(copy, baseline, "--folder", "many", *words, times=times)
-    assert done.returncode in (0, 1), done.stderr
+    status, _, err = nightly(copy, "--baseline", str(baseline), "--folder", "many", *words, times=times)
+    assert status in (0, 1), err
     return [json.loads(line) for line in (copy / "many" / "history.jsonl").read_text().splitlines()]

@@ -11,11 +11,11 @@ import pytest
 from tests.nightly.planted import ELSEWHERE, EVERY, FEWER, PLANTS, SLOWER, bless, checkout, night, nights
 
 pytestmark = pytest.mark.long
-LEARNING = ("--no-speed",)
+EXACT, ELSEWHERE_TOO = ("--no-speed", "--suite", "short.toml"), ("--no-speed", "--suite", "long.toml")
 SPEED = ("--no-learning",)
 CLEAN_NIGHTS = 10
 DETECTABLE = ("a sampler off by one class", "an augmentation lost")
-"""What is found on another machine too, with eight methods and three seeds. The others lose less than can be found
+"""What is found on another machine too, with eight methods and four seeds. The others lose less than can be found
 there; where numbers repeat bit for bit, all are found."""
 Copy = Callable[..., Path]
 
@@ -33,27 +33,29 @@ def clean(copies: Copy) -> Path:
 
 
 @pytest.fixture(scope="module")
-def baseline(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The accuracies of the code as it is."""
-    folder = tmp_path_factory.mktemp("baseline")
-    bless(clean, folder, *LEARNING)
-    return folder
+def exact(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The accuracies of the code as it is, to be compared bit for bit."""
+    return bless(clean, tmp_path_factory.mktemp("exact"), *EXACT)
+
+
+@pytest.fixture(scope="module")
+def tested(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of a longer suite, to be compared with other machines."""
+    return bless(clean, tmp_path_factory.mktemp("tested"), *ELSEWHERE_TOO)
 
 
 @pytest.fixture(scope="module")
 def limits(clean: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The limits of the speed of the code as it is."""
-    folder = tmp_path_factory.mktemp("limits")
-    bless(clean, folder, *SPEED)
-    return folder
+    return bless(clean, tmp_path_factory.mktemp("limits"), *SPEED)
 
 
 @pytest.mark.parametrize("plant", PLANTS)
 def test_where_numbers_repeat_a_plant_is_found_in_every_method_that_it_touches(
-    copies: Copy, baseline: Path, plant: str
+    copies: Copy, exact: Path, plant: str
 ) -> None:
     planted = PLANTS[plant]
-    found = night(copies(planted.edits), baseline, *LEARNING)
+    found = night(copies(planted.edits), exact, *EXACT)
     print(f"\n{plant}:", *found.fell, sep="\n  ")
     assert found.status == 1
     assert found.alarmed == planted.methods
@@ -61,9 +63,9 @@ def test_where_numbers_repeat_a_plant_is_found_in_every_method_that_it_touches(
 
 
 @pytest.mark.parametrize("plant", PLANTS)
-def test_elsewhere_a_plant_is_found_where_its_loss_is_detectable(copies: Copy, baseline: Path, plant: str) -> None:
+def test_elsewhere_a_plant_is_found_where_its_loss_is_detectable(copies: Copy, tested: Path, plant: str) -> None:
     planted = PLANTS[plant]
-    found = night(copies(planted.edits, ELSEWHERE), baseline, *LEARNING)
+    found = night(copies(planted.edits, ELSEWHERE), tested, *ELSEWHERE_TOO)
     losses = {name: row["after"] - row["before"] for name, row in found.rows.items() if name in planted.methods}
     finds = {name: found.rows[name]["detectable"] for name in losses}
     print(f"\n{plant}: fell {found.fell or 'nothing'}; together {found.values['together']}")
@@ -74,16 +76,16 @@ def test_elsewhere_a_plant_is_found_where_its_loss_is_detectable(copies: Copy, b
         assert found.status == 1
 
 
-def test_ten_clean_nights_raise_no_alarm(clean: Path, baseline: Path) -> None:
-    found = nights(clean, baseline, CLEAN_NIGHTS, *LEARNING)
+def test_ten_clean_nights_raise_no_alarm(clean: Path, exact: Path) -> None:
+    found = nights(clean, exact, CLEAN_NIGHTS, *EXACT)
     assert [line["fell"] for line in found] == [[]] * CLEAN_NIGHTS
     assert all(set(line["verdicts"].values()) == {"identical"} for line in found)
     assert {name.removeprefix("digits/") for name in found[0]["verdicts"]} == EVERY
 
 
-def test_ten_clean_nights_on_other_machines_raise_no_alarm(copies: Copy, baseline: Path) -> None:
+def test_ten_clean_nights_on_other_machines_raise_no_alarm(copies: Copy, tested: Path) -> None:
     """Each night is another machine, so each is a draw of its own: at a rate of 1/30, one alarm may be chance."""
-    found = nights(copies(ELSEWHERE), baseline, CLEAN_NIGHTS, *LEARNING)
+    found = nights(copies(ELSEWHERE), tested, CLEAN_NIGHTS, *ELSEWHERE_TOO)
     for line in found:
         print(f"\ntogether {line['together']:+.2f} points, fell {line['fell'] or 'nothing'}")
         assert {"no difference"} <= set(line["verdicts"].values())

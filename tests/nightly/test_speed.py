@@ -102,6 +102,15 @@ def test_where_benchmarks_are_not_installed_one_line_says_so(
     assert answer.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("content", ["{", "[]", '{"a machine": {"test_cell": {"most": 1}}}'])
+def test_a_damaged_file_of_limits_is_one_line(ltbench: Cli, benchmarks: Benchmarks, content: str) -> None:
+    Path("blessed").mkdir()
+    Path("blessed/speed.json").write_text(content)
+    answer = ltbench(*SPEED)
+    assert (answer.status, "blessed/speed.json has no limits" in answer.err) == (2, True)
+    assert not benchmarks.asked
+
+
 def test_nothing_to_do_is_one_line(ltbench: Cli) -> None:
     assert "leave nothing to do" in ltbench("nightly", "--no-learning", "--no-speed").err
 

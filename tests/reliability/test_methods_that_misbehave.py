@@ -132,3 +132,10 @@ def test_a_cell_without_a_record_is_named(attack: Attack, monkeypatch: pytest.Mo
     monkeypatch.setattr(Store, "add", lambda self, record: add(self, record) if record.method == "ce" else None)
     answer = attack("run", *FAST, "--methods", "focal,ce")
     attack.shown(answer, 1, "1 of 2 cells have no record: digits / 20 / focal / seed 0; repeat the command")
+
+
+@fault("Results folder", "the record of a trial does not reach the folder")
+def test_a_trial_without_a_record_ends_the_search(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Store, "add", lambda self, record: None)
+    answer = attack("tune", "--imbalance", "20", "--set", "recipe.epochs=2", "--workers", "1", "--methods", "focal")
+    attack.shown(answer, 1, "cells have no record")
