@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ltbench.cli import options
-from ltbench.errors import printable
+from ltbench.errors import InputError, printable
 
 PANEL = "Methods and data"
 app = typer.Typer()
@@ -18,6 +18,7 @@ app = typer.Typer()
     rich_help_panel=PANEL,
     epilog=options.examples(
         "ltbench ls methods",
+        "ltbench ls backbones 'resnet*'",
         "ltbench ls suites --json",
     ),
 )
@@ -25,11 +26,18 @@ def ls(
     what: Annotated[
         Literal["methods", "suites", "recipes", "datasets", "backbones"], typer.Argument(help="What to list.")
     ],
+    pattern: Annotated[
+        str, typer.Argument(metavar="PATTERN", help="List only names that match: 'resnet*'.", show_default=False)
+    ] = "*",
     methods_dir: options.MethodsDir = [],  # noqa: B006
     as_json: options.Json = False,
 ) -> None:
     """List methods, suites, recipes, data sets or backbones."""
-    rows = _listing(what, methods_dir)
+    from fnmatch import fnmatchcase
+
+    rows = {name: about for name, about in _listing(what, methods_dir).items() if fnmatchcase(name, pattern)}
+    if not rows:
+        raise InputError(f"no name in {what} matches '{pattern}'; list all with ltbench ls {what}", pattern)
     if as_json:
         print(json.dumps(rows, indent=1))
         return

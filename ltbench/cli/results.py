@@ -15,6 +15,8 @@ PANEL = "Results"
 app = typer.Typer()
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ltbench.metrics import Shots
     from ltbench.results.record import Protocol
     from ltbench.show.tables import Format
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     rich_help_panel=PANEL,
     epilog=options.examples(
         "ltbench leaderboard --suite cifar100-lt",
-        "ltbench leaderboard --format csv > leaderboard.csv   # every column",
+        "ltbench leaderboard --format csv -o leaderboard.csv   # every column",
+        "ltbench leaderboard --methods 'ce,aux_*' --columns few,ece",
+        "ltbench leaderboard --format latex -o table.tex   # for a paper",
     ),
 )
 def leaderboard(
@@ -44,6 +48,26 @@ def leaderboard(
             "test set (forward), or rare (backward).",
         ),
     ] = False,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Show only these methods, names or patterns separated by commas. Comparisons stay over all methods.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Show only these columns, separated by commas: names as in CSV (balanced_accuracy), or headings.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write.", rich_help_panel=options.OUTPUT),
+    ] = None,
     format: options.TableFormat = "table",
     shots: options.ShotGroups = "auto",
     methods_dir: options.MethodsDir = [],  # noqa: B006
@@ -53,6 +77,8 @@ def leaderboard(
     """Print the leaderboard of the results folder, without results whose code was edited since."""
     if shifted and protocol != "last":
         raise InputError(f"--shifted works with the last epoch only, not with --protocol {protocol}; remove --protocol")
+    if shifted and columns:
+        raise InputError("--shifted has columns of its own; remove --columns")
     from ltbench.results.status import ids_of
     from ltbench.results.store import Store
 
@@ -64,6 +90,9 @@ def leaderboard(
         shifted,
         shots=options.shots(shots),
         methods_dirs=methods_dir,
+        methods=options.names(methods),
+        columns=options.names(columns),
+        output=output,
     )
 
 
@@ -224,6 +253,9 @@ def print_leaderboard(
     *,
     shots: "Shots" = "auto",
     methods_dirs: Sequence[Path] = (),
+    methods: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    output: Path | None = None,
 ) -> bool:
     """Print the leaderboard, or the accuracy under shifted test priors.
 
@@ -235,6 +267,9 @@ def print_leaderboard(
         shifted: whether to print the accuracy under shifted test priors instead.
         shots: groups of classes.
         methods_dirs: folders with method files, besides ``./methods``.
+        methods: names or patterns of the methods to show; None: all.
+        columns: names of the columns to show; None: all.
+        output: file to write instead of printing.
 
     Returns:
         Whether a cell failed.
@@ -243,6 +278,7 @@ def print_leaderboard(
 
     from ltbench.results.across_tables import ranks_by_setting, shifted_priors, subset_spread
     from ltbench.results.decoupling import decoupling
+    from ltbench.results.files import write_whole
     from ltbench.results.leaderboard import leaderboard as board_of
     from ltbench.results.leaderboard import load_results
     from ltbench.results.status import stale_lines
@@ -256,13 +292,28 @@ def print_leaderboard(
     if cells.empty and form == "table":
         print(f"no results in {results} yet; make some with ltbench run", file=sys.stderr)
         return False
-    width = Console().width if sys.stdout.isatty() else None
-    board = board_of(cells)
+    width = Console().width if sys.stdout.isatty() and output is None else None
+    whole = board_of(cells)
+    board = whole if methods is None else _only(whole, methods)
     if shifted and not cells.empty:
-        print(render_shifted(shifted_priors(Store(results), cells), board, form, width))
-    elif protocol == "last" and not cells.empty:
+        text = render_shifted(shifted_priors(Store(results), cells), board, form, width)
+    elif protocol == "last" and not cells.empty and methods is None and columns is None:
         ranks, spread, decoupled = ranks_by_setting(cells), subset_spread(cells), decoupling(cells, board)
-        print(render(board, form, protocol, width, ranks, spread, decoupled))
+        text = render(board, form, protocol, width, ranks, spread, decoupled)
     else:
-        print(render(board, form, protocol, width))
+        text = render(board, form, protocol, width, columns=columns)
+    if output is None:
+        print(text)
+    else:
+        write_whole(output, f"{text}\n".encode())
     return not cells.empty and bool((cells.status == "failed").any())
+
+
+def _only(board: "pd.DataFrame", methods: Sequence[str]) -> "pd.DataFrame":
+    """The rows of these methods, by names or patterns."""
+    from fnmatch import fnmatchcase
+
+    for wanted in methods:
+        if not any(fnmatchcase(method, wanted) or method == wanted for method in board.method):
+            raise unknown("method with results", wanted, set(board.method))
+    return board[[any(fnmatchcase(m, wanted) or m == wanted for wanted in methods) for m in board.method]]

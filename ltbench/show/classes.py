@@ -12,7 +12,8 @@ import pandas as pd
 from ltbench.errors import InputError
 from ltbench.results.classes import ClassReport
 from ltbench.show.columns import Row, rows_of
-from ltbench.show.tables import Format, Grid, for_spreadsheets, shots_note, text_of, title
+from ltbench.show.grid import Grid
+from ltbench.show.tables import Format, for_spreadsheets, shots_note, text_of, title
 
 FEW_CLASSES = 20
 """Up to so many classes the confusion matrix is shown without being asked for."""

@@ -4,12 +4,13 @@ A new column is one entry of ``COLUMNS``. CSV and JSON have every column of the 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
+from ltbench.errors import unknown
 from ltbench.plan.cell import BASELINE
 from ltbench.results.papers import MARGIN
 from ltbench.results.statistics import LEVEL
@@ -33,6 +34,8 @@ class Column:
         footnote: whether tables define the column in a footnote.
         page_only: whether only the page shows the column.
         words: whether its values are words, which MLflow does not store as a metric.
+        better: ``high`` or ``low`` values, where some are better; LaTeX marks the best ones.
+        paper: whether a table for a paper shows the column, unless others are asked for.
     """
 
     key: str
@@ -44,6 +47,8 @@ class Column:
     footnote: bool = False
     page_only: bool = False
     words: bool = False
+    better: Literal["high", "low", ""] = ""
+    paper: bool = False
 
     def text(self, row: Row) -> str:
         """The text in a table; ``–`` for a missing value, and nothing in a failed row."""
@@ -56,6 +61,27 @@ def columns_of(board: pd.DataFrame, page: bool = False) -> list[Column]:
     """The columns to show of these rows of the leaderboard, on the page or in other tables."""
     wanted = (column for column in COLUMNS if page or not column.page_only)
     return [column for column in wanted if not (column.absent_if_empty and board[column.key].isna().all())]
+
+
+def chosen(names: Sequence[str]) -> list[Column]:
+    """Columns by their names in the CSV, or by their headings.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    by_name = {name: column for column in COLUMNS for name in (column.heading.lower(), column.key)}
+    for name in names:
+        if name.lower() not in by_name:
+            raise unknown("column", name, [column.key for column in COLUMNS])
+    return [by_name[name.lower()] for name in dict.fromkeys(names)]
+
+
+def best_two(column: Column, rows: Sequence[Row]) -> dict[str, str]:
+    """Which texts of a column are ``best`` and ``second``; equal texts are alike."""
+    finished = [row for row in rows if column.better and row["seeds"] and not pd.isna(row[column.key])]
+    ordered = sorted(finished, key=lambda row: float(row[column.key]), reverse=column.better == "high")
+    shown = dict.fromkeys(column.text(row).split(" ± ")[0] for row in ordered)
+    return dict(zip(shown, ("best", "second"), strict=False))
 
 
 def rows_of(frame: pd.DataFrame) -> list[Row]:
@@ -103,6 +129,8 @@ COLUMNS = (
         about="mean recall over classes in %, ± 95 % interval over seeds († over test images)",
         format=_accuracy,
         footnote=True,
+        better="high",
+        paper=True,
     ),
     Column(
         key="difference_to_ce",
@@ -135,6 +163,8 @@ COLUMNS = (
         about="accuracy on many-shot classes in %",
         format=_number("many"),
         dropped=11,
+        better="high",
+        paper=True,
     ),
     Column(
         key="medium",
@@ -142,8 +172,17 @@ COLUMNS = (
         about="accuracy on medium-shot classes in %",
         format=_number("medium"),
         dropped=10,
+        better="high",
+        paper=True,
     ),
-    Column(key="few", heading="few", about="accuracy on few-shot classes in %", format=_number("few")),
+    Column(
+        key="few",
+        heading="few",
+        about="accuracy on few-shot classes in %",
+        format=_number("few"),
+        better="high",
+        paper=True,
+    ),
     Column(
         key="worst_class",
         heading="worst",
@@ -151,6 +190,7 @@ COLUMNS = (
         format=_number("worst_class"),
         absent_if_empty=True,
         page_only=True,
+        better="high",
     ),
     Column(
         key="harmonic_mean",
@@ -159,6 +199,7 @@ COLUMNS = (
         format=_number("harmonic_mean"),
         absent_if_empty=True,
         page_only=True,
+        better="high",
     ),
     Column(
         key="balanced_error",
@@ -166,6 +207,7 @@ COLUMNS = (
         about="100 - balanced accuracy, in %",
         format=_number("balanced_error"),
         dropped=1,
+        better="low",
     ),
     Column(
         key="macro_f1",
@@ -173,6 +215,7 @@ COLUMNS = (
         about="mean F1 over classes in %",
         format=_number("macro_f1"),
         dropped=3,
+        better="high",
     ),
     Column(
         key="ece",
@@ -180,6 +223,7 @@ COLUMNS = (
         about="expected calibration error in %, 15 bins, every class with the same weight",
         format=_number("ece"),
         dropped=6,
+        better="low",
     ),
     Column(
         key="nll",
@@ -187,6 +231,7 @@ COLUMNS = (
         about="negative log-likelihood in nats, mean over classes",
         format=_number("nll", ".2f"),
         dropped=2,
+        better="low",
     ),
     Column(
         key="brier",
@@ -194,6 +239,7 @@ COLUMNS = (
         about="Brier score in %, mean over classes",
         format=_number("brier"),
         page_only=True,
+        better="low",
     ),
     Column(
         key="train_seconds",
@@ -221,6 +267,7 @@ COLUMNS = (
         dropped=5,
         absent_if_empty=True,
         footnote=True,
+        better="high",
     ),
     Column(
         key="paper",

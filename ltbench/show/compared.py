@@ -10,7 +10,8 @@ import pandas as pd
 
 from ltbench.results.compared import ALARMS, Change
 from ltbench.results.statistics import LEVEL
-from ltbench.show.tables import Grid, title
+from ltbench.show.grid import Grid
+from ltbench.show.tables import title
 
 SHOWN = 4
 """Names of what was touched that a line shows at most."""

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ltbench.show.grid import Grid
 from ltbench.show.style import BASE, BEST, WIDTH, short, style
-from ltbench.show.tables import Grid, text_of
+from ltbench.show.tables import text_of
 
 COLUMNS = 4
 Line = Mapping[str, Any]

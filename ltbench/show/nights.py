@@ -7,7 +7,8 @@ from typing import Any, Literal
 from ltbench.nightly.learning import ALPHA
 from ltbench.nightly.night import Night
 from ltbench.show.compared import grids, notes, plain_rows, summary
-from ltbench.show.tables import Grid, text_of
+from ltbench.show.grid import Grid
+from ltbench.show.tables import text_of
 
 SPEED_NOTE = (
     "Ratios: median time of a benchmark over that of a few steps of the plain loop, measured in turn. A benchmark is "

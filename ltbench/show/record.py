@@ -18,6 +18,8 @@ def print_record(record: Record) -> None:
     for name, value in _facts(record).items():
         facts.add_row(name, printable(value))
     console.print(facts)
+    console.print("repeat with")
+    console.print(printable(record.command), soft_wrap=True)  # unbroken, so that it can be copied
     if record.result is None:
         return
     protocols = record.result.protocols
@@ -50,7 +52,7 @@ def _facts(record: Record) -> dict[str, str]:
     }
     if record.result:
         facts |= _result(record.result)
-    return facts | {"created": record.created, "repeat with": record.command}
+    return facts | {"created": record.created}
 
 
 def _result(result: Result) -> dict[str, str]:

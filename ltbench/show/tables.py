@@ -2,8 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import pandas as pd
@@ -16,7 +15,9 @@ from ltbench.results.across_tables import FACTORS, Ranks
 from ltbench.results.leaderboard import TABLE
 from ltbench.results.record import JOINT, Protocol
 from ltbench.results.statistics import LEVEL
-from ltbench.show.columns import COLUMNS, Column, columns_of, dropping_order, rows_of
+from ltbench.show.columns import COLUMNS, Column, best_two, chosen, columns_of, dropping_order, rows_of
+from ltbench.show.grid import Grid
+from ltbench.show.latex import latex
 
 Format = Literal["table", "markdown", "csv", "json", "latex"]
 SHIFTS = [("forward", n) for n in reversed(FACTORS)] + [("backward", n) for n in FACTORS]
@@ -53,39 +54,6 @@ SHIFTED = (
     "frequent in the test set; bwd: they are rare. Means over seeds of recalls weighted by class shares, which is the "
     "expectation over all such test sets."
 )
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table as text.
-
-    Attributes:
-        left: number of columns that are flush left.
-        styles: of the rows, in a terminal.
-        wraps: whether a narrow terminal breaks the lines of its cells, instead of hiding columns.
-    """
-
-    title: str
-    head: list[str]
-    rows: list[list[str]]
-    left: int = 1
-    styles: list[str | None] | None = None
-    wraps: bool = False
-
-    def without(self, headings: Collection[str]) -> "Grid":
-        """The same with fewer columns."""
-        shown = [i for i, name in enumerate(self.head) if name not in headings]
-        rows = [[row[i] for i in shown] for row in self.rows]
-        return replace(self, head=[self.head[i] for i in shown], rows=rows)
-
-    def printable(self) -> "Grid":
-        """The same without control characters, each text on one line."""
-
-        def plain(text: str) -> str:
-            return printable(text.replace("\n", " "))
-
-        rows = [[plain(text) for text in row] for row in self.rows]
-        return replace(self, title=plain(self.title), head=[plain(name) for name in self.head], rows=rows)
 
 
 def title(row: pd.Series) -> str:
@@ -165,6 +133,7 @@ def render(
     ranks: Mapping[str, Ranks] | None = None,
     spread: pd.DataFrame | None = None,
     decoupled: pd.DataFrame | None = None,
+    columns: Sequence[str] | None = None,
 ) -> str:
     """The leaderboard as text.
 
@@ -176,13 +145,22 @@ def render(
         ranks: from ``ranks_by_setting``; shown under settings with several tables.
         spread: from ``subset_spread``.
         decoupled: from ``decoupling``.
+        columns: names of the columns to show; None: all, and in LaTeX the few of a paper.
+
+    Raises:
+        InputError: for an unknown column.
     """
+    wanted = None if columns is None else chosen(columns)
     if form in ("csv", "json"):
-        return _data(board.assign(protocol=protocol), form)
+        keys = [*TABLE, "method", *(column.key for column in wanted)] if wanted is not None else list(board)
+        return _data(board[keys].assign(protocol=protocol), form)
     notes = footnotes(board, protocol)
     notes += [ranks_note(name, found) for name, found in (ranks or {}).items() if found.tables > 1]
-    columns = columns_of(board)
-    grids = [_board_grid(part, columns) for _, part in board.groupby(TABLE, sort=False, dropna=False)]
+    shown = wanted if wanted is not None else columns_of(board)
+    if form == "latex":
+        shown = shown if wanted is not None else [column for column in shown if column.paper]
+        notes = [note.replace(MARKS, "").strip() for note in notes]
+    grids = [_board_grid(part, shown, form == "latex") for _, part in board.groupby(TABLE, sort=False, dropna=False)]
     if spread is not None and len(spread):
         keys = [name for name in TABLE if name != "subset_seed"]
         grids += [_spread_grid(part) for _, part in spread.groupby(keys, sort=False)]
@@ -238,15 +216,19 @@ def excluded_note(ranks: Ranks) -> str:
     return f" Excluded, because not in all tables: {', '.join(ranks.excluded)}." if ranks.excluded else ""
 
 
-def _board_grid(part: pd.DataFrame, columns: Sequence[Column]) -> Grid:
+def _board_grid(part: pd.DataFrame, columns: Sequence[Column], paper: bool = False) -> Grid:
+    """The rows of a table; for a ``paper``, the values of each column are marked instead of the best method."""
     rows = rows_of(part)
-    texts = [
-        ["★" if row["best"] else "≈" if row["tied"] else "", row["method"], *(column.text(row) for column in columns)]
-        for row in rows
-    ]
+    texts = [[row["method"], *(column.text(row) for column in columns)] for row in rows]
+    head = ["method", *(column.heading for column in columns)]
+    if paper:
+        two = [{}, *(best_two(column, rows) for column in columns)]
+        marks = [[of.get(text.split(" ± ")[0], "") for of, text in zip(two, line, strict=True)] for line in texts]
+        return Grid(title(part.iloc[0]), head, texts, marks=marks)
+    symbols = ["★" if row["best"] else "≈" if row["tied"] else "" for row in rows]
     styles = ["bold" if row["best"] else "dim" if not row["seeds"] else None for row in rows]
-    head = ["", "method", *(column.heading for column in columns)]
-    return Grid(title(part.iloc[0]), head, texts, left=2, styles=styles)
+    lines = [[symbol, *line] for symbol, line in zip(symbols, texts, strict=True)]
+    return Grid(title(part.iloc[0]), ["", *head], lines, left=2, styles=styles)
 
 
 def _spread_grid(part: pd.DataFrame) -> Grid:
@@ -304,7 +286,7 @@ def text_of(grids: list[Grid], notes: list[str], form: Format, width: int | None
     grids, notes = [grid.printable() for grid in grids], [printable(note) for note in notes]
     if form == "table":
         return _terminal(grids, notes, width)
-    return _markdown(grids, notes) if form == "markdown" else _latex(grids, notes)
+    return _markdown(grids, notes) if form == "markdown" else latex(grids, notes)
 
 
 def _terminal(grids: list[Grid], notes: list[str], width: int | None) -> str:
@@ -359,24 +341,6 @@ def _escaped(text: str) -> str:
 def _without_html(text: str) -> str:
     """Escape what Markdown would take for the start of a tag."""
     return re.sub(r"<(?=[a-zA-Z/!?])", r"\<", text)
-
-
-def _latex(grids: list[Grid], notes: list[str]) -> str:
-    escapes = {"_": r"\_", "%": r"\%", "&": r"\&", "±": r"$\pm$", "★": r"$\star$", "≈": r"$\approx$", "†": r"$\dagger$"}
-    escapes |= {"‡": r"$\ddagger$", "–": "--", "#": r"\#", "·": r"$\cdot$", "<": "$<$", ">": "$>$"}
-    escapes |= {"\\": r"\textbackslash{}", "$": r"\$", "{": r"\{", "}": r"\}"}
-    escapes |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-
-    def line(texts: list[str]) -> str:
-        return " & ".join("".join(escapes.get(c, c) for c in text) for text in texts) + r" \\"
-
-    lines = []
-    for grid in grids:
-        columns = "l" * grid.left + "r" * (len(grid.head) - grid.left)
-        lines += [f"% {grid.title}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule", line(grid.head), r"\midrule"]
-        lines += [line(row) for row in grid.rows]
-        lines += [r"\bottomrule", r"\end{tabular}", ""]
-    return "\n".join([*lines, *(f"% {line}" for note in notes for line in note.splitlines())])
 
 
 def _data(frame: pd.DataFrame, form: Format) -> str:

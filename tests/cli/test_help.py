@@ -47,6 +47,24 @@ def test_every_option_is_explained_in_plain_words() -> None:
             assert not odd.search(text), (words, text)
 
 
+@pytest.mark.parametrize("words", [(), ("run",), ("data", "check"), ("ls",)])
+def test_h_is_help(ltbench: Cli, words: tuple[str, ...]) -> None:
+    answer = ltbench(*words, "-h")
+    assert answer.status == 0
+    assert answer.out == ltbench(*words, "--help").out
+    assert "Usage: " in answer.out
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(package.__file__).parent.parent)}
+    asked = {"_LTBENCH_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv[0] = 'ltbench'; from ltbench.cli import app; app(prog_name='ltbench')"
+    for typed, place, expected in (("ltbench le", "1", "leaderboard"), ("ltbench run --meth", "2", "--methods")):
+        words = environment | asked | {"COMP_WORDS": typed, "COMP_CWORD": place}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=words)
+        assert expected in done.stdout.split(), done.stderr
+
+
 def test_commands_and_the_options_of_run_are_in_groups(ltbench: Cli) -> None:
     out = ltbench("--help").out
     panels = [out.index(f"─ {panel} ─") for panel in ("Run", "Results", "Methods and data", "MLflow")]

@@ -63,3 +63,10 @@ def test_a_method_defined_twice_is_refused_with_both_files(ltbench: Cli) -> None
     assert "method 'ce' is defined twice" in answer.err
     assert answer.err.count("ce.py") == 2
     assert not Path("results").exists()
+
+
+def test_ls_lists_the_names_that_match(ltbench: Cli) -> None:
+    assert set(json.loads(ltbench("ls", "suites", "cifar*", "--json").out)) == {"cifar10-lt", "cifar100-lt"}
+    answer = ltbench("ls", "methods", "nothing*")
+    assert answer.status == 2
+    assert "no name in methods matches 'nothing*'; list all with ltbench ls methods" in answer.err

@@ -1,5 +1,6 @@
 """The commands that read the results folder."""
 
+import io
 import json
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from ltbench.results.record import Record
 from ltbench.results.store import Store
 from ltbench.show.tables import render
 from tests.conftest import FAST, Answer, numbers, records
+from tests.made import made_store
 
 Cli = Callable[..., Answer]
 
@@ -223,3 +225,30 @@ def test_wrong_questions(ltbench: Cli, words: tuple[str, ...], message: str) -> 
     answer = ltbench(*words)
     assert answer.status == 2
     assert message in answer.err
+
+
+def test_the_leaderboard_shows_the_methods_and_columns_that_are_asked_for(ltbench: Cli) -> None:
+    made_store(Path("results"), {"ce": 1.0, "crt": 2.0, "crt_mixup": 1.5})
+    whole = pd.read_csv(io.StringIO(ltbench("leaderboard", "--format", "csv").out)).set_index("method")
+    answer = ltbench("leaderboard", "--methods", "ce,crt_*", "--columns", "few,ECE", "--format", "csv", "-o", "few.csv")
+    assert (answer.status, answer.out, answer.err) == (0, "", "")
+    found = pd.read_csv("few.csv").set_index("method")
+    assert list(found.index) == ["crt_mixup", "ce"]
+    assert {"few", "ece"} < set(found)
+    assert not {"many", "p_to_ce"} & set(found)
+    assert found.few.to_dict() == whole.few[found.index].to_dict()
+    shown = ltbench("leaderboard", "--methods", "crt_*", "--columns", "vs ce").out
+    assert f"{whole.difference_to_ce['crt_mixup']:+.1f}" in shown  # compared with a method that is not shown
+    assert "crt_mixup" in shown
+    assert "unknown column 'fewer'; did you mean 'few'?" in ltbench("leaderboard", "--columns", "fewer").err
+    assert "unknown method with results 'x_*'" in ltbench("leaderboard", "--methods", "x_*").err
+    assert "remove --columns" in ltbench("leaderboard", "--shifted", "--columns", "few").err
+
+
+def test_show_fits_80_columns_and_leaves_the_command_whole(ltbench: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    command = f"ltbench run {'--set a=b ' * 20}"
+    (record,) = made_store(Path("results"), {"ce": 1.0}, seeds=1, command=command).latest().values()
+    lines = ltbench("show", record.id).out.splitlines()
+    assert record.command.strip() in [line.strip() for line in lines]
+    assert max(len(line.rstrip()) for line in lines if not line.startswith("ltbench run")) <= 80

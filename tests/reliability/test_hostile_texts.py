@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from ltbench.results.store import Store
+from ltbench.show.grid import Grid
 from ltbench.show.predictions import render_predictions
-from ltbench.show.tables import Grid, for_spreadsheets, text_of
+from ltbench.show.tables import for_spreadsheets, text_of
 from ltbench.tracking.address import shown
 from tests.made import made_record
 from tests.reliability.attack import Attack, fault

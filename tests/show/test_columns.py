@@ -9,7 +9,7 @@ import pytest
 from ltbench.results.leaderboard import leaderboard, load_results
 from ltbench.results.store import Store
 from ltbench.show import columns
-from ltbench.show.columns import COLUMNS, Column, columns_of, dropping_order, rows_of
+from ltbench.show.columns import COLUMNS, Column, best_two, columns_of, dropping_order, rows_of
 from ltbench.show.page import write_report
 from ltbench.show.tables import comparison_note, footnotes, render
 from ltbench.tracking.leaderboard_runs import suite_experiments
@@ -49,7 +49,7 @@ def test_every_column_is_in_the_frame_once_with_a_heading_and_a_definition(board
 
 def test_a_new_column_is_one_entry_for_all_outputs(store: Store, board: pd.DataFrame, added: Column) -> None:
     for form in ("table", "markdown", "latex"):
-        text = render(board, form, "last")
+        text = render(board, form, "last", columns=("new",) if form == "latex" else None)
         assert text.count("NEW") == 2
         assert "new: test accuracy in %." in text
     page = Path("page.html")
@@ -63,9 +63,10 @@ def test_a_new_column_is_one_entry_for_all_outputs(store: Store, board: pd.DataF
 
 def test_the_headings_are_the_same_in_every_output(board: pd.DataFrame) -> None:
     headings = ["", "method", *(column.heading for column in columns_of(board))]
-    markdown, latex = render(board, "markdown", "last"), render(board, "latex", "last")
+    names = [column.key for column in columns_of(board)]
+    markdown, latex = render(board, "markdown", "last"), render(board, "latex", "last", columns=names)
     assert f"| {' | '.join(headings)} |" in markdown
-    assert f"{' & '.join(headings)} \\\\" in latex
+    assert f"{' & '.join(headings[1:])} \\\\" in latex
     assert set(headings) < {"", "method", *(column.heading for column in PRINTED)}  # no paper, no relative accuracy
 
 
@@ -116,3 +117,26 @@ def test_the_notes_say_what_is_compared_and_how_firmly(tmp_path: Path) -> None:
     assert "★" not in text
     assert "vs ce" not in text
     assert "†" in text
+
+
+def test_latex_has_the_columns_of_a_paper_the_best_in_bold_and_the_second_underlined() -> None:
+    board = leaderboard(load_results(made_store(Path("paper"), {"ce": 1.0, "crt": 2.0, "tau_norm": 1.5})))
+    latex = render(board, "latex", "last")
+    assert r"method & bal. accuracy & many & medium & few \\" in latex
+    rows = {row.method: row for row in board.itertuples()}
+    value = rows["crt"].balanced_accuracy
+    assert rf"crt & \textbf{{{value:.1f}}} $\pm$ {rows['crt'].interval:.1f} & " in latex
+    assert rf"tau\_norm & \underline{{{rows['tau_norm'].balanced_accuracy:.1f}}} $\pm$" in latex
+    assert latex.count(r"\textbf{") == latex.count(r"\underline{") == 4
+    low = render(board, "latex", "last", columns=("nll", "train_seconds"))
+    best = min(rows.values(), key=lambda row: row.nll)
+    assert rf"\textbf{{{best.nll:.2f}}}" in low
+    assert low.count(r"\textbf{") == 1  # no time is marked
+    assert r"\usepackage{booktabs}" in latex
+    assert "★" not in latex
+
+
+def test_equal_texts_are_marked_alike_and_failures_are_not(board: pd.DataFrame) -> None:
+    few = next(column for column in COLUMNS if column.key == "few")
+    rows = [{"few": value, "seeds": 3} for value in (50.04, 49.96, 40.0, float("nan"))] + [{"few": 99.0, "seeds": 0}]
+    assert best_two(few, rows) == {"50.0": "best", "40.0": "second"}

@@ -26,9 +26,10 @@ from ltbench.results.status import stale_lines
 from ltbench.results.store import Store
 from ltbench.show.classes import notes_of, page_grids
 from ltbench.show.columns import COLUMNS, Column, Row, columns_of, rows_of
+from ltbench.show.grid import Grid
 from ltbench.show.page.plots import Plot, rank_plots, table_plots, tuning_plots
 from ltbench.show.style import style
-from ltbench.show.tables import DECOUPLED, Format, Grid, decoupling_grids, footnotes, render, shots_note, title
+from ltbench.show.tables import DECOUPLED, Format, decoupling_grids, footnotes, render, shots_note, title
 from ltbench.tuning.journal import studies
 from ltbench.units import duration
 
