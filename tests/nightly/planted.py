@@ -19,7 +19,7 @@ seeds = {seeds}
 baseline_seeds = 0
 recipe = {{ base = "digits", epochs = {epochs} }}
 """
-SHORT, LONG = {"seeds": 2, "epochs": 2}, {"seeds": 4, "epochs": 4}
+SHORT, LONG = {"seeds": 2, "epochs": 2}, {"seeds": 5, "epochs": 20}
 """Of the suite: enough where numbers repeat bit for bit, and where a test must decide."""
 HEAVY = ["torch", "torchvision", "timm", "pandas", "sklearn.datasets", "scipy.special", "pydantic", "rich", "typer"]
 """What every night imports and no copy changes: it is imported once, and nights are forked from there."""

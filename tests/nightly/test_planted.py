@@ -1,6 +1,7 @@
 """Planted regressions are found and named, and clean nights raise no alarm.
 
-One command: ``pytest tests/nightly/test_planted.py -m long -s`` (about ten minutes on two quiet cores).
+One command: ``pytest tests/nightly/test_planted.py -m long -s``. Only where numbers repeat bit for bit:
+``-k "repeat or (clean and not machines and not 20)"``, which took 22 minutes beside a load of 15 on two cores.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,6 @@ pytestmark = pytest.mark.long
 EXACT, ELSEWHERE_TOO = ("--no-speed", "--suite", "short.toml"), ("--no-speed", "--suite", "long.toml")
 SPEED = ("--no-learning",)
 CLEAN_NIGHTS = 10
-DETECTABLE = ("a sampler off by one class", "an augmentation lost")
-"""What is found on another machine too, with eight methods and four seeds. The others lose less than can be found
-there; where numbers repeat bit for bit, all are found."""
 Copy = Callable[..., Path]
 
 
@@ -72,8 +70,7 @@ def test_elsewhere_a_plant_is_found_where_its_loss_is_detectable(copies: Copy, t
     print(*(f"  {name}: {losses[name]:+.1f} points, {finds[name]:.1f} can be found" for name in losses), sep="\n")
     assert not any(row["verdict"] == "changed" for row in found.rows.values())
     assert found.alarmed <= planted.methods
-    if plant in DETECTABLE:
-        assert found.status == 1
+    assert {name for name in losses if losses[name] < -finds[name]} <= found.alarmed
 
 
 def test_ten_clean_nights_raise_no_alarm(clean: Path, exact: Path) -> None:
