@@ -46,7 +46,7 @@ def compute_features(cells: Sequence[Planned], options: RunOptions, listen: Repo
 
         from ltbench.runner import inputs
 
-        inputs.compute_features(cells, torch.device(options.device), listen.say)
+        inputs.compute_features(cells, torch.device(options.first_device), listen.say)
 
 
 def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, replaceable: bool = False) -> bool:
