@@ -62,7 +62,7 @@ def run(
             name the methods that cannot be trained in this way.
         tuned: also train with the hyper-parameters that ``tune`` has found.
         changes: settings by name: ``{"recipe.epochs": 5, "METHOD.HYPERPARAMETER": 2.0}``.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``; ``all``: one worker for each GPU.
         workers: processes that train at the same time; None: one per CPU core, or one for a GPU.
         threads: CPU threads of each process. Other numbers round differently.
         tier: how training steps run.
@@ -159,7 +159,7 @@ def tune(
         trials: trials of each method.
         seeds: training runs of each trial, one per seed.
         sampler_seed: seed of the hyper-parameter sampler.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``; ``all``: one worker for each GPU.
         workers: processes that train at the same time.
         threads: CPU threads of each process.
         executor: where workers run, as for ``run``.

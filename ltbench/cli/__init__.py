@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from ltbench import __version__
-from ltbench.cli import clean, compare, data, export, methods, mlflow, nightly, results, run, verify
+from ltbench.cli import clean, compare, data, export, methods, mlflow, nightly, results, run, slurm, verify
 from ltbench.cli.options import examples
 from ltbench.errors import SAID, Incomplete, InputError, one_line, printable
 
@@ -38,7 +38,7 @@ app = typer.Typer(
         "ltbench new my_method              # your own method",
     ),
 )
-for group in (run, results, compare, nightly, verify, clean, export, methods):
+for group in (run, slurm, results, compare, nightly, verify, clean, export, methods):
     app.add_typer(group.app)
 app.add_typer(data.app, name="data", rich_help_panel=methods.PANEL)
 app.add_typer(mlflow.app)

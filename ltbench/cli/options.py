@@ -116,7 +116,14 @@ SamplerSeed = Annotated[
 ]
 
 DEVICE = "Device: auto, cpu, cuda, cuda:1."
-Device = Annotated[str, typer.Option(metavar="NAME", help=DEVICE, rich_help_panel=MACHINE)]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Device: auto, cpu, cuda, cuda:1, or all for one worker on each GPU.",
+        rich_help_panel=MACHINE,
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -100,6 +100,9 @@ def run(
     library, store, listen = Library(), Store(results), reporter()
     part = None if shard is None else options.part_of(shard)
     plan = plan_of(request, library, results, tuned=tuned, part=part)
+    if part and not plan.cells:
+        listen.say(f"shard {shard} has no cells: those that share a stage are in one shard, and such groups are fewer")
+        raise typer.Exit(1 if plan.broken else 0)
     how = announce(plan, how, store, listen)
     if not dry_run:
         failed = _train(plan, how, store, library, listen, tracking=tracking, as_json=as_json)

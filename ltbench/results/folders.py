@@ -5,8 +5,6 @@ import re
 import time
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from ltbench.errors import InputError
 
 FOLDERS = ("records", "arrays", "stages", "plans", "locks", "tuning", "studies", "machine", "mlflow")
@@ -30,14 +28,10 @@ def check_folders(root: Path) -> None:
 
 
 def sweep(root: Path) -> None:
-    """Remove parts of files, and locks that nobody holds, that are older than a day."""
+    """Remove parts of files, and locks that nobody renewed, that are older than a day."""
     old = time.time() - DAY_S
     for path in (*root.glob(".*.tmp"), *root.glob("*/.*.tmp"), *root.glob("locks/*")):
-        with contextlib.suppress(OSError, Timeout):  # another process removed it, or holds it
-            if path.is_symlink() or path.lstat().st_mtime > old:
-                continue
-            if path.parent.name == "locks":
-                with FileLock(path, timeout=0):
-                    path.unlink()
-            elif re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name):
+        ours = path.parent.name == "locks" or re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name)
+        with contextlib.suppress(OSError):  # another process removed it
+            if ours and not path.is_symlink() and path.lstat().st_mtime < old:
                 path.unlink()

@@ -18,12 +18,12 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from ltbench.errors import InputError, one_line, say_once
 from ltbench.results.files import files_in, read_whole, write_whole
 from ltbench.results.folders import check_folders, sweep
+from ltbench.results.leases import Lease, Leases, Lost
 from ltbench.results.plans import read_plan
 from ltbench.results.record import Record, now
 
@@ -82,6 +82,8 @@ class Store:
         self.root = Path(root)
         self._read: dict[Path, Record] = {}
         self._chosen: dict[tuple[str, ...], Record] = {}
+        self._leases = Leases(self.root / "locks")
+        self._held: dict[str, Lease] = {}
 
     def prepare(self) -> None:
         """Make the folder, and remove what killed processes left in it more than a day ago.
@@ -104,7 +106,12 @@ class Store:
     # records
 
     def add(self, record: Record) -> None:
-        """Store a record, in a file that is named after its cell and its time."""
+        """Store a record, in a file that is named after its cell and its time.
+
+        Raises:
+            Lost: where this process had locked the cell and another process has it now, so a record is published once.
+        """
+        self._check_own(record.id)
         write_whole(self.root / "records" / _file_name(record), record.write())
 
     def attempts(self, prefix: str = "", damaged: list[InputError] | None = None) -> list[Record]:
@@ -191,7 +198,12 @@ class Store:
         return self.root / "arrays" / f"{cell}.npz"
 
     def write_arrays(self, cell: str, arrays: Mapping[str, NDArray[Any]]) -> str:
-        """Store the arrays of a cell; returns their digest."""
+        """Store the arrays of a cell; returns their digest.
+
+        Raises:
+            Lost: as ``add``.
+        """
+        self._check_own(cell)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         write_whole(self.arrays_path(cell), buffer.getvalue())
@@ -260,37 +272,28 @@ class Store:
 
     # locks
 
-    def _lock(self, name: str) -> FileLock:
-        path = self.root / "locks" / name
-        if path.is_symlink() or path.parent.is_symlink():
-            raise InputError(f"{path} leads to another place; remove the link")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path)
-
-    def try_lock(self, name: str) -> FileLock | None:
-        """The lock of this name, held; None where another process holds it. It is freed when the process ends."""
-        lock = self._lock(name)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            return None
-        return lock
+    def try_lock(self, name: str) -> Lease | None:
+        """The lock of this name, held; None where another process holds it. See `Leases`."""
+        lease = self._leases.take(name)
+        if lease is not None:
+            self._held[name] = lease
+        return lease
 
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
         """Wait for a lock and hold it."""
-        with self._lock(name):
+        lease = self._leases.take(name, wait=True)
+        assert lease is not None
+        try:
             yield
+        finally:
+            lease.release()
 
     def is_locked(self, name: str) -> bool:
         """Whether some process holds the lock of this name."""
-        if not (self.root / "locks" / name).exists():
-            return False
-        try:
-            lock = self.try_lock(name)
-        except OSError:  # the folder is read-only
-            return False
-        if lock is None:
-            return True
-        lock.release()
-        return False
+        return self._leases.taken(name)
+
+    def _check_own(self, cell: str) -> None:
+        """Raise Lost where this process has locked a cell, and another process has the lock now."""
+        if cell in self._held and self._held[cell].lost:
+            raise Lost("its lock expired while this process slept, and another process took it over")

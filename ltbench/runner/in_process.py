@@ -12,6 +12,7 @@ from ltbench.data import LongTailed, cut
 from ltbench.errors import one_line
 from ltbench.plan.cell import Cell
 from ltbench.plan.expand import Plan, Planned
+from ltbench.results.leases import Lost
 from ltbench.results.record import Record, Result
 from ltbench.results.store import Store
 from ltbench.runner.options import RunOptions
@@ -46,7 +47,7 @@ def compute_features(cells: Sequence[Planned], options: RunOptions, listen: Repo
 
         from ltbench.runner import inputs
 
-        inputs.compute_features(cells, torch.device(options.device), listen.say)
+        inputs.compute_features(cells, torch.device(options.first_device), listen.say)
 
 
 def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, replaceable: bool = False) -> bool:
@@ -112,6 +113,11 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
                         listen.say(f"{claim.planned.cell}: out of GPU memory; {todo.fewer()} runs at once from here on")
                     todo.give_back(claim, again=True)
                     continue
+                except Lost as lost:
+                    with reporting:
+                        listen.say(f"{claim.planned.cell}: {lost}")
+                    todo.give_back(claim, again=True)
+                    continue
                 except BaseException:
                     todo.give_back(claim)
                     raise
@@ -175,7 +181,7 @@ def _train(
             images_in=options.images_in,
             processes=options.workers or 1,
         )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Lost):
         raise
     except torch.OutOfMemoryError:
         if claim.together > 1:

@@ -18,7 +18,7 @@ class RunOptions:
     """How a plan is carried out. Results do not depend on it, except for rounding by device, ``threads`` and ``tier``.
 
     Attributes:
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``; ``all``: one worker for each GPU of this machine.
         checkpoint_every_s: seconds between checkpoints of a running stage.
         workers: processes; None: one for each core where there are at least as many cells to train, and no GPU.
         threads: of each process. Sums over two threads round differently from sums over one, so the default never
@@ -54,6 +54,8 @@ class RunOptions:
         self._check(cells)
         if self.executor == "ray":
             return self  # what the cluster has is known when it is connected
+        if self.device == "all":
+            return self._on_all_gpus()
         from ltbench.engine.process import device_of
 
         device = device_of(self.device)
@@ -64,6 +66,23 @@ class RunOptions:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers = self.workers or (min(cores, len(cells)) or 1 if device.type == "cpu" and not several else 1)
         return replace(self, device=str(device), workers=workers)
+
+    def _on_all_gpus(self) -> "RunOptions":
+        import torch
+
+        gpus = torch.cuda.device_count()
+        if not gpus:
+            raise InputError(
+                "device 'all' is every GPU of this machine, and PyTorch sees none; use --device cpu", "all"
+            )
+        if self.workers is not None:
+            raise InputError("device 'all' has one worker for each GPU; remove --workers", "workers")
+        return replace(self, device="all" if gpus > 1 else "cuda:0", workers=gpus)
+
+    @property
+    def first_device(self) -> str:
+        """The device of what is computed before the workers start."""
+        return "cuda:0" if self.device == "all" else self.device
 
     def check_tier(self, device: str) -> None:
         """Check that the tier exists on a kind of device.
@@ -83,7 +102,8 @@ class RunOptions:
             raise InputError("tier 'compiled' compiles one run at a time; for several use --tier graph", self.tier)
         if self.executor == "ray" and self.device not in ("auto", "cpu", "cuda"):
             raise InputError(
-                f"device '{self.device}' is chosen by Ray; with --executor ray use --device auto, cpu or cuda"
+                f"device '{self.device}' is chosen by Ray; with --executor ray use --device auto (every GPU), "
+                "cpu or cuda"
             )
         if self.executor == "ray" and find_spec("ray") is None:
             raise InputError("--executor ray needs Ray; install it with pip install 'ltbench[ray]'", "ray")

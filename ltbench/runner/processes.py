@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -90,12 +91,15 @@ class Processes(Crew[Connection]):
         preload = ["ltbench.runner.one_cell", "ltbench.method.registry"]
         self.context.set_forkserver_preload(preload)  # torch is imported once for all
         self.processes: dict[Connection, BaseProcess] = {}
+        self.devices: dict[Connection, str] = {}
 
     def start(self) -> Connection:
         """Start a process."""
+        device = self._device()
+        options = replace(self.options, device=device)
         for _ in range(AGAIN + 1):
             ours, theirs = self.context.Pipe()
-            arguments = (theirs, self.store.root, self.options, self.library.fingerprints)
+            arguments = (theirs, self.store.root, options, self.library.fingerprints)
             process = self.context.Process(target=_worker, args=arguments, daemon=True)
             with suppress(EOFError, ConnectionError), _clean_start():  # the fork server was killed: it starts again
                 process.start()
@@ -103,8 +107,15 @@ class Processes(Crew[Connection]):
         else:
             raise InputError("the process that starts the workers ended three times; try --workers 1")
         theirs.close()
-        self.processes[ours] = process
+        self.processes[ours], self.devices[ours] = process, device
         return ours
+
+    def _device(self) -> str:
+        """The device of the next worker; with ``all``, a GPU that no living worker has."""
+        if self.options.device != "all":
+            return self.options.device
+        used = {self.devices[worker] for worker in self.processes}
+        return next(gpu for i in range(self.workers) if (gpu := f"cuda:{i}") not in used)
 
     def send(self, worker: Connection, assignment: Assignment) -> bool:
         """Give a process a job; False where it died while it was idle."""

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from filelock import FileLock
-
 from ltbench.plan.expand import Planned
+from ltbench.results.leases import Lease
 from ltbench.results.store import Store
 from ltbench.runner.options import MOST_RUNS
 
@@ -31,6 +30,10 @@ def next_runs(speeds: Mapping[int, float]) -> int:
     return min(2 * last, MOST_RUNS)
 
 
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0
+"""Between two looks at the cells that others are training."""
+
+
 @dataclass
 class Claim:
     """A cell that one thread is training.
@@ -41,7 +44,7 @@ class Claim:
     """
 
     planned: Planned
-    locks: list[FileLock]
+    locks: list[Lease]
     together: int = 1
 
 
@@ -71,6 +74,7 @@ class Todo:
         Returns:
             The claim, or None when no cell remains or none is wanted.
         """
+        pause = SHORTEST_PAUSE_S
         while wanted():
             with self.guard:
                 if not self.left:
@@ -82,7 +86,8 @@ class Todo:
                         for claim in self.mine:
                             claim.together = max(claim.together, len(self.mine))
                         return self.mine[-1]
-            time.sleep(0.1)  # others are training all remaining cells
+            time.sleep(pause)  # others are training all remaining cells
+            pause = min(1.5 * pause, LONGEST_PAUSE_S)
         return None
 
     def fewer(self) -> int:
@@ -100,11 +105,14 @@ class Todo:
         for lock in claim.locks:
             lock.release()
 
-    def _locks(self, planned: Planned) -> list[FileLock]:
-        """The locks of a cell and of its missing stages, held; none where another thread or process holds one."""
+    def _locks(self, planned: Planned) -> list[Lease]:
+        """The locks of a cell and of its missing stages, held; none where another thread or process holds one.
+
+        The stages come first: many cells wait for a stage that another process trains, and their own locks are free.
+        """
         missing = [stage.id for stage in planned.stages if not self.store.stage_path(stage.id).exists()]
-        held: list[FileLock] = []
-        for name in (planned.cell.id, *(f"claim-{stage}" for stage in missing)):
+        held: list[Lease] = []
+        for name in (*(f"claim-{stage}" for stage in missing), planned.cell.id):
             lock = self.store.try_lock(name)
             if lock is None:
                 for other in held:

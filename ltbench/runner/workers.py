@@ -72,7 +72,7 @@ class Trainer:
 
     def _alone(self, cells: int) -> bool:
         """Whether this process trains the cells itself."""
-        few = self.options.workers == 1 or (cells < 2 and not self.crew.cells)
+        few = self.options.workers == 1 or (cells < 2 and not self.crew.cells and self.options.device != "all")
         return few and self.options.executor == "local" and not self.options.isolate
 
 

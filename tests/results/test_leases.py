@@ -1,0 +1,170 @@
+"""Leases: one owner at a time, free when the owner is dead or was asleep for too long, and no file lock is needed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ltbench.results import leases
+from ltbench.results.leases import Leases, Lost
+from ltbench.results.store import Store
+from tests.conftest import MINE
+from tests.made import record_of
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 300
+OWNER = """
+import sys
+from ltbench.results import leases
+leases.LEASE_S = float(sys.argv[1])
+from pathlib import Path
+lease = leases.Leases(Path("locks")).take("cell")
+print(lease is not None, flush=True)
+input()
+print(lease.lost, flush=True)
+"""
+COMMAND = """
+import sys, fcntl
+fcntl.flock = fcntl.lockf = lambda *words: None  # locks that always succeed
+from ltbench.results import leases
+leases.LEASE_S = {lease_s}
+from ltbench.cli import main
+sys.argv = ["ltbench", *sys.argv[1:]]
+main()
+"""
+
+
+def python(code: str, *words: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *words], env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
+
+
+@pytest.fixture
+def owner() -> Callable[[], subprocess.Popen[str]]:
+    def start() -> subprocess.Popen[str]:
+        found = python(OWNER, str(leases.LEASE_S))
+        assert found.stdout is not None
+        assert found.stdout.readline() == "True\n"
+        return found
+
+    return start
+
+
+def test_a_lease_has_one_owner_until_it_is_released() -> None:
+    first, second = Leases(Path("locks")), Leases(Path("locks"))
+    lease = first.take("cell")
+    assert lease is not None
+    assert first.take("cell") is None
+    assert second.take("cell") is None
+    assert second.taken("cell")
+    other = second.take("another cell")
+    assert other is not None
+    lease.release()
+    assert not lease.lost
+    assert not second.taken("cell")
+    again = second.take("cell")
+    assert again is not None
+    again.release()
+    other.release()
+    assert not list(Path("locks").iterdir())
+
+
+def test_whoever_waits_gets_the_lease_next() -> None:
+    mine = Leases(Path("locks"))
+    lease = mine.take("cell")
+    assert lease is not None
+    got = threading.Event()
+    waiting = threading.Thread(target=lambda: (Leases(Path("locks")).take("cell", wait=True), got.set()))
+    waiting.start()
+    assert not got.wait(0.3)
+    lease.release()
+    assert got.wait(30)
+
+
+def test_the_lease_of_a_killed_process_is_free_at_once(owner: Callable[[], subprocess.Popen[str]]) -> None:
+    process = owner()
+    assert Leases(Path("locks")).take("cell") is None
+    process.kill()
+    process.wait()
+    assert Leases(Path("locks")).take("cell") is not None
+
+
+def test_a_process_that_sleeps_too_long_loses_its_lease_and_knows_it(
+    owner: Callable[[], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LEASE_S", 1.5)
+    process = owner()
+    process.send_signal(signal.SIGSTOP)
+    lease = Leases(Path("locks")).take("cell", wait=True)
+    assert lease is not None
+    process.send_signal(signal.SIGCONT)
+    out, _ = process.communicate("go on\n", timeout=60)
+    assert out == "True\n"
+    assert not lease.lost
+
+
+def test_names_of_any_length_are_different_leases() -> None:
+    found = Leases(Path("locks"))
+    held = [found.take("x" * 300), found.take("x" * 301)]
+    assert all(held)
+    assert found.take("x" * 300) is None
+
+
+def test_a_store_publishes_nothing_of_a_cell_that_another_process_has_taken_over() -> None:
+    record = record_of("ce")
+    store, other = Store("results"), Store("results")
+    assert store.try_lock(record.id) is not None
+    (Path("results/locks") / f"{record.id}.lease").unlink()  # as if it had expired
+    taken = other.try_lock(record.id)
+    assert taken is not None
+    with pytest.raises(Lost, match="another process took it over"):
+        store.add(record)
+    with pytest.raises(Lost, match="another process took it over"):
+        store.write_arrays(record.id, {})
+    other.add(record)
+    taken.release()
+    assert len(store.attempts()) == 1
+
+
+CELLS = ("--imbalance", "20", "--seeds", "2", "--set", "recipe.epochs=2", "--workers", "1", "--no-tracking")
+
+
+@pytest.mark.slow
+def test_several_processes_share_the_work_where_file_locks_do_nothing() -> None:
+    words = ("run", *CELLS, "--methods", "ce,crt,focal,class_balanced_sampling")
+    running = [python(COMMAND.format(lease_s=120.0), *words) for _ in range(3)]
+    answers = [one.communicate(timeout=PATIENCE_S) for one in running]
+    assert [one.returncode for one in running] == [0, 0, 0], answers
+    store = Store("results")
+    assert len(store.attempts()) == len(store.latest()) == 8
+    trained = [stage for record in store.latest().values() for stage in record.finished.stages if not stage.reused]
+    assert len(trained) == len(list(Path("results/stages").glob("*.pt"))) == 8
+
+
+@pytest.mark.slow
+def test_a_process_that_slept_through_its_lease_trains_twice_but_publishes_once() -> None:
+    Path("methods").mkdir()
+    note = "import time, pathlib; pathlib.Path(f'begun-{__import__(\"os\").getpid()}').touch(); time.sleep(0.05)"
+    Path("methods/mine.py").write_text(MINE.replace("        return", f"        {note}\n        return"))
+    words = ("run", *CELLS, "--methods", "mine", "--seeds", "1")
+    first = python(COMMAND.format(lease_s=5.0), *words)
+    while not list(Path().glob("begun-*")):
+        assert first.poll() is None
+    first.send_signal(signal.SIGSTOP)
+    second = python(COMMAND.format(lease_s=5.0), *words)
+    out, err = second.communicate(timeout=PATIENCE_S)
+    assert second.returncode == 0, err
+    first.send_signal(signal.SIGCONT)
+    out, err = first.communicate(timeout=PATIENCE_S)
+    assert first.returncode == 0, err
+    assert "another process took it over" in err
+    assert len(list(Path().glob("begun-*"))) == 2
+    assert len(Store("results").attempts()) == 1
