@@ -28,7 +28,7 @@ def follow(slow: nn.Module, module: nn.Module, momentum: float) -> None:
 
 
 class Queue(nn.Module):
-    """The last points and their labels, at first random points of length 1 that belong to no class.
+    """The last points and their labels, newest first, at first random points of length 1 that belong to no class.
 
     Args:
         size: K, number of points.
@@ -37,23 +37,18 @@ class Queue(nn.Module):
     Attributes:
         points: [K, D].
         labels: [K] int64, -1 of a random point.
-        next: [1] int64, where the next point is written.
     """
 
     points: Tensor
     labels: Tensor
-    next: Tensor
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__()
         self.register_buffer("points", F.normalize(torch.randn(size, width)))
         self.register_buffer("labels", torch.full((size,), -1))
-        self.register_buffer("next", torch.zeros(1, dtype=torch.int64))
 
     @torch.no_grad()
     def push(self, points: Tensor, labels: Tensor) -> None:
         """Replace the oldest B points, B at most K. points: [B, D], labels: [B]."""
-        places = (self.next + torch.arange(len(points), device=points.device)) % len(self.points)
-        self.points.index_copy_(0, places, points.to(self.points.dtype))
-        self.labels.index_copy_(0, places, labels)
-        self.next.copy_((self.next + len(points)) % len(self.points))
+        for own, new in ((self.points, points), (self.labels, labels)):
+            own.copy_(torch.cat([new.to(own.dtype), own[: len(own) - len(new)]]))
