@@ -14,6 +14,8 @@ from tests.documented import PAGES, Block, blocks, inline, small
 
 CI = "done by .ci/run, with these words or more"
 NIGHT = "takes minutes, in a checkout: tests/nightly/test_nightly.py"
+GPUS = "needs GPUs: tests/runner/test_all_gpus.py"
+SHARED = "needs a shared disk: tests/results/test_leases.py, tests/runner/test_eight_shards.py"
 NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/ltbench run": "tests/test_package.py installs",
     "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest": CI,
@@ -30,6 +32,17 @@ NOT_RUN = {
     "ltbench export --best -o model": "needs three seeds and validation images: tests/cli/test_export.py",
     "ltbench ui": "serves until Ctrl-C: tests/cli/test_mlflow.py",
     "MLFLOW_TRACKING_URI=http://HOST:5000 ltbench run": "needs a server: tests/tracking/test_tracking.py",
+    "ltbench run --suite cifar100-lt --device all": GPUS,
+    "ltbench run --suite cifar100-lt --device all --runs-per-device 4": GPUS,
+    "ltbench run --suite cifar100-lt --results /shared/results --no-tracking": SHARED,
+    "ltbench run --suite cifar100-lt --results /shared/results --no-tracking --shard 1/8": SHARED,
+    "ltbench leaderboard --results /shared/results": SHARED,
+    "ltbench sync --results /shared/results": SHARED,
+    "ltbench slurm --shards 8 --time 12:00:00 --gpus 1 -o job.sh -- --suite cifar100-lt --results /shared/results "
+    "--no-tracking": "needs CIFAR-100: tests/cli/test_slurm.py",
+    "sbatch job.sh": "needs Slurm: tests/cli/test_slurm.py runs the script's tasks",
+    "pip install 'ltbench[ray]'": CI,
+    "ltbench run --suite cifar100-lt --executor ray --results /shared/results": "tests/runner/test_on_ray.py",
     "ltbench nightly": NIGHT,
     "ltbench nightly --history": NIGHT,
     "ltbench nightly --bless --because 'LDAM starts from the initialisation of its authors'": NIGHT,
