@@ -1,5 +1,6 @@
 """Several runs in one process: the remaining cells, the threads that train them, and how many threads are worth it."""
 
+import contextlib
 import ctypes
 import functools
 import threading
@@ -112,13 +113,13 @@ class Todo:
         """
         missing = [stage.id for stage in planned.stages if not self.store.stage_path(stage.id).exists()]
         held: list[Lease] = []
-        for name in (*(f"claim-{stage}" for stage in missing), planned.cell.id):
-            lock = self.store.try_lock(name)
-            if lock is None:
-                for other in held:
-                    other.release()
-                return []
-            held.append(lock)
+        with contextlib.ExitStack() as released:  # where one is held elsewhere, or the disk is full
+            for name in (*(f"claim-{stage}" for stage in missing), planned.cell.id):
+                if (lock := self.store.try_lock(name)) is None:
+                    return []
+                released.callback(lock.release)
+                held.append(lock)
+            released.pop_all()
         return held
 
 

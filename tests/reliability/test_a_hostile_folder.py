@@ -56,7 +56,7 @@ def plant() -> Path:
     (studies / "x.journal").write_text(json.dumps({"op_code": 2, "user_attr": {"facts": []}}) + "\n")
     Path("results/tracking-id").write_text("' OR 1=1")
     Path("results/locks").mkdir(exist_ok=True)
-    Path("results/locks", two.id).symlink_to(outside / "victim")
+    Path("results/locks", f"{two.id}.lease").symlink_to(outside / "victim")
     ours = Path("results/mlflow").resolve()
     ours.mkdir()
     with sqlite3.connect(ours / "mlflow.db") as connection:

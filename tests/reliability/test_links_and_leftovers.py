@@ -49,8 +49,8 @@ def test_a_results_folder_that_is_a_link(attack: Attack) -> None:
 def test_a_lock_that_is_a_link(attack: Attack) -> None:
     place = outside()
     Path("results/locks").mkdir(parents=True)
-    Path("results/locks/mlflow").symlink_to(place / "victim")
-    attack.shown(attack("sync"), 2, "results/locks/mlflow leads to another place; remove the link")
+    Path("results/locks/mlflow.lease").symlink_to(place / "victim")
+    attack.shown(attack("sync"), 2, "results/locks/mlflow.lease leads to another place; remove the link")
     assert unchanged(place)
 
 
@@ -79,8 +79,7 @@ def test_what_a_killed_process_left_is_swept(attack: Attack) -> None:
     other = [aged(Path("results", place), 2 * DAY_S) for place in (".keep.tmp", "records/.features.partial")]
     held = Store("results").try_lock("held")
     assert held is not None
-    of_the_living = Path("results/locks/held")
-    os.utime(of_the_living, (time.time() - 2 * DAY_S,) * 2)
+    of_the_living = Path("results/locks/held.lease")
     attack.shown(attack(*RUN), 0, "ce")
     assert not any(path.exists() for path in old)
     assert all(path.exists() for path in (*young, *other, of_the_living))
