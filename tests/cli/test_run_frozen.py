@@ -22,7 +22,7 @@ from ltbench.engine.process import device_of
 from ltbench.method.registry import discover
 from tests.conftest import Answer, numbers, records
 
-NEED_PIXELS = {"aux_rotation", "aux_combined", "bcl", "cmo"}
+NEED_PIXELS = {"aux_combined", "aux_rotation", "bcl", "cmo", "glmc", "gpaco", "paco"}
 Run = Callable[..., Answer]
 
 
