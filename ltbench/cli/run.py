@@ -199,7 +199,7 @@ def _train(
                 return True
         ids, folders = {p.cell.id for p in plan.cells}, plan.request.methods_dirs
         failed = print_leaderboard(store.root, ids, "json" if as_json else "table", methods_dirs=folders)
-        if not as_json and all(is_own(planned.cell.dataset) for planned in plan.cells):
+        if not as_json and plan.cells and all(is_own(planned.cell.dataset) for planned in plan.cells):
             _recommend(store, ids, folders)
         return failed or bool(lost)
 

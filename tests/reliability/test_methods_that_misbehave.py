@@ -139,3 +139,10 @@ def test_a_trial_without_a_record_ends_the_search(attack: Attack, monkeypatch: p
     monkeypatch.setattr(Store, "add", lambda self, record: None)
     answer = attack("tune", "--imbalance", "20", "--set", "recipe.epochs=2", "--workers", "1", "--methods", "focal")
     attack.shown(answer, 1, "cells have no record")
+
+
+@fault("Methods", "a run of nothing but a method file that is broken")
+def test_a_run_of_a_broken_method_only(attack: Attack) -> None:
+    Path("methods").mkdir()
+    Path("methods/mine.py").write_text("raise OSError('no')")
+    attack.shown(attack("run", *FAST, "--methods", "mine"), 1, "mine.py: OSError: no")

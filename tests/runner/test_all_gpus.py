@@ -16,10 +16,11 @@ from ltbench.plan.expand import Library
 from ltbench.results.store import Store
 from ltbench.runner.options import RunOptions
 from ltbench.runner.processes import Processes
-from tests.conftest import MINE, Answer
+from tests.conftest import Answer
 
 ROOT = Path(__file__).resolve().parents[2]
 PRETEND = """
+import torch
 from ltbench.check.pretended import pretended
 
 ON = pretended()
@@ -69,10 +70,10 @@ def test_each_worker_has_a_gpu_of_its_own_and_a_new_one_takes_the_free_one(monke
 
 @pytest.mark.slow
 def test_two_pretended_gpus_train_the_cells_of_a_suite() -> None:
-    Path("methods").mkdir()
-    Path("methods/mine.py").write_text(MINE.replace("import torch.nn", "import torch\nimport torch.nn", 1) + PRETEND)
-    words = ("run", "--methods", "mine", "--imbalance", "20,10", "--seeds", "2", "--set", "recipe.epochs=1")
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    Path("start").mkdir()
+    Path("start/sitecustomize.py").write_text(PRETEND)  # every process begins with it
+    words = ("run", "--methods", "ce", "--imbalance", "20,10", "--seeds", "2", "--set", "recipe.epochs=1")
+    path = os.pathsep.join(filter(None, (str(Path("start").resolve()), str(ROOT), os.environ.get("PYTHONPATH"))))
     command = [sys.executable, "-m", "ltbench", *words, "--device", "all", "--no-tracking"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, timeout=600)
     assert done.returncode == 0, done.stderr
