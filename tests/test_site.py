@@ -23,7 +23,7 @@ def build(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
 def copy(tmp_path: Path) -> Path:
     """The documents and what they link to, in a folder that may be spoilt."""
     root = tmp_path / "repository"
-    for name in ("docs", "methods", "results", "ltbench", "tests", "benchmarks"):
+    for name in ("docs", "methods", "results", "ltbench", "tests", "benchmarks", ".github"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for file in [*ROOT.glob("*.md"), ROOT / "mkdocs.yml", ROOT / "LICENSE"]:
         shutil.copy(file, root)

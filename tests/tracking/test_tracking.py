@@ -371,7 +371,8 @@ def test_all_results_are_in_the_experiment_that_the_environment_names(
 ) -> None:
     sync(Store(results))
     client = connect(Store(results))
-    mine = client.create_experiment("mine", tags={"mlflow.note.content": "my own note"})
+    inside = (results / "mlflow" / "artifacts").resolve().as_uri()
+    mine = client.create_experiment("mine", inside, {"mlflow.note.content": "my own note"})
     client.create_run(mine)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     assert sync(Store(results)) == {"deleted": 20, "new": 20}
@@ -411,7 +412,7 @@ def test_the_best_model_of_each_table_is_logged_and_predicts(results: Path) -> N
         assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 8, 8, 1)
         assert (
             loaded.predict(images).argmax(axis=1).tolist()
-            == store.arrays(model.tags["ltbench.cell"])["predicted"][:50].tolist()
+            == store.arrays(store.one(model.tags["ltbench.cell"]))["predicted"][:50].tolist()
         )
     said.clear()
     log_models(store, said.append)
