@@ -570,12 +570,12 @@ def test_only_our_own_runs_on_a_server_that_others_use(
     drop(Path("one"), lambda r: r.seed == 1)
     with serving(Store("server"), port):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-        assert sync(Store("one")) == {"new": 12}
+        assert sync(Store("one")) == {"new": 14}
         assert sync(Store("two")) == {"new": 20}
-        assert sync(Store("one")) == {"same": 12}
+        assert sync(Store("one")) == {"same": 14}
         assert len(runs("two", "seed")) == 12 + 6
         drop(Path("one"), lambda r: True)
-        assert sync(Store("one")) == {"deleted": 12}
+        assert sync(Store("one")) == {"deleted": 14}
         assert content("two") == content(synced)
 
 
