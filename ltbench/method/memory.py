@@ -49,6 +49,6 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def push(self, points: Tensor, labels: Tensor) -> None:
-        """Replace the oldest B points, B at most K. points: [B, D], labels: [B]."""
+        """Put points in front and drop the oldest. points: [B, D], labels: [B]."""
         for own, new in ((self.points, points), (self.labels, labels)):
-            own.copy_(torch.cat([new.to(own.dtype), own[: len(own) - len(new)]]))
+            own.copy_(torch.cat([new.to(own.dtype), own])[: len(own)])

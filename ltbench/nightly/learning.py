@@ -1,4 +1,4 @@
-"""The learning part of a night: cells of every method, trained anew and compared seed by seed."""
+"""The learning part of a night: cells of every method, trained again and compared seed by seed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -109,6 +109,8 @@ def test_a_queue_replaces_its_oldest_points() -> None:
         queue.push(labels[:, None].expand(3, 2).float(), labels)
     assert queue.labels.tolist() == [6, 7, 8, 3, 4]
     assert queue.points[:, 0].tolist() == [6.0, 7.0, 8.0, 3.0, 4.0]
+    queue.push(torch.zeros(7, 2), torch.arange(7))  # more than it holds
+    assert queue.labels.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_slow_copy_follows_and_keeps_its_own_statistics() -> None:
