@@ -77,8 +77,9 @@ def test_every_command_is_run_or_is_listed_with_a_reason() -> None:
     assert STATUS.keys() <= found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [p for p in PAGES if p.stem != "reliability"], ids=lambda page: page.stem)
 def test_every_command_within_a_text_has_options_that_exist(page: Path) -> None:
+    """Those of docs/reliability.md were run to write it, and are wrong on purpose."""
     for words in inline(page):
         named = tuple(words[:2]) if tuple(words[:2]) in COMMANDS else tuple(words[:1])
         known = [command for command in COMMANDS if command[: len(named)] == named]
