@@ -76,6 +76,14 @@ READ = {
         "BBN (copy in Board)", "F1", "B", {100: 79.82, 50: 82.18, 10: 88.32}, {100: 42.56, 50: 47.02, 10: 59.12}
     ),
     "cmo": row("CMO (copy in H2T)", "F1", "B", {}, {100: 43.9, 50: 48.3}),
+    "cmo_balanced_softmax": row("CMO (copy in H2T)", "F1", "B", {}, {100: 46.6, 50: 51.4})
+    | row("CMO", "F4", "A", {}, {100: 51.7, 50: 56.7, 10: 65.3}),
+    "cmo_ldam_drw": row("CMO (copy in H2T)", "F1", "B", {}, {100: 47.2, 50: 51.7, 10: 58.4}),
+    "h2t": row("H2T, slides", "F1", "A", {}, {200: 43.95, 100: 47.73, 50: 52.95}),
+    "los": row("LOS (copy in GUIDE)", "F5", "B", {}, {100: 54.9, 50: 58.8, 10: 69.7}),
+    "dive": gallery(78.88, 82.44, 45.52, 50.83),
+    "ncl": row("NCL", "F4", "A", {}, {100: 54.2, 50: 58.2}),
+    "proco": row("ProCo", "F3", "A", {100: 85.9, 50: 88.2, 10: 91.9}, {100: 52.8, 50: 57.1, 10: 65.5}),
     "ride": row("RIDE zoo", "F2", "A", {}, {100: 48.6}),
     "sade": row("SADE", "F2", "A", {100: 83.8, 10: 90.8}, {100: 49.8, 50: 53.9, 10: 63.6}),
     "balpoe": row("BalPoE", "F2", "A", {}, {100: 52.0, 50: 56.3, 10: 64.8}),
@@ -115,6 +123,11 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
     },
     "class_balanced_sampling": {
         ("imagenet-lt", "resnext50_32x4d", "Kang20, repository", "A"): (45.1, (61.8, 40.1, 15.5)),
+    },
+    "cmo_balanced_softmax": {
+        ("imagenet-lt", "resnet50", "CMO, repository", "A"): (52.3, (62.0, 49.1, 36.7)),
+        ("imagenet-lt", "resnet50", "CMO, repository (400 epochs)", "A"): (58.0, None),
+        ("inaturalist2018", "resnet50", "CMO, repository (400 epochs)", "A"): (74.0, None),
     },
     "crt": {
         ("imagenet-lt", "resnext50_32x4d", "Kang20, repository", "A"): (49.6, (61.8, 46.2, 27.4)),
@@ -181,6 +194,14 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
         ("imagenet-lt", "resnext50_32x4d", "Kang20, repository", "A"): (47.3, (56.6, 45.3, 28.1)),
         ("places-lt", "resnet152", "Kang20 (copies in later papers)", "B"): (36.4, (40.4, 37.1, 27.3)),
     },
+    "ncl": {
+        ("imagenet-lt", "resnext50_32x4d", "NCL", "A"): (60.5, None),
+        ("inaturalist2018", "resnet50", "NCL", "A"): (74.9, None),
+    },
+    "proco": {
+        ("imagenet-lt", "resnet50", "ProCo", "A"): (57.3, None),
+        ("inaturalist2018", "resnet50", "ProCo", "A"): (73.5, None),
+    },
     "progressive_sampling": {
         ("imagenet-lt", "resnext50_32x4d", "Kang20, repository", "A"): (47.2, (61.9, 43.2, 19.4)),
     },
@@ -216,6 +237,7 @@ IN_WORDS = {
     "targets",
     "views",
     "stage 2",
+    "augmentation",
     "initial classifier",
 }
 """Settings that are neither a hyper-parameter nor a value of the recipe; ``schedule`` is that of a second stage."""
@@ -226,6 +248,11 @@ CHOSEN = {  # the epoch that a source reports, and its subset: read in its code,
     OWN_RUN: ("best-on-test", 0),
     MISLAS: ("best-on-test", 0),  # issue 7; rand_number=0
     "CMO (copy in H2T)": ("best-on-test", 0),  # cifar_train.py, which is Cao's; opts.py: rand_number 0
+    "CMO": ("best-on-test", 0),
+    "H2T, slides": ("best-on-test", 0),  # train_stage2.py: "Best Prec@1"; datasets/cifar100.py: rand_number 0
+    "LOS (copy in GUIDE)": ("best-on-test", None),  # main_stage2.py: "best bAcc (test)"; the first images of each class
+    "NCL": ("best-on-test", None),  # valid every epoch, best_model.pth; the images of Cui et al.
+    "ProCo": ("best-on-test", 0),  # main.py: "Best Prec@1", rand_number=0
     "BalPoE": ("last", None),
     GLMC: ("best-on-test", None),  # Trainer.py: "Best Prec@1"; np.random.seed(3407)
     SADDLE: ("best-on-test", 0),  # cifar_train_sam.py, which is Cao's: "Best Prec@1", rand_number 0
@@ -242,6 +269,11 @@ UNPUBLISHED = {
     "gcl": "its accuracies on CIFAR are copies in later papers",
     "vs": "no accuracy could be read",
     "focal_sam": "no accuracy could be read",
+    "cuda_augmentation": "no accuracy could be read",
+    "swa": "not made for long tails, and no accuracy could be read",
+    "crt_swa": "no accuracy could be read",
+    "kps": "no accuracy could be read",
+    "etf": "no accuracy could be read",
     "remix": "its accuracies are for 300 or 400 epochs",
     "bcl": "its accuracies are with strong augmentation",
     "ensemble_balanced_softmax": "our own control",
