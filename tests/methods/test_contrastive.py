@@ -103,6 +103,14 @@ def test_gpaco_contrasts_both_views_with_each_other_and_the_queue() -> None:
     assert queue.labels[:12].tolist() == LABELS
 
 
+def test_each_view_of_gpaco_has_batch_norm_statistics_of_its_own() -> None:
+    method, net = remembering("gpaco", queue=16, width=8)
+    normed = torch.nn.BatchNorm1d(5)
+    net.backbone = torch.nn.Sequential(net.backbone, normed)
+    method.loss(net, labelled(random(24, 1, 4, 4).float(), ("first", "second")), clock())
+    assert normed.num_batches_tracked == 2
+
+
 def test_a_queue_replaces_its_oldest_points() -> None:
     queue = Queue(5, 2)
     assert torch.allclose(queue.points.norm(dim=1), torch.ones(5))
