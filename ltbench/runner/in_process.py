@@ -1,12 +1,14 @@
 """Trains the cells of a job in this process, one after another or several at once."""
 
+import contextlib
 import copy
 import functools
+import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ltbench.data import LongTailed, cut
 from ltbench.errors import one_line
@@ -72,6 +74,8 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
 
     prepare()
     torch.set_num_threads(options.threads)
+    if torch.device(options.device).type == "cuda":
+        torch.cuda.init()  # so that the guard sees the generators of all GPUs from the start
     todo, speed, reporting, cutting = Todo(job.todo, store), Speed(), threading.Lock(), threading.Lock()
     cuts = functools.lru_cache(maxsize=4)(cut)
 
@@ -109,8 +113,9 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
                 try:
                     found = one(claim)
                 except torch.OutOfMemoryError:  # not alone: again, with fewer beside it
+                    what = f"out of GPU memory with {claim.together} runs at once{_used(options)}"
                     with reporting:
-                        listen.say(f"{claim.planned.cell}: out of GPU memory; {todo.fewer()} runs at once from here on")
+                        listen.say(f"{claim.planned.cell}: {what}; at most {todo.fewer()} from here on")
                     todo.give_back(claim, again=True)
                     continue
                 except Lost as lost:
@@ -135,15 +140,33 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
         with reporting:
             listen.epoch(str(planned.cell), stage, done, epochs)
 
-    if options.runs_per_device == 1:
-        guard = Guard()
-        work(wanted)
-        return not (replaceable and (guard.changes or options.isolate))
-    runs = None if options.runs_per_device == "auto" else options.runs_per_device
-    with numerics(strict=job.plan.suite.recipe.precision == "fp32-strict"):
-        guard = Guard()
-        Together(work, runs, speed).run()
+    with contextlib.nullcontext() if replaceable else _exit_as_error():
+        if options.runs_per_device == 1:
+            guard = Guard()
+            work(wanted)
+            return not (replaceable and (guard.changes or options.isolate))
+        runs = None if options.runs_per_device == "auto" else options.runs_per_device
+        with numerics(strict=job.plan.suite.recipe.precision == "fp32-strict"):
+            guard = Guard()
+            Together(work, runs, speed).run()
     return True
+
+
+@contextlib.contextmanager
+def _exit_as_error() -> Iterator[None]:
+    """Make ``os._exit`` raise SystemExit in this process, so that a method that calls it fails and the run goes on."""
+    end, mine = os._exit, os.getpid()
+
+    def leave(status: int) -> NoReturn:
+        if os.getpid() == mine:
+            raise SystemExit(status)
+        end(status)
+
+    os._exit = leave
+    try:
+        yield
+    finally:
+        os._exit = end
 
 
 def _stages(store: Store, planned: Planned) -> dict[Path, int]:
@@ -183,29 +206,40 @@ def _train(
         )
     except (KeyboardInterrupt, Lost):
         raise
-    except torch.OutOfMemoryError:
+    except torch.OutOfMemoryError as error:
         if claim.together > 1:
             raise
-        return job.record(planned.cell, options, reason=_out_of_memory(planned.cell, options))
+        return job.record(planned.cell, options, reason=_out_of_memory(planned.cell, options, error))
     except BaseException as error:  # one cell that fails, or calls sys.exit, must not stop the others
         return job.record(planned.cell, options, reason=one_line(error))
     return job.record(planned.cell, options, result=_beside(result, claim.together))
 
 
-def _out_of_memory(cell: Cell, options: RunOptions) -> str:
-    """Why a cell that was alone on its device did not fit, and what to do: activations grow with the batch."""
+def _out_of_memory(cell: Cell, options: RunOptions, error: BaseException) -> str:
+    """Why a cell that was alone on its device did not fit, and what would have fitted."""
+    from ltbench.engine.memory import OutOfMemory, largest_batch
+
+    size, used = cell.recipe.batch_size, _used(options)
+    fits = largest_batch(error.running) if isinstance(error, OutOfMemory) else None
+    if fits is None:
+        fits, why = max(2, size // 2), "half the batch needs about half of it"
+    else:
+        why = f"about {fits} would have fitted, by the memory of steps with {size // 8} and {size // 4}"
+    return (
+        f"out of GPU memory with a batch of {size}{used}; {why} (--set recipe.batch_size={fits}), and "
+        "--images-in host leaves the images in the computer's memory"
+    )
+
+
+def _used(options: RunOptions) -> str:
+    """The memory that this process used at most on its GPU, in words; empty on a CPU."""
     import torch
 
-    known = f"{options.device} has no room for it"
-    if torch.device(options.device).type == "cuda":
-        free, total = torch.cuda.mem_get_info(options.device)
-        peak = torch.cuda.max_memory_allocated(options.device)
-        known = f"it used {mebibytes(peak)} at most; {mebibytes(free)} of {mebibytes(total)} are free now"
-    half = max(2, cell.recipe.batch_size // 2)
-    return (
-        f"out of GPU memory with a batch of {cell.recipe.batch_size}: {known}; half the batch needs about half of it "
-        f"(--set recipe.batch_size={half}), and --images-in host leaves the images in the computer's memory"
-    )
+    device = torch.device(options.device)
+    if device.type != "cuda":
+        return ""
+    most, total = torch.cuda.max_memory_allocated(device), torch.cuda.mem_get_info(device)[1]
+    return f" ({mebibytes(most)} of {mebibytes(total)} used)"
 
 
 def _beside(result: Result, runs: int) -> Result:
