@@ -5,7 +5,8 @@ each cosine is lowered by noise |e| (log n_max - log n_j) / (log n_max - log n_m
 standard deviation 1/3 and at most 1: the cloud of a rare class is larger. Stage 2 trains the classifier on
 class-balanced batches. Settings are those of the authors' code for CIFAR: stage 1 with mixup and scale 30; stage 2 with
 mixup, scale 20, margin 0.1, focal weights 1 - p without gradient, and learning rate 0.002 (a cosine from 0.02, of which
-the code's only group of parameters gets a tenth).
+the code's only group of parameters gets a tenth). Mixup and cosines learn slowly: on digits it has 57.6 % after 20
+epochs and 84.9 after 60, `ce` 61.6 and 74.8.
 Deviation: the length of stage 2 is a fraction of the recipe's epochs (code: 30 after 200).
 """
 

@@ -8,6 +8,8 @@ progress ** 2, where L_cos is minus the cosine between the projection of one mix
 prediction of it from the other. The second loader draws images with weight n_j ** -sample_power.
 Deviation: none from the authors' code, where the share, not the patch's area, mixes the labels of CutMix. Settings
 depend on the data set: see ``published``. The authors' network is a ResNet-32 of 64 channels, with learning rate 0.01.
+Where training is short, its weights over-correct: on digits it has 41.9 % after 20 epochs (58.9 with label_power = 1)
+and 81.0 after 60 (83.5), `ce` 61.6 and 74.8.
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,8 @@ cross-entropy at first; later each image has the weight lambda_y alpha / (|p - y
 is the sum of absolute values, h the features, and lambda_k ~ 1 / n_k with sum C: images that influence the decision
 boundary most count less. As in the authors' code, gradients pass through this weight.
 Deviation: the authors divide the learning rate by 100 when the weights begin, with alpha = 1000. The learning rate is
-the recipe's here, so alpha is 10, which makes the same step; the settings of published accuracies are theirs.
+the recipe's here, so alpha is 10, which makes the same step; the settings of published accuracies are theirs. With
+alpha = 1000 at a rate that is not divided, the quickstart has 25.5 % instead of 67.7.
 """
 
 import torch

@@ -203,7 +203,7 @@ class RunningStage:
         plan = self._plan(self.state["epoch"] / (self.epochs + 1), where).to(self.task.device)
         images = (self.batch(part.flatten(1)).images for part in plan.split(self.task.recipe.batch_size, dim=2))
         # in inference mode a compiled backbone is not used, which would be compiled again for every momentum
-        with seeded(key(*where), self.task.device), torch.inference_mode(), self.task.autocast():
+        with seeded(key(*where)), torch.inference_mode(), self.task.autocast():
             count_statistics(self.net, functools.partial(self.method.predict, self.net), images)
 
     def close(self) -> None:
