@@ -26,7 +26,8 @@ from benchmarks.gpu_report import Row
 from benchmarks.steps import Kernels, Steps, noise, side_by_side
 from ltbench.data import ImageSet, Imbalance, LongTailed, Split, cut, load
 from ltbench.engine.evaluate import evaluate
-from ltbench.engine.stage import RunningStage, network
+from ltbench.engine.networks import network
+from ltbench.engine.stage import RunningStage
 from ltbench.engine.task import Task, Tier
 from ltbench.engine.train import train_stage
 from ltbench.method.contract import Batch, Clock, Method

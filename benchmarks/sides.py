@@ -11,8 +11,9 @@ import numpy as np
 from benchmarks.in_turn import CPU, Work, in_turn
 from ltbench.data import Imbalance, LongTailed, Split, cut, load
 from ltbench.data.images import ImageSet
+from ltbench.engine.networks import network
 from ltbench.engine.process import numerics, prepare
-from ltbench.engine.stage import RunningStage, compiled, network
+from ltbench.engine.stage import RunningStage, compiled
 from ltbench.engine.task import Task
 from ltbench.method.contract import Method
 from ltbench.plan.recipe import RECIPES, Recipe

@@ -21,8 +21,8 @@ from benchmarks.steps import Steps, noise
 from ltbench.data import LongTailed
 from ltbench.engine import epoch_plan
 from ltbench.engine.evaluate import evaluate
+from ltbench.engine.networks import network
 from ltbench.engine.process import numerics, prepare
-from ltbench.engine.stage import network
 from ltbench.engine.task import Task
 from ltbench.method.contract import Method
 from ltbench.method.registry import discover

@@ -10,8 +10,8 @@ import torch
 
 from benchmarks.in_turn import Work, in_turn
 from benchmarks.steps import Steps, noise
+from ltbench.engine.networks import network
 from ltbench.engine.process import prepare
-from ltbench.engine.stage import network
 from ltbench.engine.task import Task
 from ltbench.method.contract import Method
 from ltbench.plan.expand import Library, make_plan

@@ -20,10 +20,12 @@ _HOME = {
     "Features": "ltbench.method.contract",
     "LossOf": "ltbench.method.contract",
     "Method": "ltbench.method.contract",
+    "PastedMinority": "ltbench.method.pasting",
     "Published": "ltbench.method.published",
     "Range": "ltbench.method.hyperparameters",
     "SharpnessAware": "ltbench.method.sharpness",
     "Stage": "ltbench.method.contract",
+    "Trial": "ltbench.method.contract",
     "Network": "ltbench.models",
     "class_balanced": "ltbench.method.samplers",
     "deferred": "ltbench.method.samplers",
@@ -54,10 +56,12 @@ __all__ = [
     "LossOf",
     "Method",
     "Network",
+    "PastedMinority",
     "Published",
     "Range",
     "SharpnessAware",
     "Stage",
+    "Trial",
     "__version__",
     "class_balanced",
     "compare",
@@ -80,9 +84,10 @@ if TYPE_CHECKING:
     from ltbench.api.run import run, tune
     from ltbench.errors import InputError
     from ltbench.method.auxiliary import AuxiliaryLearning
-    from ltbench.method.contract import Batch, Clock, Features, LossOf, Method, Stage
+    from ltbench.method.contract import Batch, Clock, Features, LossOf, Method, Stage, Trial
     from ltbench.method.decoupled import Decoupled
     from ltbench.method.hyperparameters import Choice, Range
+    from ltbench.method.pasting import PastedMinority
     from ltbench.method.published import Published
     from ltbench.method.samplers import (
         Again,

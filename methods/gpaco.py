@@ -38,8 +38,25 @@ class Gpaco(Method):
         family="other",
         grade="A",
         backbone={"imagenet-lt": "resnext50_32x4d", "places-lt": "resnet152", "inaturalist2018": "resnet50"},
-        settings={"views": "SimAugment", "crops": "of the original files"},
-        settings_of={"imagenet-lt": {"natural": {"recipe.epochs": 400}}},
+        settings={
+            "recipe.batch_size": 128,
+            "temperature": 0.2,
+            "queue": 8192,
+            "width": 128,
+            "views": "SimAugment",
+            "crops": "of the original files",
+        },
+        settings_of={
+            "imagenet-lt": {
+                "natural": {"alpha": 0.05, "recipe.epochs": 400, "recipe.lr": 0.06, "recipe.warmup_epochs": 10}
+            },
+            "places-lt": {
+                "natural": {"alpha": 0.02, "recipe.lr": 0.02, "recipe.schedule": "cosine", "recipe.warmup_epochs": 5}
+            },
+            "inaturalist2018": {
+                "natural": {"alpha": 0.05, "recipe.epochs": 400, "recipe.lr": 0.04, "recipe.warmup_epochs": 10}
+            },
+        },
         accuracies={
             "imagenet-lt": {"natural": 58.9},
             "places-lt": {"natural": 41.7},
@@ -62,7 +79,8 @@ class Gpaco(Method):
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
         queue = net.memory.get_submodule("queue")
         assert isinstance(queue, Queue)
-        features = net.features(batch.images)
+        views = (batch.part(name, batch.images) for name in batch.streams)
+        features = torch.cat([net.features(images) for images in views])  # each with batch-norm statistics of its own
         logits = net.heads["main"](features).float() + self.log_prior
         points = F.normalize(net.heads["points"](features).float())
         everyone, labels = torch.cat([points, queue.points.clone()]), torch.cat([batch.labels, queue.labels.clone()])

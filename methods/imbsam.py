@@ -3,7 +3,7 @@
 Zhou, Qu, Xu, Shen: ImbSAM: A Closer Look at Sharpness-Aware Minimization in Class-Imbalanced Recognition, ICCV 2023,
 arXiv 2308.07815: the gradient of frequent classes at w, plus that of classes with fewer than ``few`` images
 at w + rho g / |g|, where g is their gradient at w. As in the authors' code, the loss of rare classes counts twice.
-Deviation: none. Published accuracies are of the code's ResNet-34.
+Deviation: none from the authors' code, whose loss is cross-entropy (``base``: ce) and whose network is a ResNet-34.
 """
 
 from torch import Tensor

@@ -45,6 +45,7 @@ class Lade(Method):
             "regulariser": 0.1,
             "network": "128 features",
         },
+        settings_of={"cifar100": {100: {"regulariser": 0.01}}},
         accuracies={"cifar100": {100: 45.4, 50: 50.5, 10: 61.7}},
     ) + Published.table(
         source="LADE",
@@ -52,6 +53,27 @@ class Lade(Method):
         grade="A",
         backbone={"imagenet-lt": "resnext50_32x4d", "places-lt": "resnet152", "inaturalist2018": "resnet50"},
         settings={"crops": "of the original files"},
+        settings_of={
+            "imagenet-lt": {
+                "natural": {
+                    "recipe.epochs": 180,
+                    "recipe.batch_size": 256,
+                    "recipe.lr": 0.05,
+                    "weight": 0.05,
+                    "regulariser": 0.5,
+                }
+            },
+            "places-lt": {"natural": {"weight": 0.005, "regulariser": 0.1}},
+            "inaturalist2018": {
+                "natural": {
+                    "recipe.epochs": 200,
+                    "recipe.batch_size": 256,
+                    "recipe.lr": 0.1,
+                    "weight": 0.05,
+                    "regulariser": 0.5,
+                }
+            },
+        },
         accuracies={
             "imagenet-lt": {"natural": 53.0},
             "places-lt": {"natural": 38.8},

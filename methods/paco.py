@@ -41,8 +41,33 @@ class Paco(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"recipe.epochs": 400, "views": "SimAugment"},
+        settings={"recipe.lr": 0.05, "recipe.nesterov": False, "views": "SimAugment"},
         accuracies={"cifar100": {100: 52.0, 50: 56.0, 10: 64.2}},
+    ) + Published.table(
+        source="PaCo",
+        family="other",
+        grade="A",
+        backbone={"imagenet-lt": "resnet50", "places-lt": "resnet152", "inaturalist2018": "resnet50"},
+        settings={
+            "recipe.lr": 0.02,
+            "recipe.batch_size": 128,
+            "alpha": 0.05,
+            "temperature": 0.2,
+            "queue": 8192,
+            "width": 128,
+            "views": "SimAugment",
+            "crops": "of the original files",
+        },
+        settings_of={
+            "imagenet-lt": {"natural": {"recipe.epochs": 400, "recipe.warmup_epochs": 10}},
+            "places-lt": {"natural": {"recipe.schedule": "cosine", "recipe.warmup_epochs": 5}},
+            "inaturalist2018": {"natural": {"recipe.epochs": 400, "recipe.warmup_epochs": 10}},
+        },
+        accuracies={
+            "imagenet-lt": {"natural": 57.0},
+            "places-lt": {"natural": 41.2},
+            "inaturalist2018": {"natural": 73.2},
+        },
     )
 
     def build_head(self, name: str, width: int, classes: int) -> nn.Module:

@@ -18,10 +18,10 @@ GPUS = "needs GPUs: tests/runner/test_all_gpus.py"
 SHARED = "needs a shared disk: tests/results/test_leases.py, tests/runner/test_eight_shards.py"
 NOT_RUN = {
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/ltbench run": "tests/test_package.py installs",
-    "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest": CI,
+    "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest -n logical": CI,
     "python3 -m venv .venv": CI,
     ".venv/bin/pip install -e '.[dev]'": CI,
-    ".venv/bin/pytest": CI,
+    ".venv/bin/pytest -n logical": CI,
     ".venv/bin/pytest -m slow": CI,
     ".venv/bin/pytest benchmarks -s": "measures speed for an hour",
     ".venv/bin/ruff check .": CI,

@@ -119,6 +119,6 @@ def test_every_command_in_the_readme_exists() -> None:
 
 
 def test_the_command_that_ci_runs_is_the_readmes() -> None:
-    (command,) = re.findall(r"^python3 -m venv .*pytest$", README, re.M)
+    (command,) = re.findall(r"^python3 -m venv .*pytest -n logical$", README, re.M)
     assert "README.md" in (ROOT / ".ci" / "run").read_text()
     assert command.count("&&") == 2

@@ -12,7 +12,8 @@ from ltbench.check.problem import CPU, EASY, TINY, Memory, differences, foundati
 from ltbench.check.subject import Broken, NotApplicable, Subject
 from ltbench.data import Split
 from ltbench.engine.evaluate import predictions
-from ltbench.engine.stage import RunningStage, State, trained_network
+from ltbench.engine.networks import trained_network
+from ltbench.engine.stage import RunningStage, State
 from ltbench.engine.task import Task
 from ltbench.method.contract import Batch, Method
 from ltbench.method.hyperparameters import Choice, Range

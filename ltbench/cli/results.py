@@ -281,7 +281,7 @@ def print_leaderboard(
     from ltbench.results.files import write_whole
     from ltbench.results.leaderboard import leaderboard as board_of
     from ltbench.results.leaderboard import load_results
-    from ltbench.results.status import stale_lines
+    from ltbench.results.status import none_to_show, stale_lines
     from ltbench.results.store import Store
     from ltbench.show.tables import render, render_shifted
 
@@ -290,7 +290,7 @@ def print_leaderboard(
     for line in stale_lines(zip(found.get("method", ()), found.get("changed", ()), strict=True)):
         print(line, file=sys.stderr)
     if cells.empty and form == "table":
-        print(f"no results in {results} yet; make some with ltbench run", file=sys.stderr)
+        print(none_to_show(results, len(found)), file=sys.stderr)
         return False
     width = Console().width if sys.stdout.isatty() and output is None else None
     whole = board_of(cells)

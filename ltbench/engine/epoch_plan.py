@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ltbench.engine.augment import Augmentation, StrongAugmentation, named_in
-from ltbench.method.samplers import Again, Pool, Stream, augment_of
+from ltbench.engine.augment.graded import Graded
+from ltbench.method.samplers import Again, Indices, Pool, Stream, augment_of, graded_of
 from ltbench.randomness import generator
+
+Strengths = Callable[[Indices], Indices]
+"""The strength of augmentation of each of the images with these indices, [draws] -> [draws]."""
 
 
 def draw(
@@ -27,6 +31,7 @@ def draw(
     augmentations: Sequence[Augmentation],
     where: tuple[object, ...],
     augment: str | None = None,
+    strengths: Strengths = np.zeros_like,
 ) -> Tensor:
     """The plan of one epoch, without the random numbers of the method.
 
@@ -39,6 +44,7 @@ def draw(
         where: seed, stage and epoch, which key the generators.
         augment: names of the strong augmentations of the streams that ask for none (see `augment_of`), such as
             ``"autoaugment+cutout"``; None: they have all of them.
+        strengths: of `Graded`.
 
     Returns:
         int64 [R, S, draws] on the CPU.
@@ -50,16 +56,32 @@ def draw(
         else:
             plan[0, s] = sampler(pool, draws, progress, generator(*where, name, "sample"))
         random = generator(*where, name, "augment")
-        asked = augment if (own := augment_of(sampler)) is None else own
-        plan[1:, s] = np.concatenate([_rows(augmentation, draws, asked, random) for augmentation in augmentations])
+        rows = [_rows(one, sampler, plan[0, s], augment, strengths, random) for one in augmentations]
+        plan[1:, s] = np.concatenate(rows)
     return torch.from_numpy(plan)
 
 
-def _rows(augmentation: Augmentation, draws: int, asked: str | None, random: np.random.Generator) -> NDArray[np.int64]:
-    """The random numbers [rows, draws] of an augmentation, idle ones if it is strong and the stream has others."""
+def _rows(
+    augmentation: Augmentation,
+    stream: Stream,
+    index: Indices,
+    augment: str | None,
+    strengths: Strengths,
+    random: np.random.Generator,
+) -> NDArray[np.int64]:
+    """The random numbers [rows, draws] of an augmentation, idle ones if it is strong and the stream has others.
+
+    Args:
+        index: [draws], of the images.
+        augment, strengths: see ``draw``.
+    """
+    if isinstance(augmentation, Graded):
+        happens = random.random(len(index)) < graded_of(stream)
+        return augmentation.draw_for(strengths(index) * happens, random)
+    asked = augment if (own := augment_of(stream)) is None else own
     if asked is not None and isinstance(augmentation, StrongAugmentation) and augmentation.name not in named_in(asked):
-        return np.full((augmentation.rows, draws), augmentation.idle)
-    return augmentation.draw(draws, random)
+        return np.full((augmentation.rows, len(index)), augmentation.idle)
+    return augmentation.draw(len(index), random)
 
 
 def with_noise(

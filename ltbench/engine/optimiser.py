@@ -150,7 +150,10 @@ def learning_rate(recipe: Recipe, stage: Stage, epoch: int, epochs: int) -> floa
     base = recipe.lr
     if stage.lr is not None:
         base = stage.lr * (recipe.lr / recipe.lr_of_methods if recipe.lr_of_methods is not None else 1.0)
-    if (stage.schedule or recipe.schedule) == "cosine":
+    schedule = stage.schedule or recipe.schedule
+    if schedule == "constant":
+        factor = 1.0
+    elif schedule == "cosine":
         factor = 0.5 * (1 + math.cos(math.pi * epoch / epochs))
     else:
         factor = recipe.decay ** sum(at >= milestone - 1e-9 for milestone in recipe.milestones)

@@ -3,22 +3,24 @@
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ltbench.engine import epoch_plan
 from ltbench.engine.augment import augmentations
+from ltbench.engine.average import Average, count_statistics
 from ltbench.engine.batches import TrainingSet
+from ltbench.engine.networks import network, restore, take_over
 from ltbench.engine.optimiser import clip_gradients, learning_rate, optimiser_of, state_of
 from ltbench.engine.step import Eager, Epochs, Static, why_failed
 from ltbench.engine.task import Task, Tier
 from ltbench.method.contract import Batch, Clock, LossFunction, Method, Stage
 from ltbench.method.samplers import augment_of
-from ltbench.models.classifiers import initialise_as_ldam
-from ltbench.models.network import Network, initialised_backbone, run_part
+from ltbench.models.network import run_part
 from ltbench.randomness import Draws, key, seeded
 
 State = dict[str, Any]
@@ -38,7 +40,8 @@ class RunningStage:
     Attributes:
         epochs: length of the stage.
         net, optimiser, clock: see the contract of methods.
-        live, average: parameters and statistics of the network, and their moving average, if the recipe has one.
+        strengths: [C] int64, how strongly each class is augmented in this epoch; on the CPU.
+        average: of the network, if the recipe or the stage has one.
         state: ``epoch``: epochs done; ``losses``: mean of each epoch; ``evaluations``; ``logits``: of every held-out
             split at the last evaluation; ``best``: epoch and network of the best evaluation on the validation split;
             ``train_seconds``, ``evaluation_seconds``; ``images``: images trained on so far; ``tier`` and
@@ -50,11 +53,13 @@ class RunningStage:
     def __init__(self, method: Method, stage: Stage, position: int, task: Task, before: State | None = None) -> None:
         self.method, self.stage, self.position, self.task = method, stage, position, task
         self.epochs = task.recipe.stage_epochs(stage.epochs)
-        self.net = network(method, task, position)
+        self.net = first = network(method, task, position)
         if before is not None:
-            take_over(self.net, before, stage)
+            take_over(first, before, stage)
+        if stage.new_network:
+            self.net = network(method, task, position)
         with seeded(key(task.seed, "memory", position)):
-            self.net.remember(method.build_memory(self.net, torch.tensor(task.data.counts, dtype=torch.float64)))
+            self.net.remember(method.build_memory(first, torch.tensor(task.data.counts, dtype=torch.float64)))
         for module in (self.net, self.net.memory):
             module.to(task.device).to(memory_format=torch.channels_last)
         self.training = self._training()
@@ -62,10 +67,9 @@ class RunningStage:
             self.net.run = compiled(task.recipe.batch_size)
         method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=task.device))
         self.optimiser = optimiser_of(self.net, stage, task.recipe, task.device)
-        of_net = self.net.state_dict().values() if task.recipe.ema_decay is not None else ()
-        self.live = [value for value in of_net if value.is_floating_point()]
-        self.average = [value.clone() for value in self.live]
+        self.average = Average(self.net, stage, task.recipe, self.epochs)
         self.clock = Clock(torch.zeros((), device=task.device))
+        self.strengths = np.zeros(len(task.data.counts), np.int64)
         self.state: State = {"epoch": 0, "losses": [], "evaluations": [], "logits": {}, "best": None, "images": 0}
         self.state |= {"train_seconds": 0.0, "evaluation_seconds": 0.0, "tier": "eager", "tier_reason": ""}
         self.state |= {"environments": [task.environment], "evaluates": task.recipe.evaluation}
@@ -78,7 +82,7 @@ class RunningStage:
         restore(self.net, saved["network"])
         restore(self.net.memory, saved["memory"])
         self.optimiser.load_state_dict(saved["optimiser"])
-        for own, value in zip(self.average, saved["average"], strict=True):
+        for own, value in zip(self.average.values, saved["average"], strict=True):
             own.copy_(value)
         parts = ("network", "memory", "optimiser", "average")
         self.state = {name: value for name, value in saved.items() if name not in parts}
@@ -88,7 +92,7 @@ class RunningStage:
     def to_save(self) -> State:
         """Everything that ``resume`` needs."""
         parts = {"network": self.net.state_dict(), "memory": self.net.memory.state_dict()}
-        return self.state | parts | {"optimiser": self.optimiser.state_dict(), "average": self.average}
+        return self.state | parts | {"optimiser": self.optimiser.state_dict(), "average": self.average.values}
 
     def begin(self, epoch: int) -> Tensor:
         """Set clock, learning rate and mode for an epoch (from 0); returns its plan [R, S, draws] on the device."""
@@ -97,16 +101,7 @@ class RunningStage:
         self.net.train()
         if stage.batch_norm == "eval":
             self.net.backbone.eval()
-        plan = epoch_plan.draw(
-            task.pool,
-            self.method.streams_of(stage),
-            len(task.data.train),
-            epoch / self.epochs,
-            self.training.augmentations,
-            where,
-            task.recipe.augment,
-        )
-        self.training.begin(plan, task.recipe.batch_size)
+        plan = self._plan(epoch / self.epochs, where)
         return epoch_plan.with_noise(plan, self.method.noise, where).to(task.device)
 
     def set_to(self, progress: float, rate: float) -> None:
@@ -123,6 +118,7 @@ class RunningStage:
             losses = self._run(plan)
         if self.stage.project_after == "epoch":
             self._project()
+        self.average.after_epoch(self.state["epoch"])
         return losses
 
     def runner(self, plan: Tensor) -> tuple[Epochs, Tier, str]:
@@ -140,9 +136,8 @@ class RunningStage:
         static = Static(self.step, plan.shape, task.recipe.batch_size, task.device)
         try:
             remembered = self.net.memory.state_dict().values()
-            static.capture(
-                plan, [*self.net.state_dict().values(), *remembered, *state_of(self.optimiser), *self.average]
-            )
+            changed = [*self.net.state_dict().values(), *remembered, *state_of(self.optimiser), *self.average.values]
+            static.capture(plan, changed)
         except RuntimeError as error:  # of CUDA or of the compiler; the record contains the reason
             return eager, "eager", f"capture failed: {why_failed(error)}"
         return static, tier, ""
@@ -185,22 +180,35 @@ class RunningStage:
         self.optimiser.step()
         if self.stage.project_after == "step":
             self._project()
-        if recipe.ema_decay is not None:
-            torch._foreach_lerp_(self.average, self.live, 1 - recipe.ema_decay)
+        self.average.after_step()
 
     @contextlib.contextmanager
     def with_average(self) -> Iterator[None]:
-        """Evaluate the average of the network, where the recipe has one, in place of the network in training."""
-        before = [value.clone() for value in self.live]
-        self.take_average()
-        yield
-        for own, value in zip(self.live, before, strict=True):
-            own.copy_(value)
+        """Evaluate the average of the network, where there is one, in place of the network in training."""
+        with self.average.restored():
+            with self.timed("evaluation_seconds"):
+                self.take_average()
+            yield
 
     def take_average(self) -> None:
-        """Replace the network in training by its average, where the recipe has one."""
-        for own, value in zip(self.live, self.average, strict=True):
-            own.copy_(value)
+        """Replace the network in training by its average, where there is one."""
+        if self.average.begun(self.state["epoch"]):
+            self.average.take()
+            if self.average.first is not None and self.stage.batch_norm == "train":
+                self._count_statistics()
+
+    def _count_statistics(self) -> None:
+        """Compute batch-norm statistics for the weights of now, on the images of another epoch."""
+        where = (*self._where(self.state["epoch"]), "statistics")
+        plan = self._plan(self.state["epoch"] / (self.epochs + 1), where).to(self.task.device)
+
+        def passes() -> Iterator[Callable[[], object]]:
+            for columns in plan.split(self.task.recipe.batch_size, dim=2):
+                images = self.batch(columns.flatten(1)).images
+                yield functools.partial(self.method.predict, self.net, images)
+
+        with seeded(key(*where)), torch.no_grad(), self.task.autocast():
+            count_statistics(self.net, passes())
 
     def close(self) -> None:
         """Free what a captured stage holds on the device."""
@@ -214,6 +222,22 @@ class RunningStage:
         yield
         self.state[name] += time.perf_counter() - started
 
+    def _plan(self, progress: float, where: tuple[object, ...]) -> Tensor:
+        """The plan [R, S, draws] of an epoch, on the CPU, without the random numbers of the method."""
+        task = self.task
+        plan = epoch_plan.draw(
+            task.pool,
+            self.method.streams_of(self.stage),
+            len(task.data.train),
+            progress,
+            self.training.augmentations,
+            where,
+            task.recipe.augment,
+            lambda index: self.strengths[task.data.train.labels[index]],
+        )
+        self.training.begin(plan, task.recipe.batch_size)
+        return plan
+
     def _project(self) -> None:
         if self.stage.project is not None:
             with torch.no_grad():
@@ -222,9 +246,10 @@ class RunningStage:
     def _training(self) -> TrainingSet:
         """The training images with the augmentations of the recipe and those that streams ask for."""
         height, width = self.task.data.train.images.shape[1:3]
-        asked = [augment_of(stream) for stream in self.method.streams_of(self.stage).values()]
-        others = [augment for augment in asked if augment is not None]
-        return self.task.training.with_strong(augmentations(self.task.recipe, height, width, others))
+        streams = self.method.streams_of(self.stage).values()
+        others = [augment for stream in streams if (augment := augment_of(stream)) is not None]
+        graded = self.stage.strengths is not None
+        return self.task.training.with_strong(augmentations(self.task.recipe, height, width, others, graded))
 
     def _where(self, epoch: int) -> tuple[int, int, int]:
         """What keys the randomness of an epoch."""
@@ -246,58 +271,3 @@ def compiled(batch_size: int) -> Callable[[nn.Module, Tensor], Tensor]:
         return features
 
     return run
-
-
-def network(method: Method, task: Task, position: int) -> Network:
-    """A new network for a method. All methods of one seed start from the same backbone."""
-    height, width, channels = task.data.train.images.shape[1:]
-    branches = [key(task.seed, "backbone", *([k] if k else [])) for k in range(method.branches)]
-    size = task.recipe.input_size(height, width)
-    weights = task.recipe.weights.file if task.recipe.weights else None
-    backbone, features = initialised_backbone(
-        task.recipe.backbone, channels, size, branches, method.branches_own, method.branches_width, weights
-    )
-    heads = {}
-    for name in method.heads:
-        with seeded(key(task.seed, "head", name, position)):
-            heads[name] = method.build_head(name, features, len(task.data.counts))
-            if task.recipe.classifier_init == "ldam":
-                initialise_as_ldam(heads[name])
-    return Network(backbone, heads)
-
-
-def trained_network(method: Method, task: Task, state: Mapping[str, Tensor]) -> Network:
-    """The network of a stage on the device of a task, from its stored state.
-
-    Args:
-        method: the stage's.
-        state: of the network, by name.
-    """
-    net = network(method, task, 0)
-    restore(net, state)
-    method.setup(torch.tensor(task.data.counts, dtype=torch.float64, device=task.device))
-    return net.to(task.device).to(memory_format=torch.channels_last)
-
-
-def take_over(net: Network, before: State, stage: Stage) -> None:
-    """Copy the backbone of the stage before into a new network, and its heads where the stage keeps them.
-
-    The first head continues the first head of the stage before, which predicts there, whatever their names are. Other
-    heads continue those of the same name.
-    """
-    first, old = f"heads.{net.first}.", f"heads.{before['head']}."
-    heads = {name: value for name, value in before["network"].items() if name.startswith("heads.")}
-    kept = {name: value for name, value in heads.items() if not name.startswith((first, old))}
-    kept |= {first + name.removeprefix(old): value for name, value in heads.items() if name.startswith(old)}
-    shapes = {name: value.shape for name, value in net.state_dict().items()}
-    backbone = {name: value for name, value in before["network"].items() if name.startswith("backbone.")}
-    restore(net, backbone)
-    if not stage.new_heads:
-        restore(net, {name: value for name, value in kept.items() if shapes.get(name) == value.shape})
-
-
-def restore(net: nn.Module, values: Mapping[str, Tensor]) -> None:
-    """Copy these values into a module's state, bit for bit."""
-    own = net.state_dict()
-    for name, value in values.items():
-        own[name].copy_(value)

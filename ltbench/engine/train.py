@@ -11,6 +11,7 @@ import torch
 from ltbench.engine.evaluate import TrainingFailed, evaluate, features
 from ltbench.engine.process import numerics
 from ltbench.engine.stage import RunningStage, State
+from ltbench.engine.strengths import choose_strengths
 
 
 class Checkpoint(Protocol):
@@ -51,6 +52,7 @@ def train_stage(
     with numerics(strict=recipe.precision == "fp32-strict"), contextlib.closing(running):
         for epoch in range(state["epoch"], running.epochs):
             with running.timed("train_seconds"):
+                choose_strengths(running, epoch)
                 plan = running.begin(epoch)
                 losses = running.train(plan)
                 _check_finite(losses, running)
@@ -64,7 +66,8 @@ def train_stage(
                 if checkpoint.due():
                     checkpoint.save(running.to_save())
             on_epoch(epoch + 1, running.epochs)
-        running.take_average()
+        with running.timed("train_seconds"):
+            running.take_average()
         if running.stage.finish is not None:
             with running.timed("train_seconds"), torch.no_grad():
                 running.stage.finish(running.net, functools.partial(features, running))

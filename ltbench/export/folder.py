@@ -18,7 +18,7 @@ from ltbench.data import cut
 from ltbench.data.resize import BILINEAR
 from ltbench.engine.frozen import extractor
 from ltbench.engine.image_source import CPU
-from ltbench.engine.stage import trained_network
+from ltbench.engine.networks import trained_network
 from ltbench.engine.task import Task
 from ltbench.errors import InputError
 from ltbench.export import predict

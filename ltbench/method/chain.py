@@ -37,13 +37,13 @@ def changed(methods: Sequence[Method]) -> dict[str, Any]:
 def corrections(methods: Sequence[Method]) -> list[str]:
     """How a chain corrects the class prior; more than one is a double correction.
 
-    New heads remove what was corrected before them. Balanced samplers count once: a classifier that was trained on
-    balanced batches does not change much on further ones.
+    New heads and networks remove what was corrected before them. Balanced samplers count once: a classifier that was
+    trained on balanced batches does not change much on further ones.
     """
     found: dict[str, str] = {}
     for method in methods:
         for stage in method.stages():
-            if stage.new_heads:
+            if stage.new_heads or stage.new_network:
                 found = {}
             stream, main = next(iter(method.streams_of(stage).items()))
             if stage.epochs and balances(main):

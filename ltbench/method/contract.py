@@ -17,6 +17,7 @@ When each hook runs, in pseudocode::
         build_memory(net, counts)               # what the stage remembers beside its network: ``net.memory``
         setup(counts)
         for epoch in stage:
+            stage.strengths(net, trial)         # if there is one: how strongly each class is augmented
             noise(draws, generator)
             for batch in epoch:
                 loss(net, batch, clock)         # or stage.loss; then the backward pass, or all of ``stage.gradient``
@@ -104,6 +105,24 @@ class LossOf(Protocol):
         """Compute the loss of the stage, or another function of the method, in the precision of the recipe."""
 
 
+class Trial(Protocol):
+    """Tests whether training images are still recognised when they are augmented strongly."""
+
+    def __call__(self, classes: Tensor, strengths: Tensor) -> Tensor:
+        """Draw an image of each class, augment it, and compare prediction and class.
+
+        The augmentations are those of the recipe and random operations of the strength. Predictions are those of
+        ``Method.predict``, with the network in evaluation mode.
+
+        Args:
+            classes: [N] int64.
+            strengths: [N] int64, from 0 to 10.
+
+        Returns:
+            [N] bool, whether the prediction is right.
+        """
+
+
 @dataclass(frozen=True)
 class Stage:
     """One phase of training. It has a new optimiser; the network continues from the previous stage.
@@ -113,9 +132,10 @@ class Stage:
         trains: ``all`` parameters, the ``heads`` only, or patterns of parameter names (``heads.main.*``), each with a
             factor on the learning rate; parameters that match no pattern are frozen.
         new_heads: initialise the heads again instead of continuing with those of the previous stage.
+        new_network: start with a new network. ``build_memory`` still gets that of the previous stage, as a teacher.
         streams: replaces the method's streams, where they depend on hyper-parameters or differ between stages.
         epochs: length as a fraction of the recipe's epochs (at least one epoch); 0: no training, for a post-hoc step.
-        lr, weight_decay, schedule: replace those of the recipe.
+        lr, weight_decay, schedule: replace those of the recipe; ``constant`` keeps the learning rate.
         batch_norm: ``train`` normalises by the batch and updates the running statistics; ``eval`` freezes them.
         loss: the method's function for the loss of this stage, such as ``self.plain_loss``; None: ``Method.loss``.
         gradient: a function that replaces the backward pass, where a step needs several. It is called with the network
@@ -124,6 +144,12 @@ class Stage:
         project: a function that is called with the network after every step and moves parameters back into the allowed
             set. It is part of a captured step (see ``Method.loss``).
         project_after: ``step``, or ``epoch`` to call ``project`` once at the end of every epoch.
+        strengths: a function that is called before every epoch, with the network and `Trial` and without gradients. It
+            returns the strength of augmentation of each class in the epoch, [C] int64, from 0 to 10. Streams use it
+            with a probability of their own, see `Augmented`.
+        average_from: progress of the stage from which the weights after every epoch are averaged, all with the same
+            share; None: no average. The average is evaluated, and is the network at the end of the stage. Its
+            batch-norm statistics are computed again on an epoch of training images.
         finish: a post-hoc step: a function that is called with the network and `Features` after the last epoch. It may
             change anything in the network.
     """
@@ -131,16 +157,19 @@ class Stage:
     name: str = "train"
     trains: Literal["all", "heads"] | Mapping[str, float] = "all"
     new_heads: bool = False
+    new_network: bool = False
     streams: Mapping[str, Stream] | None = None
     epochs: float = 1.0
     lr: float | None = None
     weight_decay: float | None = None
-    schedule: Literal["step", "cosine"] | None = None
+    schedule: Literal["step", "cosine", "constant"] | None = None
     batch_norm: Literal["train", "eval"] = "train"
     loss: LossFunction | None = None
     gradient: Callable[[Network, LossOf], Tensor] | None = None
     project: Callable[[Network], None] | None = None
     project_after: Literal["step", "epoch"] = "step"
+    strengths: Callable[[Network, Trial], Tensor] | None = None
+    average_from: float | None = None
     finish: Callable[[Network, Features], None] | None = None
 
 
@@ -151,7 +180,7 @@ class Method:
         classifier: ``linear``, ``cosine`` (cosines without scale) or ``scaled`` (linear, then a factor for each class).
         heads: names of the heads on the backbone's features; the first one predicts.
         branches: number of copies of the backbone's last layers, each with its own weights (experts); see `Network`.
-        branches_own: the part that is copied: ``last two stages``, ``last stage`` or ``last block``.
+        branches_own: the part that is copied: ``whole network``, ``last two stages``, ``last stage`` or ``last block``.
         branches_width: channels of the stages in the copies, relative to the backbone's.
         streams: the sampler of each stream of batches.
         after: name of the method whose trained network this one continues from. That network is trained once per data
@@ -224,7 +253,8 @@ class Method:
         ``predict`` cannot use them; ``Stage.finish`` can.
 
         Args:
-            net: the network before the first step, on the CPU.
+            net: the network before the first step, or with ``Stage.new_network`` that of the previous stage; on the
+                CPU.
             counts: [C] float64, the class counts, on the CPU; their sum is the number of training images.
         """
         return nn.Module()

@@ -58,6 +58,17 @@ def ldam_margins(counts: Tensor, max_margin: float) -> Tensor:
     return max_margin * rarity / rarity.max()
 
 
+def by_reversed_size(values: Tensor, counts: Tensor) -> Tensor:
+    """Give each class the value of the class of the reversed rank by size: the rarest that of the most frequent one.
+
+    values, counts: [C] -> [C].
+    """
+    order = counts.argsort(stable=True)
+    found = torch.empty_like(values)
+    found[order] = values[order].flip(0)
+    return found
+
+
 def subtract_margin(cosines: Tensor, labels: Tensor, margins: Tensor) -> Tensor:
     """Subtract the margin [C] of each label from the cosines [B, C], in the label's column only."""
     own = labels[:, None] == torch.arange(cosines.shape[1], device=labels.device)

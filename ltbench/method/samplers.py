@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
+MOST_STRENGTH = 10
+"""The largest strength of augmentation that a class can have; see ``Stage.strengths``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +46,12 @@ class Again:
 
     Attributes:
         stream: name of the earlier stream.
-        augment: see `Augmented`; None: the recipe's.
+        augment, graded: see `Augmented`.
     """
 
     stream: str
     augment: str | None = None
+    graded: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,15 @@ class Augmented:
     Attributes:
         sampler: chooses the images.
         augment: strong augmentations after the recipe's crop, flip and jitter, in place of those of the recipe: a value
-            that ``recipe.augment`` may have, such as ``"autoaugment+cutout"`` or ``"none"``. The side of Cutout is half
-            of the image's, or the recipe's if the recipe has Cutout, too.
+            that ``recipe.augment`` may have, such as ``"autoaugment+cutout"`` or ``"none"``; None: those of the recipe.
+            The side of Cutout is half of the image's, or the recipe's if the recipe has Cutout, too.
+        graded: probability with which an image also gets random operations, as strong as ``Stage.strengths`` says for
+            its class. They come before Cutout.
     """
 
     sampler: Sampler
-    augment: str
+    augment: str | None = None
+    graded: float = 0.0
 
     def __call__(self, pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
         """Draw the images; see `Sampler`."""
@@ -78,6 +84,11 @@ def augment_of(stream: Stream) -> str | None:
     return stream.augment if isinstance(stream, Again | Augmented) else None
 
 
+def graded_of(stream: Stream) -> float:
+    """Return the probability with which images of a stream are augmented as strongly as their class allows."""
+    return stream.graded if isinstance(stream, Again | Augmented) else 0.0
+
+
 def instance_balanced(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
     """Shuffle the images: every image once per epoch."""
     passes = -(-draws // len(pool.by_class))
@@ -89,7 +100,7 @@ def class_balanced(pool: Pool, draws: int, progress: float, generator: np.random
 
     Kang et al., ICLR 2020 (arXiv 1910.09217), equation 1 with q = 0.
     """
-    return _of_classes(pool, generator.integers(len(pool.counts), size=draws), generator)
+    return images_of(pool, generator.integers(len(pool.counts), size=draws), generator)
 
 
 def frequency_power(q: float) -> Sampler:
@@ -101,7 +112,7 @@ def frequency_power(q: float) -> Sampler:
 
     def sample(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
         weights = pool.counts.astype(np.float64) ** q
-        return _of_classes(pool, generator.choice(len(weights), size=draws, p=weights / weights.sum()), generator)
+        return images_of(pool, generator.choice(len(weights), size=draws, p=weights / weights.sum()), generator)
 
     return sample
 
@@ -119,7 +130,7 @@ def effective_number_balanced(beta: float) -> Sampler:
     def sample(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
         counts = pool.counts.astype(np.float64)
         weights = counts / -np.expm1(counts * np.log(beta))
-        return _of_classes(pool, generator.choice(len(weights), size=draws, p=weights / weights.sum()), generator)
+        return images_of(pool, generator.choice(len(weights), size=draws, p=weights / weights.sum()), generator)
 
     return sample
 
@@ -133,7 +144,7 @@ def progressively_balanced(power: float = 1.0) -> Sampler:
     def sample(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
         t = progress**power
         p = (1 - t) * pool.counts / pool.counts.sum() + t / len(pool.counts)
-        return _of_classes(pool, generator.choice(len(p), size=draws, p=p / p.sum()), generator)
+        return images_of(pool, generator.choice(len(p), size=draws, p=p / p.sum()), generator)
 
     return sample
 
@@ -159,7 +170,7 @@ def balances(sampler: Stream) -> bool:
     return bool((drawn >= 900).mean() > 0.2)
 
 
-def _of_classes(pool: Pool, classes: NDArray[np.int64], generator: np.random.Generator) -> Indices:
+def images_of(pool: Pool, classes: Indices, generator: np.random.Generator) -> Indices:
     """Draw an image of each of these classes, uniformly."""
     drawn: Indices = pool.by_class[pool.starts[classes] + generator.integers(pool.counts[classes])]
     return drawn

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from ltbench.errors import InputError, one_line
 from ltbench.method.contract import Method, Stage
 from ltbench.method.published import Published
-from ltbench.method.samplers import Again
+from ltbench.method.samplers import Again, graded_of
 from ltbench.models.backbones import Part
 from ltbench.models.classifiers import CLASSIFIERS
 
@@ -35,6 +35,12 @@ def check(method: type[Method]) -> None:
         raise InputError(f"stages() returns {_shown(stages)}; return a tuple of 1 to {MOST_STAGES} stages")
     for stage in stages:
         _check_stage(stage)
+        graded = any(graded_of(stream) for stream in made.streams_of(stage).values())
+        if graded != (stage.strengths is not None):
+            raise InputError(
+                f"stage {_shown(stage.name)}: Stage(strengths=...) and a stream such as Augmented(sampler, graded=0.5) "
+                "need each other"
+            )
 
 
 def _check_attributes(method: type[Method]) -> None:
@@ -71,19 +77,28 @@ def _check_stage(stage: Any) -> None:
         ("epochs", _number(stage.epochs) and 0 <= stage.epochs <= 100, "a share of the recipe's epochs, 0 to 100"),
         ("streams", stage.streams is None or _are_streams(stage.streams), "a dictionary of Stream by name, or None"),
         ("lr or weight_decay", all(_number(value) and value >= 0 for value in rates), "a number from 0 on, or None"),
-        ("schedule", stage.schedule in (None, "step", "cosine"), "step, cosine or None"),
+        ("schedule", stage.schedule in (None, "step", "cosine", "constant"), "step, cosine, constant or None"),
+        (
+            "average_from",
+            stage.average_from is None or _share(stage),
+            "a share of the stage, from 0 to below 1, or None",
+        ),
         ("batch_norm", stage.batch_norm in ("train", "eval"), "train or eval"),
         ("project_after", stage.project_after in ("step", "epoch"), "step or epoch"),
         ("trains", _one_of(stage.trains, ("all", "heads")) or _are_factors(stage.trains), "all, heads or factors"),
         (
-            "loss, gradient, project or finish",
-            _are_functions(stage.loss, stage.gradient, stage.project, stage.finish),
+            "loss, gradient, project, strengths or finish",
+            _are_functions(stage.loss, stage.gradient, stage.project, stage.strengths, stage.finish),
             "a function, or None",
         ),
     )
     for name, right, allowed in rules:
         if not right:
             raise InputError(f"{name} of stage {_shown(stage.name)} is not allowed; give {allowed}")
+
+
+def _share(stage: Stage) -> bool:
+    return _number(stage.average_from) and 0 <= float(stage.average_from or 0) < 1 and stage.epochs > 0
 
 
 def _are_streams(value: Any) -> bool:

@@ -13,8 +13,8 @@ from ltbench.models.pretrained import pretrained_backbone
 FEATURES = "features"
 """In place of a backbone's name: the images are features already."""
 
-Part = Literal["last two stages", "last stage", "last block"]
-"""The part of a residual network of which every branch has a copy of its own."""
+Part = Literal["whole network", "last two stages", "last stage", "last block"]
+"""The part of a network of which every branch has a copy of its own; only residual networks can be split."""
 
 
 def _timm() -> Any:
@@ -98,14 +98,13 @@ def build_backbone(
 
 def _factors(own: Part, width: float) -> tuple[float, float]:
     """Factors of the channels of the last stage but one and of the last stage."""
-    factors = {"last two stages": (width, width), "last stage": (1.0, width), "last block": (1.0, 1.0)}
-    if own == "last block" and width != 1:
-        raise InputError("a branch that owns the last block only cannot be narrower; set branches_width = 1.0")
-    return factors[own]
+    if own in ("last block", "whole network") and width != 1:
+        raise InputError(f"a branch that owns the {own} cannot be narrower; set branches_width = 1.0")
+    return {"last two stages": (width, width), "last stage": (1.0, width)}.get(own, (1.0, 1.0))
 
 
 def split_backbone(model: nn.Module, name: str, own: Part) -> tuple[nn.Module, nn.Module]:
-    """Split a residual network into the layers that branches share, and the part that each branch owns, with pooling.
+    """Split a network into the layers that branches share, and the part that each branch owns, with pooling.
 
     Images [B, channels, H, W] -> [B, channels', H', W'] -> features [B, D]. Both parts share the modules of ``model``.
 
@@ -116,6 +115,8 @@ def split_backbone(model: nn.Module, name: str, own: Part) -> tuple[nn.Module, n
         raise unknown("part of a backbone", own, get_args(Part))
     if name == FEATURES:
         return nn.Identity(), nn.Flatten()
+    if own == "whole network":
+        return nn.Identity(), model
     if isinstance(model, CifarResNet):
         stage = len(model.layers) // 3
         return model.split({"last two stages": 2 * stage, "last stage": stage, "last block": 1}[own])

@@ -111,6 +111,16 @@ def with_changes(cells: Iterable[dict[str, Any]], store: Store, folders: Sequenc
     return [cell | {"changed": sources.changes(done[cell["id"]]) if cell["id"] in done else {}} for cell in cells]
 
 
+def none_to_show(results: Path, stale: int) -> str:
+    """The line where a results folder has nothing to show: no result at all, or only so many stale ones."""
+    if not stale:
+        return f"no results in {results} yet; make some with ltbench run"
+    which = "its only result is stale" if stale == 1 else f"all its {stale} results are stale"
+    return (
+        f"nothing to show from {results}: {which}; train again with ltbench run, or check out the revision of old ones"
+    )
+
+
 def stale_lines(cells: Iterable[tuple[str, Mapping[str, str]]]) -> list[str]:
     """One line for each edit of the source code, or set of edits, that makes the same results stale.
 

@@ -66,90 +66,155 @@ def work_through(job: Job, store: Store, options: RunOptions, listen: Reporter, 
     Returns:
         Whether this process may train further cells.
     """
-    import torch
+    return _Work(job, store, options, listen, replaceable).through()
 
-    from ltbench.engine.process import numerics, own_stream, prepare
-    from ltbench.method.state import Guard
-    from ltbench.runner.inputs import inputs
 
-    prepare()
-    torch.set_num_threads(options.threads)
-    if torch.device(options.device).type == "cuda":
-        torch.cuda.init()  # so that the guard sees the generators of all GPUs from the start
-    todo, speed, reporting, cutting = Todo(job.todo, store), Speed(), threading.Lock(), threading.Lock()
-    cuts = functools.lru_cache(maxsize=4)(cut)
+class _Work:
+    """The cells of a job that this process trains; the arguments are those of `work_through`.
 
-    def data(planned: Planned) -> LongTailed:
-        cell = planned.cell
-        images, test = inputs(planned, torch.device(options.device))
-        with cutting:
-            found = cuts(images, cell.imbalance, cell.subset_seed, cell.holdout)
-        return replace(found, test=test()) if cell.recipe.test_curve and test else found
+    Attributes:
+        taken: the methods of the cells that it has begun.
+    """
 
-    taken: set[str] = set()
+    def __init__(self, job: Job, store: Store, options: RunOptions, listen: Reporter, replaceable: bool) -> None:
+        self.job, self.store, self.options, self.listen, self.replaceable = job, store, options, listen, replaceable
+        self.todo, self.speed = Todo(job.todo, store), Speed()
+        self.reporting, self.cutting = threading.Lock(), threading.Lock()
+        self.cuts = functools.lru_cache(maxsize=4)(cut)
+        self.taken: set[str] = set()
 
-    def one(claim: Claim) -> Record:
+    def through(self) -> bool:
+        """Train all cells; returns whether this process may train further ones."""
+        import torch
+
+        from ltbench.engine.process import numerics, prepare
+        from ltbench.method.state import Guard
+
+        prepare()
+        torch.set_num_threads(self.options.threads)
+        if torch.device(self.options.device).type == "cuda":
+            torch.cuda.init()  # so that the guard sees the generators of all GPUs from the start
+        with contextlib.nullcontext() if self.replaceable else _exit_as_error():
+            if self.options.runs_per_device == 1:
+                self.guard = Guard()
+                self.take_turns(self.wanted)
+                return not (self.replaceable and (self.guard.changes or self.options.isolate))
+            runs = None if self.options.runs_per_device == "auto" else self.options.runs_per_device
+            with numerics(strict=self.job.plan.suite.recipe.precision == "fp32-strict"):
+                self.guard = Guard()
+                Together(self.take_turns, runs, self.speed).run()
+        return True
+
+    def wanted(self) -> bool:
+        """Whether this process should take another cell."""
+        if self.replaceable and self.options.isolate and self.taken:
+            self.todo.left = [planned for planned in self.todo.left if planned.cell.method in self.taken]
+        return not (self.replaceable and self.guard.changes)
+
+    def take_turns(self, wanted: Callable[[], bool]) -> None:
+        """Train one cell after another, in one thread."""
+        import torch
+
+        from ltbench.engine.process import own_stream
+
+        with own_stream(torch.device(self.options.device)):
+            while (claim := self.todo.take(wanted)) is not None:
+                try:
+                    found = self.recorded(claim)
+                except torch.OutOfMemoryError:  # not alone: again, with fewer beside it
+                    what = f"out of GPU memory with {claim.together} runs at once{_used(self.options)}"
+                    self.say(f"{claim.planned.cell}: {what}; at most {self.todo.fewer()} from here on")
+                    self.todo.give_back(claim, again=True)
+                except Lost as lost:
+                    self.say(f"{claim.planned.cell}: {lost}")
+                    self.todo.give_back(claim, again=True)
+                except BaseException:
+                    self.todo.give_back(claim)
+                    raise
+                else:
+                    self.todo.give_back(claim)
+                    with self.reporting:
+                        self.listen.finished(str(claim.planned.cell), outcome(found), claim.planned.work)
+
+    def recorded(self, claim: Claim) -> Record:
+        """The record of a cell, made here unless another process was faster."""
         cell = claim.planned.cell
-        taken.add(cell.method)
-        found = store.latest(cell.id).get(cell.id)
-        if found is None or found.created == job.seen.get(cell.id):
-            with reporting:
-                listen.cell(str(cell))
-            noted, before = len(guard.changes), _stages(store, claim.planned)
-            found = _train(job, store, options, data, on_epoch, claim)
-            if changed := guard.changed_since(noted):
-                beside = " (or a cell that was trained beside it did)" if claim.together > 1 else ""
-                reason = f"changed {changed}{beside}; other methods would give other numbers after it"
-                found = job.record(cell, options, reason=reason)
-                for path, written in _stages(store, claim.planned).items():
-                    if written != before.get(path):
-                        path.unlink(missing_ok=True)  # a stage that was trained like this is never reused
-            store.add(found)
+        self.taken.add(cell.method)
+        found = self.store.latest(cell.id).get(cell.id)
+        if found is None or found.created == self.job.seen.get(cell.id):
+            with self.reporting:
+                self.listen.cell(str(cell))
+            found = self.guarded(claim)
+            self.store.add(found)
         return found
 
-    def work(wanted: Callable[[], bool] = lambda: True) -> None:
-        with own_stream(torch.device(options.device)):
-            while (claim := todo.take(wanted)) is not None:
-                try:
-                    found = one(claim)
-                except torch.OutOfMemoryError:  # not alone: again, with fewer beside it
-                    what = f"out of GPU memory with {claim.together} runs at once{_used(options)}"
-                    with reporting:
-                        listen.say(f"{claim.planned.cell}: {what}; at most {todo.fewer()} from here on")
-                    todo.give_back(claim, again=True)
-                    continue
-                except Lost as lost:
-                    with reporting:
-                        listen.say(f"{claim.planned.cell}: {lost}")
-                    todo.give_back(claim, again=True)
-                    continue
-                except BaseException:
-                    todo.give_back(claim)
-                    raise
-                todo.give_back(claim)
-                with reporting:
-                    listen.finished(str(claim.planned.cell), outcome(found), claim.planned.work)
+    def guarded(self, claim: Claim) -> Record:
+        """Train a cell; where it changed the state of this process, it has failed and leaves no stage."""
+        noted, before = len(self.guard.changes), _stages(self.store, claim.planned)
+        found = self.trained(claim)
+        if changed := self.guard.changed_since(noted):
+            for path, written in _stages(self.store, claim.planned).items():
+                if written != before.get(path):
+                    path.unlink(missing_ok=True)  # a stage that was trained like this is never reused
+            beside = " (or a cell that was trained beside it did)" if claim.together > 1 else ""
+            reason = f"changed {changed}{beside}; other methods would give other numbers after it"
+            return self.job.record(claim.planned.cell, self.options, reason=reason)
+        return found
 
-    def wanted() -> bool:
-        if replaceable and options.isolate and taken:
-            todo.left = [planned for planned in todo.left if planned.cell.method in taken]
-        return not (replaceable and guard.changes)
+    def trained(self, claim: Claim) -> Record:
+        """Train a cell; its record, also where it fails."""
+        import torch
 
-    def on_epoch(planned: Planned, stage: str, done: int, epochs: int) -> None:
-        speed.epoch(str(planned.cell), planned.work_an_epoch)
-        with reporting:
-            listen.epoch(str(planned.cell), stage, done, epochs)
+        from ltbench.runner.inputs import inputs
+        from ltbench.runner.one_cell import run_cell
 
-    with contextlib.nullcontext() if replaceable else _exit_as_error():
-        if options.runs_per_device == 1:
-            guard = Guard()
-            work(wanted)
-            return not (replaceable and (guard.changes or options.isolate))
-        runs = None if options.runs_per_device == "auto" else options.runs_per_device
-        with numerics(strict=job.plan.suite.recipe.precision == "fp32-strict"):
-            guard = Guard()
-            Together(work, runs, speed).run()
-    return True
+        planned, options, device = claim.planned, self.options, torch.device(self.options.device)
+        try:
+            result = run_cell(
+                planned.cell,
+                copy.deepcopy(planned.methods),  # ``setup`` changes them for this cell's class counts
+                self.data(planned),
+                inputs(planned, device)[1],
+                self.store,
+                device=device,
+                checkpoint_every_s=options.checkpoint_every_s,
+                on_epoch=functools.partial(self.on_epoch, planned),
+                tier=options.tier,
+                images_in=options.images_in,
+                processes=options.workers or 1,
+            )
+        except (KeyboardInterrupt, Lost):
+            raise
+        except torch.OutOfMemoryError as error:
+            if claim.together > 1:
+                raise
+            return self.job.record(planned.cell, options, reason=_out_of_memory(planned.cell, options, error))
+        except BaseException as error:  # one cell that fails, or calls sys.exit, must not stop the others
+            return self.job.record(planned.cell, options, reason=one_line(error))
+        return self.job.record(planned.cell, options, result=_beside(result, claim.together))
+
+    def data(self, planned: Planned) -> LongTailed:
+        """The images of a cell."""
+        import torch
+
+        from ltbench.runner.inputs import inputs
+
+        cell = planned.cell
+        images, test = inputs(planned, torch.device(self.options.device))
+        with self.cutting:
+            found = self.cuts(images, cell.imbalance, cell.subset_seed, cell.holdout)
+        return replace(found, test=test()) if cell.recipe.test_curve and test else found
+
+    def on_epoch(self, planned: Planned, stage: str, done: int, epochs: int) -> None:
+        """Count and report an epoch."""
+        self.speed.epoch(str(planned.cell), planned.work_an_epoch)
+        with self.reporting:
+            self.listen.epoch(str(planned.cell), stage, done, epochs)
+
+    def say(self, line: str) -> None:
+        """Report a line."""
+        with self.reporting:
+            self.listen.say(line)
 
 
 @contextlib.contextmanager
@@ -173,46 +238,6 @@ def _stages(store: Store, planned: Planned) -> dict[Path, int]:
     """When each stage of a cell that the store has was written, in ns, by file."""
     paths = (store.stage_path(stage.id) for stage in planned.stages)
     return {path: path.stat().st_mtime_ns for path in paths if path.exists()}
-
-
-def _train(
-    job: Job,
-    store: Store,
-    options: RunOptions,
-    data: Callable[[Planned], LongTailed],
-    on_epoch: Callable[[Planned, str, int, int], None],
-    claim: Claim,
-) -> Record:
-    """Train a cell; its record, also where it fails."""
-    import torch
-
-    from ltbench.runner.inputs import inputs
-    from ltbench.runner.one_cell import run_cell
-
-    planned = claim.planned
-    try:
-        result = run_cell(
-            planned.cell,
-            copy.deepcopy(planned.methods),  # ``setup`` changes them for this cell's class counts
-            data(planned),
-            inputs(planned, torch.device(options.device))[1],
-            store,
-            device=torch.device(options.device),
-            checkpoint_every_s=options.checkpoint_every_s,
-            on_epoch=functools.partial(on_epoch, planned),
-            tier=options.tier,
-            images_in=options.images_in,
-            processes=options.workers or 1,
-        )
-    except (KeyboardInterrupt, Lost):
-        raise
-    except torch.OutOfMemoryError as error:
-        if claim.together > 1:
-            raise
-        return job.record(planned.cell, options, reason=_out_of_memory(planned.cell, options, error))
-    except BaseException as error:  # one cell that fails, or calls sys.exit, must not stop the others
-        return job.record(planned.cell, options, reason=one_line(error))
-    return job.record(planned.cell, options, result=_beside(result, claim.together))
 
 
 def _out_of_memory(cell: Cell, options: RunOptions, error: BaseException) -> str:

@@ -13,8 +13,9 @@ from ltbench.engine.batches import held_out
 from ltbench.engine.evaluate import predictions
 from ltbench.engine.image_source import Place
 from ltbench.engine.memory import OutOfMemory
+from ltbench.engine.networks import trained_network
 from ltbench.engine.process import numerics
-from ltbench.engine.stage import RunningStage, State, trained_network
+from ltbench.engine.stage import RunningStage, State
 from ltbench.engine.task import Task, Tier
 from ltbench.engine.train import train_stage
 from ltbench.method.contract import Method, Stage

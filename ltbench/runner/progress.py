@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from ltbench.errors import printable
 from ltbench.units import duration
@@ -53,21 +54,41 @@ class Silent:
     def finished(self, name: str, outcome: str, work: float) -> None: ...  # noqa: D102
 
 
+class TimeLeft:
+    """Estimates when a run ends: work that is left takes as long as that which is done."""
+
+    def __init__(self, work: float) -> None:
+        self.work, self.done, self.started = work, 0.0, time.monotonic()
+
+    def after(self, work: float) -> float:
+        """Seconds that are left once a cell with so much work has ended."""
+        self.done += work
+        return (time.monotonic() - self.started) * (self.work - self.done) / max(self.done, 1e-9)
+
+
 class Lines(Silent):
     """One line per cell on stderr, with the remaining time."""
 
     def begin(self, cells: int, work: float) -> None:  # noqa: D102
-        self.cells, self.work, self.done, self.work_done = cells, work, 0, 0.0
-        self.started = time.monotonic()
+        self.cells, self.done, self.time = cells, 0, TimeLeft(work)
 
     def say(self, line: str) -> None:  # noqa: D102
         print(printable(line), file=sys.stderr, flush=True)
 
     def finished(self, name: str, outcome: str, work: float) -> None:  # noqa: D102
         self.done += 1
-        self.work_done += work
-        left = (time.monotonic() - self.started) * (self.work - self.work_done) / max(self.work_done, 1e-9)
+        left = self.time.after(work)
         self.say(f"[{self.done}/{self.cells}] {name}: {outcome}" + (f"; {duration(left)} left" if left > 0 else ""))
+
+
+class _Left(TimeRemainingColumn):
+    """The remaining time: of the suite by the work of its cells, of a cell by its epochs."""
+
+    def render(self, task: Task) -> Text:
+        """The time as a text."""
+        if task.finished or "ends" not in task.fields:
+            return super().render(task)
+        return Text(duration(max(task.fields["ends"] - time.monotonic(), 0)), style="progress.remaining")
 
 
 class Bars(Silent):
@@ -78,7 +99,7 @@ class Bars(Silent):
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            _Left(elapsed_when_finished=True),
             console=Console(stderr=True),
             expand=True,
         )
@@ -96,7 +117,7 @@ class Bars(Silent):
         self.progress.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, cells: int, work: float) -> None:  # noqa: D102
-        self.suite = self.progress.add_task("suite", total=cells)
+        self.suite, self.time = self.progress.add_task("suite", total=cells), TimeLeft(work)
         self.running: dict[str, TaskID] = {}
 
     def cell(self, name: str) -> None:  # noqa: D102
@@ -108,7 +129,7 @@ class Bars(Silent):
     def finished(self, name: str, outcome: str, work: float) -> None:  # noqa: D102
         if name in self.running:
             self.progress.remove_task(self.running.pop(name))
-        self.progress.advance(self.suite)
+        self.progress.update(self.suite, advance=1, ends=time.monotonic() + self.time.after(work))
         self.say(f"{name}: {outcome}")
 
 
@@ -123,15 +144,13 @@ class Notebook(Silent):
 
         form = "{desc}: {n_fmt}/{total_fmt}|{bar}| {elapsed}{postfix}"
         self.bar = tqdm(total=cells, desc="cells", bar_format=form, disable=not cells)
-        self.work, self.work_done, self.started = work, 0.0, time.monotonic()
-        self.left = ""
+        self.time, self.left = TimeLeft(work), ""
 
     def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:  # noqa: D102
         self.bar.set_postfix_str(printable(f"{self.left}{name} · {stage} {done}/{epochs}"))
 
     def finished(self, name: str, outcome: str, work: float) -> None:  # noqa: D102
-        self.work_done += work
-        left = (time.monotonic() - self.started) * (self.work - self.work_done) / max(self.work_done, 1e-9)
+        left = self.time.after(work)
         self.left = f"{duration(left)} left; " if left > 0 else ""
         self.bar.update()
         self.say(f"{name}: {outcome}")

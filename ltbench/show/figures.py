@@ -104,7 +104,7 @@ def cost(board: pd.DataFrame) -> Figure:
     """Balanced accuracy against the training time of one seed; a line joins the methods that no cheaper one beats."""
     done = board[board.seeds > 0]
     figure = Figure((WIDTH, 4.2))
-    axes = figure.add_axes((0.055, 0.115, 0.935, 0.87))
+    axes = figure.add_axes((0.07, 0.115, 0.92, 0.87))
     _scatter(axes, done, "train_seconds", "balanced_accuracy", "seconds of training, one seed", "bal. accuracy in %")
     front = done.sort_values(["train_seconds", "balanced_accuracy"], ascending=[True, False], kind="stable")
     front = front[front.balanced_accuracy > front.balanced_accuracy.cummax().shift(fill_value=-np.inf)]

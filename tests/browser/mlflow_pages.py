@@ -1,5 +1,7 @@
 """What a user does on MLflow's pages, for the tests and the screenshots."""
 
+import re
+
 from playwright.sync_api import Page
 
 MAIN_METRIC = "metrics.`test/balanced_accuracy`"
@@ -39,6 +41,14 @@ def shown_rows(page: Page) -> list[tuple[str, float]]:
 def open_run(page: Page, name: str) -> None:
     """Open the run of this name from the table."""
     page.locator(".ag-row").get_by_role("link", name=name, exact=True).first.click()
+    page.get_by_text("About this run").wait_for()
+
+
+def open_table(page: Page, name: str) -> None:
+    """From the run of a method to the run of its table, whose name begins so."""
+    of_method = page.url
+    page.get_by_role("link", name=re.compile(f"^{re.escape(name)}")).click()
+    page.wait_for_url(lambda url: url != of_method)
     page.get_by_text("About this run").wait_for()
 
 

@@ -22,7 +22,16 @@ from ltbench.engine.process import device_of
 from ltbench.method.registry import discover
 from tests.conftest import Answer, numbers, records
 
-NEED_PIXELS = {"aux_combined", "aux_rotation", "bcl", "cmo", "glmc", "gpaco", "paco"}
+NEED_PIXELS = {
+    "aux_combined",
+    "aux_rotation",
+    "bcl",
+    "cmo",
+    "cmo_balanced_softmax",
+    "cmo_ldam_drw",
+    "cuda_augmentation",
+}
+NEED_PIXELS |= {"glmc", "gpaco", "paco", "proco"}
 Run = Callable[..., Answer]
 
 

@@ -42,6 +42,7 @@ def test_what_cannot_work_is_refused_before_it_is_submitted(ltbench: Cli, words:
     assert says in answer.err
 
 
+@pytest.mark.slow
 def test_the_tasks_of_the_script_train_each_cell_once(ltbench: Cli, tmp_path: Path) -> None:
     assert ltbench("slurm", "--shards", "3", "-o", str(tmp_path / "job.sh"), "--", *RUN).status == 0
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))

@@ -17,7 +17,8 @@ from ltbench.engine import epoch_plan
 from ltbench.engine.augment.padded import PaddedCrop
 from ltbench.engine.batches import Normaliser, Resident
 from ltbench.engine.evaluate import TrainingFailed, predictions
-from ltbench.engine.stage import RunningStage, State, network, restore
+from ltbench.engine.networks import network, restore
+from ltbench.engine.stage import RunningStage, State
 from ltbench.engine.step import Eager, Epochs, Static
 from ltbench.engine.task import Task
 from ltbench.engine.train import train_stage

@@ -11,10 +11,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltbench import Batch, Clock, Features, LossOf, Method, Network, Stage
+from ltbench import (
+    Augmented,
+    Batch,
+    Clock,
+    Features,
+    InputError,
+    LossOf,
+    Method,
+    Network,
+    Stage,
+    Trial,
+    instance_balanced,
+)
 from ltbench.check.pretended import CUDA, pretended
 from ltbench.check.problem import CPU, TINY, Memory, differences, train
+from ltbench.engine import epoch_plan
 from ltbench.engine.stage import RunningStage, State
+from ltbench.engine.strengths import choose_strengths
 from ltbench.engine.task import Task, Tier
 
 
@@ -65,11 +79,52 @@ class Remembering(Method):
         net.load_state_dict(net.memory.get_submodule("teacher").state_dict())
 
 
-METHODS = pytest.mark.parametrize("method", [Twice, Remembering])
+class Strengthening(Method):
+    """The strength of a class is the number of its trials that failed so far, up to 4."""
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage(streams={"main": Augmented(instance_balanced, graded=0.7)}, strengths=self.choose),)
+
+    def build_memory(self, net: Network, counts: Tensor) -> nn.Module:
+        memory = nn.Module()
+        memory.register_buffer("failed", torch.zeros(len(counts), dtype=torch.int64))
+        return memory
+
+    def choose(self, net: Network, trial: Trial) -> Tensor:
+        failed = net.memory.get_buffer("failed")
+        failed += (~trial(torch.arange(len(failed)), 1 + failed)).long()
+        return failed.clamp_(max=4)
+
+
+class Averaging(Method):
+    """The mean of the weights after the second and the third of three epochs."""
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage(average_from=0.4, schedule="constant"),)
+
+
+class Taught(Method):
+    """A new network that learns from the one of the stage before."""
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage("teacher", loss=super().loss), Stage("student", new_network=True))
+
+    def build_memory(self, net: Network, counts: Tensor) -> nn.Module:
+        return nn.ModuleDict({"teacher": copy.deepcopy(net).eval()})
+
+    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        with torch.no_grad():
+            teacher = net.memory.get_submodule("teacher")(batch.images).softmax(1)
+        return F.cross_entropy(net(batch.images), teacher)
+
+
+CONSTANT = Stage(schedule="constant")
+METHODS = pytest.mark.parametrize("method", [Twice, Remembering, Strengthening, Averaging, Taught])
+SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in (Strengthening, Taught)]
 
 
 def trained(method: type[Method], device: torch.device = CPU, tier: Tier = "eager", **how: object) -> State:
-    return train(method, None, 0, TINY.task(device=device, tier=tier), **how)[0]  # type: ignore[arg-type]
+    return train(method, None, 0, TINY.task(device=device, tier=tier), **how)[-1]  # type: ignore[arg-type]
 
 
 @METHODS
@@ -77,7 +132,7 @@ def test_killed_and_resumed_it_gives_the_same_bits(method: type[Method]) -> None
     assert differences([trained(method)], [trained(method, memory=lambda: Memory(dies=True))]) == ""
 
 
-@METHODS
+@pytest.mark.parametrize("method", [Twice, Remembering, Averaging, *SLOW])
 def test_captured_it_gives_the_same_bits(method: type[Method]) -> None:
     expected = trained(method)
     with pretended():
@@ -92,7 +147,7 @@ def test_several_runs_at_the_same_time_give_the_same_bits(method: type[Method]) 
     found: dict[int, State] = {}
 
     def run(seed: int) -> None:
-        found[seed] = train(method, None, 0, TINY.task(seed))[0]
+        found[seed] = train(method, None, 0, TINY.task(seed))[-1]
 
     threads = [threading.Thread(target=run, args=(seed,)) for seed in range(3)]
     for thread in threads:
@@ -100,7 +155,7 @@ def test_several_runs_at_the_same_time_give_the_same_bits(method: type[Method]) 
     for thread in threads:
         thread.join()
     for seed in range(3):
-        assert differences([train(method, None, 0, TINY.task(seed))[0]], [found[seed]]) == ""
+        assert differences([train(method, None, 0, TINY.task(seed))[-1]], [found[seed]]) == ""
 
 
 def test_passes_use_the_precision_of_the_recipe() -> None:
@@ -157,3 +212,103 @@ def test_a_memory_keeps_its_own_place_for_each_image() -> None:
     running.step(columns)
     seen = running.net.memory.get_buffer("losses").nonzero().flatten().tolist()
     assert seen == sorted(columns[0].tolist())
+
+
+def test_a_class_is_augmented_as_strongly_as_the_method_says() -> None:
+    class Chosen(Strengthening):
+        def stages(self) -> Sequence[Stage]:
+            return (Stage(streams={"main": Augmented(instance_balanced, graded=1.0)}, strengths=self.choose),)
+
+        def choose(self, net: Network, trial: Trial) -> Tensor:
+            return torch.tensor([0, 3, 10, 1])
+
+    running = RunningStage(Chosen(), Chosen().stages()[0], 0, TINY.task())
+    choose_strengths(running, 0)
+    index, (*_, rows), _ = epoch_plan.split(running.begin(0)[:, 0], running.training.augmentations)
+    labels = torch.from_numpy(TINY.data.train.labels)[index]
+    assert torch.equal((rows[::2] != 0).sum(0), torch.tensor([0, 3, 10, 1])[labels])
+
+
+def test_trials_are_predictions_for_images_of_the_class_and_differ_from_call_to_call() -> None:
+    seen: list[Tensor] = []
+
+    class Seeing(Strengthening):
+        def choose(self, net: Network, trial: Trial) -> Tensor:
+            classes, strengths = torch.tensor([2, 0, 2]), torch.tensor([0, 9, 10])
+            found = [trial(classes, strengths), trial(classes, strengths)]
+            assert not net.training
+            assert [(logits.argmax(1) == classes).tolist() for logits in logits_seen] == [one.tolist() for one in found]
+            return torch.zeros(4, dtype=torch.int64)
+
+        def predict(self, net: Network, images: Tensor) -> Tensor:
+            seen.append(images)
+            logits_seen.append(super().predict(net, images))
+            return logits_seen[-1]
+
+    logits_seen: list[Tensor] = []
+    task = Task.of(TINY.data, TINY.recipe.changed({"crop_padding": 0}), 0, CPU)
+    running = RunningStage(Seeing(), Seeing().stages()[0], 0, task)
+    choose_strengths(running, 0)
+    first, second = seen
+    own = torch.from_numpy(TINY.data.train.images[TINY.data.train.labels == 2])
+    plain = running.task.normalise(own)
+    assert any(torch.equal(first[0], image) for image in plain)  # of strength 0
+    assert not torch.equal(first[1:], second[1:])
+
+
+def test_strengths_that_are_not_allowed_are_an_error() -> None:
+    class Wrong(Strengthening):
+        def choose(self, net: Network, trial: Trial) -> Tensor:
+            return torch.tensor([0, 11, 0, 0])
+
+    running = RunningStage(Wrong(), Wrong().stages()[0], 0, TINY.task())
+    with pytest.raises(InputError, match=r"return \[C\] int64 from 0 to 10, C = 4"):
+        choose_strengths(running, 0)
+
+
+def test_an_average_counts_epochs_equally_and_statistics_are_means_over_batches() -> None:
+    running = RunningStage(Averaging(), Averaging().stages()[0], 0, TINY.task())
+    kept: list[list[Tensor]] = []
+    for epoch in range(3):
+        running.train(running.begin(epoch))
+        running.state["epoch"] += 1
+        kept.append([value.detach().clone() for value in running.net.parameters()])
+    layer = next(m for m in running.net.modules() if isinstance(m, nn.BatchNorm2d))
+    seen: list[Tensor] = []
+    layer.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    running.take_average()
+    for value, second, third in zip(running.net.parameters(), kept[1], kept[2], strict=True):
+        assert torch.allclose(value, (second + third) / 2, atol=1e-6)
+    assert layer.running_mean is not None and layer.running_var is not None
+    assert [len(images) for images in seen] == [6, 6, 4]
+    means = torch.stack([images.mean((0, 2, 3)) for images in seen])
+    variances = torch.stack([images.var((0, 2, 3)) for images in seen])
+    assert torch.allclose(layer.running_mean, means.mean(0), atol=1e-5)
+    assert torch.allclose(layer.running_var, variances.mean(0), rtol=1e-4)
+    assert layer.momentum == 0.1
+
+
+def test_an_average_is_evaluated_from_its_first_epoch_on_and_changes_no_training() -> None:
+    running, usual = (RunningStage(Averaging(), stage, 0, TINY.task()) for stage in (*Averaging().stages(), CONSTANT))
+    for epoch in range(2):
+        losses = running.train(running.begin(epoch))
+        assert losses == usual.train(usual.begin(epoch))
+        running.state["epoch"] += 1
+        usual.state["epoch"] += 1
+        before = copy.deepcopy(running.net.state_dict())
+        with running.with_average():
+            changed = [name for name, value in running.net.state_dict().items() if not torch.equal(value, before[name])]
+        assert bool(changed) == (epoch == 1)  # after the second epoch, batch norm has other statistics
+        assert all(torch.equal(value, before[name]) for name, value in running.net.state_dict().items())
+
+
+def test_a_new_network_is_that_of_a_new_run_and_the_old_one_teaches() -> None:
+    method = Taught()
+    first, second = method.stages()
+    teacher = RunningStage(method, first, 0, TINY.task())
+    teacher.train(teacher.begin(0))
+    student = RunningStage(method, second, 1, TINY.task(), teacher.to_save())
+    fresh = RunningStage(method, first, 1, TINY.task())
+    assert all(torch.equal(value, fresh.net.state_dict()[name]) for name, value in student.net.state_dict().items())
+    kept = student.net.memory.get_submodule("teacher").state_dict()
+    assert all(torch.equal(value, kept[name]) for name, value in teacher.net.state_dict().items())

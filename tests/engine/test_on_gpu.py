@@ -16,8 +16,9 @@ from ltbench.check.pretended import CUDA, Device, pretended
 from ltbench.check.problem import TINY, Forgetful, Memory, Problem, foundation
 from ltbench.engine import stage as stage_module
 from ltbench.engine import step as step_module
+from ltbench.engine.networks import network
 from ltbench.engine.process import own_stream
-from ltbench.engine.stage import RunningStage, State, network
+from ltbench.engine.stage import RunningStage, State
 from ltbench.engine.step import Static, capturable
 from ltbench.engine.task import Tier
 from ltbench.engine.train import train_stage

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ltbench import Batch, Clock, Features, Method, Network, Stage
 from ltbench.data import Imbalance, cut, load
-from ltbench.engine.stage import RunningStage, network, restore
+from ltbench.engine.networks import network, restore
+from ltbench.engine.stage import RunningStage
 from ltbench.engine.task import Task
 from ltbench.engine.train import train_stage
 from ltbench.plan.recipe import RECIPES

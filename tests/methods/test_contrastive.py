@@ -3,13 +3,16 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.special import ive
 from torch import Tensor
 
 from ltbench import Network
 from ltbench.method.contrastive import parametric_contrast
+from ltbench.method.directions import contrast_logits, log_bessel
 from ltbench.method.memory import Queue, follow, slow_copy
 from tests.methods.given import COUNTS, LABELS, assert_same, clock, labelled, method_of, random, small_network
 
@@ -100,6 +103,14 @@ def test_gpaco_contrasts_both_views_with_each_other_and_the_queue() -> None:
     assert queue.labels[:12].tolist() == LABELS
 
 
+def test_each_view_of_gpaco_has_batch_norm_statistics_of_its_own() -> None:
+    method, net = remembering("gpaco", queue=16, width=8)
+    normed = torch.nn.BatchNorm1d(5)
+    net.backbone = torch.nn.Sequential(net.backbone, normed)
+    method.loss(net, labelled(random(24, 1, 4, 4).float(), ("first", "second")), clock())
+    assert normed.num_batches_tracked == 2
+
+
 def test_a_queue_replaces_its_oldest_points() -> None:
     queue = Queue(5, 2)
     assert torch.allclose(queue.points.norm(dim=1), torch.ones(5))
@@ -123,3 +134,83 @@ def test_a_slow_copy_follows_and_keeps_its_own_statistics() -> None:
     assert slow.weight.tolist() == [1.5, 1.5]
     assert slow.running_mean is not None
     assert slow.running_mean.tolist() == [0.0, 0.0]
+
+
+# ProCo
+
+
+def test_the_uniform_expansion_of_bessel_functions() -> None:
+    x = torch.tensor([1.0, 10.0, 64.0, 500.0, 1e4, 1e5], dtype=torch.float64)
+    found = log_bessel(63.0, x)
+    expected = torch.from_numpy(np.log(ive(63, x.numpy()))) + x
+    assert torch.allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_proco_contrasts_with_the_expectation_over_the_points_of_each_class() -> None:
+    method, net = remembering("proco")
+    means = net.memory.get_submodule("means")
+    means.add(F.normalize(random(12, 128, seed=5).float()), torch.tensor(LABELS))
+    means.next_epoch()
+    kept = {name: getattr(means, name).clone() for name in ("points", "counts", "start")}
+    images = random(36, 1, 4, 4).float()
+    loss = method.loss(net, labelled(images, ("classified", "first", "second")), clock())
+    features = net.features(images)
+    points = F.normalize(net.heads["points"](features))
+    log_prior = torch.tensor([math.log(n / sum(COUNTS[0])) for n in COUNTS[0]])
+    total = F.cross_entropy(net.heads["main"](features[:12]) + log_prior, torch.tensor(LABELS))
+    seen = {(age, c): [kept["points"][age, c]] * int(kept["counts"][age, c]) for age in (0, 1) for c in range(3)}
+    for first in (12, 24):
+        view = points[first : first + 12]
+        for point, y in zip(view.detach(), LABELS, strict=True):
+            for age in (0, 1):
+                seen[age, y].append(point)
+        rows = []
+        for point in view:
+            row = []
+            for c in range(3):
+                mean_point = torch.stack(seen[0, c]).mean(0).double()
+                length = mean_point.norm()
+                kappa = 128 * length / (1 - length**2)
+                moved = (kappa * mean_point / length + point.double() / 0.1).norm()
+                row.append(bessel(moved) - 63 * moved.log() - bessel(kappa) + 63 * kappa.log())
+            rows.append(torch.stack(row).float() + log_prior)
+        total = total + 0.5 * F.cross_entropy(torch.stack(rows), torch.tensor(LABELS))
+    assert_same(loss, total, list(net.parameters()), 1e-4, of_gradient=1e-3)
+    for (age, c), members in seen.items():
+        assert torch.allclose(means.points[age, c], torch.stack(members).mean(0), atol=1e-5)
+        assert means.counts[age, c] == len(members)
+
+
+class Bessel(torch.autograd.Function):
+    """log I_63 by SciPy, with its derivative I_64 / I_63 + 63 / x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.from_numpy(np.asarray(np.log(ive(63, x.numpy(force=True))))) + x
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        ratio = torch.from_numpy(np.asarray(ive(64, x.numpy()) / ive(63, x.numpy())))
+        return grads[0] * (ratio + 63 / x)
+
+
+def bessel(x: Tensor) -> Tensor:
+    value: Tensor = Bessel.apply(x)
+    return value
+
+
+def test_a_class_without_points_keeps_its_mean_and_equal_points_have_the_largest_concentration() -> None:
+    method, net = remembering("proco")
+    means = net.memory.get_submodule("means")
+    point = F.normalize(random(1, 128).float()).expand(12, 128)
+    means.add(point, torch.zeros(12, dtype=torch.int64))
+    assert torch.equal(means.points[0, 1], means.start[1])
+    assert torch.allclose(means.points[:, 0], point[:2], atol=1e-6)
+    logits = contrast_logits(point[:1], means.points[0], 0.1)
+    assert logits.isfinite().all()
+    assert logits[0, 0] == pytest.approx(10.0, abs=0.1)  # all of its points are this one: z . m / T
+    method.next_epoch(net)
+    assert torch.equal(means.counts[1], torch.zeros(3))
+    assert means.counts[0].tolist() == [12, 0, 0]

@@ -308,10 +308,22 @@ def test_influence_balanced(progress: float) -> None:
     features = net.features(images)
     for h, row, y in zip(features, net.heads["main"](features), LABELS, strict=True):
         apart = sum(abs(torch.exp(log_softmax(row, j)) - float(j == y)) for j in range(3))
-        weight = weights[y] * 1000 / (apart * h.abs().sum() + 0.001) if progress >= 0.5 else 1.0
+        weight = weights[y] * 10 / (apart * h.abs().sum() + 0.001) if progress >= 0.5 else 1.0
         losses.append(-weight * log_softmax(row, y))
     loss = method.loss(net, labelled(images), clock(progress))
     assert_same(loss, mean(losses), list(net.parameters()), 1e-4)
+
+
+def test_influence_balanced_makes_the_step_of_the_authors_at_a_rate_that_is_not_divided() -> None:
+    """They divide the learning rate by 100 when the weights begin, with alpha = 1000."""
+    steps = []
+    for given, divided in (({}, 1), ({"alpha": 1000.0}, 100)):
+        method = method_of("influence_balanced", COUNTS[0], **given)
+        net = small_network(method).float()
+        method.loss(net, labelled(random(12, 1, 4, 4).float()), clock(0.5)).backward()
+        steps.append([value.grad / divided for value in net.parameters() if value.grad is not None])
+    for one, other in zip(*steps, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4)
 
 
 def hashed(noise: float, j: int) -> float:
@@ -344,20 +356,22 @@ def test_seql_ignores_rare_classes_of_other_images(gamma: float) -> None:
     assert_same(loss, mean(rows), [logits], 1e-5)
 
 
-def test_disalign_mixes_aligned_logits_in_by_confidence_and_begins_with_those_of_stage_1() -> None:
+def test_disalign_adds_scaled_and_shifted_logits_by_confidence() -> None:
     method, counts = method_of("disalign", COUNTS[0], rho=1.5), COUNTS[0]
     net, images = small_network(method).float(), random(12, 1, 4, 4).float()
     plain = net(images)
-    assert torch.allclose(method.predict(net, images), plain, atol=1e-6)
     align = net.heads["align"]
     scale, shift = align.get_parameter("scale"), align.get_parameter("shift")
+    assert (scale.tolist(), shift.tolist()) == ([1, 1, 1], [0, 0, 0])
+    assert align.get_parameter("confidence.weight")[0].tolist() == pytest.approx([0.1] * 5)
+    assert torch.equal(method.predict(net, images).argmax(1), plain.argmax(1))
     with torch.no_grad():
         scale.copy_(torch.tensor([0.5, 1.5, 2.0]))
         shift.copy_(torch.tensor([-1.0, 0.0, 1.0]))
     losses, features = [], net.features(images)
     for h, row, y in zip(features, plain, LABELS, strict=True):
         s = torch.sigmoid(align.get_submodule("confidence")(h))[0]
-        aligned = torch.stack([s * (a * z + b) + (1 - s) * z for a, b, z in zip(scale, shift, row, strict=True)])
+        aligned = torch.stack([(1 + s * a) * z + s * b for a, b, z in zip(scale, shift, row, strict=True)])
         losses.append(-log_softmax(aligned, y))
     weights = [(n / sum(counts)) ** -1.5 for n in counts]
     slow = mean(losses, [weights[y] for y in LABELS])
@@ -385,6 +399,13 @@ def test_gcl_lowers_cosines_by_a_cloud_that_is_larger_for_rare_classes(late: boo
         parts.append(part * mean(losses))
     loss = (method.late_loss if late else method.loss)(net, batch, clock())
     assert_same(loss, parts[0] + parts[1], list(net.parameters()), 1e-4, of_gradient=1e-3)
+
+
+def test_the_second_stage_of_gcl_begins_with_a_tenth_of_its_rate_as_in_the_authors_code() -> None:
+    """``adjust_learning_rate`` gives 0.1 * 0.1 * (1 + cos) to all groups but the first, which gets a tenth of it."""
+    features, classifier = method_of("gcl", COUNTS[0]).stages()
+    assert (features.lr, classifier.lr, classifier.schedule) == (None, pytest.approx(0.1 * 0.1 * 2 * 0.1), "cosine")
+    assert (classifier.trains, classifier.new_heads, classifier.batch_norm) == ("heads", False, "eval")
 
 
 def test_label_aware_smoothing_of_one_strength_is_label_smoothing() -> None:

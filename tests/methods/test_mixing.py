@@ -10,11 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench.method.functional import mixed, mixed_cross_entropy
+from ltbench.method.pasting import patch_of
 from tests.methods.given import (
     COUNTS,
     LABELS,
     assert_same,
     clock,
+    effective_number,
     formula,
     labelled,
     log_softmax,
@@ -129,12 +131,12 @@ def slow_box(noise: list[float], height: int, width: int) -> set[tuple[int, int]
 @pytest.mark.parametrize(("height", "width"), [(32, 32), (8, 8), (7, 12)])
 def test_the_box_of_cutmix(height: int, width: int) -> None:
     for noise in np.random.default_rng(0).random((50, 3)).tolist():
-        mask = formula("cmo", "patch_of")(torch.tensor(noise, dtype=torch.float64), height, width)
+        mask = patch_of(torch.tensor(noise, dtype=torch.float64), height, width)
         assert {(y, x) for y, x in mask.nonzero().tolist()} == slow_box(noise, height, width)
 
 
-def cmo_loss(noise: list[float], progress: float = 0.5, **given: float) -> tuple[Tensor, Any]:
-    method = method_of("cmo", COUNTS[1], **given)
+def cmo_loss(noise: list[float], progress: float = 0.5, name: str = "cmo", **given: float) -> tuple[Tensor, Any]:
+    method = method_of(name, COUNTS[1], **given)
     net = small_network(method)
     background_and_patch = torch.cat([IMAGES, IMAGES.flip(0)])
     batch = labelled(background_and_patch, ("background", "patch"), noise)
@@ -156,6 +158,43 @@ def test_cmo_pastes_a_patch_and_shares_the_label_by_area() -> None:
     for row, y, other in zip(logits, LABELS, pasted, strict=True):
         losses.append(-(1 - area) * log_softmax(row, y) - area * log_softmax(row, other))
     assert_same(loss, mean(losses), list(net.parameters()), 1e-6)
+
+
+def pasted_logits(net: Any, noise: list[float]) -> tuple[Tensor, float, list[int]]:
+    """Logits of the images with patches, the share of the patch, and its labels."""
+    images, box = IMAGES.clone(), slow_box(noise, 4, 4)
+    for y, x in box:
+        images[:, 0, y, x] = IMAGES.flip(0)[:, 0, y, x]
+    return net(images), len(box) / 16, [LABELS[i - 5] for i in range(12)]
+
+
+def test_cmo_with_balanced_softmax() -> None:
+    noise = [0.3, 0.5, 0.7, 0.1]
+    loss, net = cmo_loss(noise, name="cmo_balanced_softmax")
+    logits, area, pasted = pasted_logits(net, noise)
+    losses = []
+    for row, own, other in zip(logits, LABELS, pasted, strict=True):
+        for share, y in ((1 - area, own), (area, other)):
+            weights = [n * z.exp() for n, z in zip(COUNTS[1], row, strict=True)]
+            losses.append(-share * (weights[y] / sum(weights)).log())
+    assert_same(loss, torch.stack(losses).sum() / 12, list(net.parameters()), 1e-6)
+
+
+@pytest.mark.parametrize("progress", [0.5, 0.9])
+def test_cmo_with_ldam_and_deferred_weights(progress: float) -> None:
+    noise = [0.3, 0.5, 0.7, 0.1]
+    loss, net = cmo_loss(noise, progress, name="cmo_ldam_drw")
+    logits, area, pasted = pasted_logits(net, noise)
+    margins = [0.5 * (n / min(COUNTS[1])) ** -0.25 for n in COUNTS[1]]
+    weights = effective_number(COUNTS[1]) if progress >= 0.8 else [1.0] * 3
+    total = torch.zeros(())
+    for share, labels in ((1 - area, LABELS), (area, pasted)):
+        losses = []
+        for row, y in zip(logits, labels, strict=True):
+            own = torch.stack([30 * (z - margins[y] * (j == y)) for j, z in enumerate(row)])
+            losses.append(-log_softmax(own, y))
+        total = total + share * mean(losses, [weights[y] for y in labels])
+    assert_same(loss, total, list(net.parameters()), 1e-5)
 
 
 # GLMC

@@ -107,11 +107,24 @@ def test_narrower_branches_share_the_first_layers_of_every_other_network() -> No
     assert all(torch.equal(one, other) for one, other in zip(shared, all_of_it, strict=False))
 
 
+def test_branches_may_be_whole_networks() -> None:
+    both, width = initialised_backbone("resnet8_cifar", 3, (32, 32), [3, 4], "whole network")
+    assert width == 64
+    assert not list(both.get_submodule("trunk").parameters())
+    for branch, seed in enumerate((3, 4)):
+        own, (alone, _) = (
+            both.get_submodule(f"tails.{branch}"),
+            initialised_backbone("resnet8_cifar", 3, (32, 32), [seed]),
+        )
+        assert all(torch.equal(a, b) for a, b in zip(own.parameters(), alone.parameters(), strict=True))
+
+
 @pytest.mark.parametrize(
     ("name", "own", "factor", "says"),
     [
         ("vgg11", "last two stages", 0.75, "cannot be split into branches"),
-        ("res2net50_26w_4s", "last block", 0.75, "last block only cannot be narrower"),
+        ("res2net50_26w_4s", "last block", 0.75, "the last block cannot be narrower"),
+        ("resnet8_cifar", "whole network", 0.75, "the whole network cannot be narrower"),
         ("resnet8_cifar", "last layer", 1.0, "unknown part of a backbone 'last layer'"),
     ],
 )

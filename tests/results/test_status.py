@@ -134,3 +134,11 @@ def test_after_an_edit_and_a_run_at_one_imbalance_the_other_shows_no_old_row(
     assert {(row["method"], row["imbalance"]) for row in rows} == {("ce", "20"), ("ce", "10"), ("mine", "20")}
     ltbench("report")
     assert "stale: 1 cell of mine (edited: _lib.SCALE)" in Path("report.html").read_text()
+
+
+def test_where_all_results_are_stale_a_line_says_so(helper: Path, ltbench: Callable[..., Answer]) -> None:
+    for seed in (0, 1):
+        made_record(Store("results"), "mine", seed=seed, sources={**engine(), **discover()["mine"].pieces})
+    helper.write_text(HELPER.replace("2", "3"))
+    for command in ("leaderboard", "report"):
+        assert "nothing to show from results: all its 2 results are stale" in ltbench(command).err, command

@@ -68,6 +68,7 @@ def assert_equal(found: Store, reference: Store) -> None:
     )
 
 
+@pytest.mark.slow
 def test_killed_ten_times_at_random_moments(reference: Store) -> None:
     answers = drive("""
 random.seed(int.from_bytes(os.urandom(4), "big"))

@@ -313,7 +313,7 @@ def test_one_suite_alone_is_reported(ltbench, tmp_path: Path) -> None:
     ("words", "told"),
     [
         (["--results", "nowhere"], "results folder nowhere does not exist"),
-        (["--results", "empty"], "no results in empty to report"),
+        (["--results", "empty"], "no results in empty yet"),
         (["--suite", "quickstar"], "did you mean 'quickstart'?"),
         (["-o", "empty"], "empty cannot be written (it is a folder); give another file with -o"),
         (["-o", "file/report.html"], "file/report.html cannot be written"),

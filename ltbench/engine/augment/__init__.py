@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ltbench.engine.augment.autoaugment import AutoAugment
 from ltbench.engine.augment.cutout import Cutout
+from ltbench.engine.augment.graded import Graded
 from ltbench.engine.augment.jitter import Jitter
 from ltbench.engine.augment.padded import PaddedCrop
 from ltbench.engine.augment.randaugment import RandAugment
@@ -49,13 +50,16 @@ class StrongAugmentation(Augmentation, Protocol):
     idle: int
 
 
-def augmentations(recipe: Recipe, height: int, width: int, others: Collection[str] = ()) -> tuple[Augmentation, ...]:
+def augmentations(
+    recipe: Recipe, height: int, width: int, others: Collection[str] = (), graded: bool = False
+) -> tuple[Augmentation, ...]:
     """The augmentations of a recipe for images of this size, in the order in which they are drawn and applied.
 
     Args:
         recipe: of the run.
         height, width: size of the images in pixels.
         others: strong augmentations that streams ask for, such as ``"autoaugment+cutout"``.
+        graded: whether a stream has operations as strong as the class of an image allows.
 
     Raises:
         InputError: for a name in ``others`` that does not exist.
@@ -75,10 +79,11 @@ def augmentations(recipe: Recipe, height: int, width: int, others: Collection[st
     strong: tuple[StrongAugmentation, ...] = (
         AutoAugment(*cropped),
         RandAugment(recipe.randaugment_operations, recipe.randaugment_magnitude, *cropped),
-        Cutout(side, *cropped),
     )
     named = named_in(recipe.augment, *others)
-    return (crop, *jitter, *(one for one in strong if one.name in named))
+    by_class = (Graded(*cropped),) if graded else ()
+    cutout = (Cutout(side, *cropped),) if Cutout.name in named else ()
+    return (crop, *jitter, *(one for one in strong if one.name in named), *by_class, *cutout)
 
 
 def named_in(*augment: str) -> set[str]:

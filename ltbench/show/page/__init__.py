@@ -22,7 +22,7 @@ from ltbench.results.files import write_whole
 from ltbench.results.leaderboard import TABLE, leaderboard, load_results
 from ltbench.results.papers import MARGIN, published
 from ltbench.results.record import Environment, Record, now
-from ltbench.results.status import stale_lines
+from ltbench.results.status import none_to_show, stale_lines
 from ltbench.results.store import Store
 from ltbench.show.classes import notes_of, page_grids
 from ltbench.show.columns import COLUMNS, Column, Row, columns_of, rows_of
@@ -97,7 +97,7 @@ def write_report(
     found = load_results(store, ids=ids, shots=shots, methods_dirs=methods_dirs)
     cells = found[found.status != "stale"] if len(found) else found
     if cells.empty:
-        raise InputError(f"no results in {results} to report; make some with ltbench run")
+        raise InputError(none_to_show(store.root, len(found)))
     _check_writable(output, "another file with -o")
     if figures is not None:
         _check_writable(figures / "leaderboard.md", "another folder with --figures")
