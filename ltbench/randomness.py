@@ -23,17 +23,16 @@ def generator(*parts: object) -> np.random.Generator:
 
 
 @contextlib.contextmanager
-def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Torch's global generator for this thread alone, seeded here and afterwards as it was.
-
-    Args:
-        seed: of the CPU's generator and of those of all GPUs.
-        device: a GPU whose generator is put back too.
-    """
-    forked = [device] if device is not None and device.type == "cuda" else []
-    with ALONE, torch.random.fork_rng(devices=forked):
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's global generators, those of all GPUs too, for this thread alone; seeded here, afterwards as they were."""
+    with ALONE, torch.random.fork_rng(devices=gpus()):
         torch.manual_seed(seed)
         yield
+
+
+def gpus() -> range:
+    """The GPUs of this process, by number; none before CUDA is used, and this does not begin to use it."""
+    return range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)
 
 
 class Draws:
@@ -56,7 +55,7 @@ class Draws:
         if not self.drawing:
             yield
             return
-        with seeded(seed, self.device):
+        with seeded(seed):
             before = self._states()
             yield
             self.drawing = not all(torch.equal(a, b) for a, b in zip(before, self._states(), strict=True))

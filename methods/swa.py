@@ -3,8 +3,8 @@
 Izmailov, Podoprikhin, Garipov, Vetrov, Wilson: Averaging Weights Leads to Wider Optima and Better Generalization, UAI
 2018, arXiv 1803.05407, algorithm 1 with a constant rate: for a last part of training, the learning rate is constant,
 and the weights after every epoch are averaged. The mean predicts, with batch-norm statistics that are computed again on
-the training images. For long tails it is how Nam, Jang, Lee (Decoupled Training for Long-Tailed Classification With
-Stochastic Representations, ICLR 2023, arXiv 2304.09426) train features; `crt_swa` retrains their classifier.
+the training images. For long tails it is how Nam, Jang, Lee (ICLR 2023, arXiv 2304.09426) train features; `crt_swa`
+retrains their classifier.
 Deviation: before the last part, the recipe's schedule runs to its end in the remaining epochs; in the paper, the rate
 falls to the constant one.
 """

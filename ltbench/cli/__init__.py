@@ -1,9 +1,12 @@
 """The command line: words and exit statuses. Everything heavy is imported inside the command that uses it."""
 
+import contextlib
 import errno
 import io
 import os
+import signal
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -17,9 +20,12 @@ from ltbench.errors import SAID, Incomplete, InputError, one_line, printable
 
 class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
-        """Run a command. Typer takes every EOFError for Ctrl-D and says only that it aborted; here it is a bug."""
+        """Run a command. Typer would only print that it aborted after Ctrl-C, and after every EOFError: a bug here."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            print("ltbench: interrupted; finished cells are kept; repeat the command to continue", file=sys.stderr)
+            raise typer.Exit(130) from None
         except EOFError as error:
             raise RuntimeError("a file or another process of ltbench ended too early") from error
 
@@ -61,8 +67,8 @@ def main() -> None:
     """Run the command line.
 
     Wrong input is one line on stderr and exit status 2. A file, memory or encoding that fails is one line and status 1.
-    A closed pipe, as of ``ltbench ls methods | head``, ends it silently with status 1. Everything else is a bug: its
-    traceback is printed.
+    Ctrl-C and SIGTERM are one line and status 130. A closed pipe, as of ``ltbench ls methods | head``, ends it silently
+    with status 1. Everything else is a bug: its traceback is printed.
     """
     SAID.clear()
     for stream in (sys.stdout, sys.stderr):
@@ -70,7 +76,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")  # names with any bytes, terminals without UTF-8
     try:
         try:
-            app()
+            with _interruptible():
+                app()
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()  # here, where its errors are caught
@@ -87,6 +94,23 @@ def main() -> None:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         _end(f"{error.strerror or one_line(error)}{where}", 2 if error.errno == errno.ENAMETOOLONG else 1)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the first Ctrl-C or SIGTERM; a second one ends the process at once."""
+
+    def stop(number: int, frame: object) -> None:
+        for one in handlers:
+            signal.signal(one, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _end(line: str, status: int) -> None:

@@ -67,7 +67,7 @@ def export(
     rows = board[board.method == record.entry]
     if rows.empty:
         raise InputError(f"cell {record.id} is in no table; its code was edited since: see ltbench status")
-    found = write(record, store, output, lambda agreement: card(record, rows.iloc[0], agreement), onnx)
+    found = write(record, store, output, lambda agreement: card(record, rows.iloc[0], agreement), onnx, methods_dir)
     print(
         f"{output}: {record.entry} (cell {record.id}), {record.finished.last.balanced_accuracy:.1f} % balanced accuracy"
     )
@@ -134,26 +134,27 @@ def _recommended(cells: "pd.DataFrame", store: "Store") -> "Record":
 
 def _probabilities(model: Path, images: list[Path]) -> "pd.DataFrame":
     """Probabilities of each class [N, C], one row an image."""
+    import logging
+
     import numpy as np
     import pandas as pd
 
     from ltbench.export.predict import load, pixels, probabilities
 
+    logging.getLogger("torch.export").setLevel(logging.ERROR)  # it prints the traceback of every damaged file
     try:
         loaded = load(model)
         classes, (height, width, _) = loaded.about["classes"], loaded.about["image"]
         if not (len(set(classes)) == len(classes) and 1 <= height <= 4096 and 1 <= width <= 4096):
             raise ValueError("model.json is damaged")
     except Exception as error:  # torch raises a different error for each kind of damage
-        raise InputError(
-            f"{model} is not a folder of ltbench export ({type(error).__name__}); export it again"
-        ) from error
+        raise InputError(f"{model} is not a folder of ltbench export ({_why(error)}); export it again") from error
     decoded = []
     for image in images:
         try:
             decoded.append(pixels(image, loaded.about))
         except Exception as error:  # the decoders of damaged files raise many types
-            raise InputError(f"image {image} cannot be read ({type(error).__name__}); correct or remove it") from error
+            raise InputError(f"image {image} cannot be read ({_why(error)}); correct or remove it") from error
         if len(decoded) % 1000 == 0:
             print(f"ltbench: {len(decoded)} of {len(images)} images decoded", file=sys.stderr)
     parts = [probabilities(loaded, np.stack(decoded[i : i + BATCH])) for i in range(0, len(decoded), BATCH)]
@@ -161,3 +162,8 @@ def _probabilities(model: Path, images: list[Path]) -> "pd.DataFrame":
         given = f"model.json of {model} names {len(classes)} classes, and the model predicts {parts[0].shape[1]}"
         raise InputError(f"{given}; export the model again")
     return pd.DataFrame(np.concatenate(parts), index=[str(image) for image in images], columns=classes)
+
+
+def _why(error: Exception) -> str:
+    """What ``predict.py`` says is wrong; of other errors the type."""
+    return str(error) if type(error) is ValueError else type(error).__name__

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from ltbench.cli import options
-from ltbench.cli.run import interruptible
 from ltbench.errors import InputError
 
 PANEL = "Results"
@@ -139,14 +138,13 @@ def nightly(
     request, listen = Request(suite=suite, data=options.places(data)), reporter()
     how = RunOptions(device=device, workers=workers, threads=threads)
     tonight = Nightly(request, how, Baseline(baseline or CHECKOUT / "results" / "nightly"), folder, parts, listen)
-    with interruptible(listen):
-        if bless:
-            lines = tonight.bless(because, night)
-            print(json.dumps(lines) if as_json else "\n".join(lines))
-            return
-        found = tonight.spend()
-        if tracking:
-            _track(folder)
+    if bless:
+        lines = tonight.bless(because, night)
+        print(json.dumps(lines) if as_json else "\n".join(lines))
+        return
+    found = tonight.spend()
+    if tracking:
+        _track(folder)
     if output is not None:
         output.write_text(night_as_text(found, "markdown", None) + "\n", encoding="utf-8")
     print(night_as_json(found) if as_json else night_as_text(found, "table", _width()))

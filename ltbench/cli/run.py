@@ -1,9 +1,7 @@
 """The commands that train: ``run`` and ``tune``."""
 
-import contextlib
 import json
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -167,10 +165,7 @@ def tune(
         reporter(),
         Budget(trials, seeds, sampler_seed),
     )
-    with (
-        interruptible(listen),
-        studied(request, budget, how, Library(), results, listen, tracking=tracking) as found,
-    ):
+    with studied(request, budget, how, Library(), results, listen, tracking=tracking) as found:
         if as_json:
             print(json.dumps([as_record(study) for study in found], indent=1))
         else:
@@ -192,7 +187,7 @@ def _train(
     from ltbench.api.training import trained
     from ltbench.data.sources import is_own
 
-    with interruptible(listen), trained(plan, how, store, library, listen, tracking=tracking) as lost:
+    with trained(plan, how, store, library, listen, tracking=tracking) as lost:
         if lost:
             listen.say(f"ltbench: {lost}")
             if not store.latest():
@@ -212,26 +207,3 @@ def _recommend(store: "Store", ids: set[str], methods_dirs: Sequence[Path]) -> N
 
     for choice in choices(load_results(store, ids=ids, methods_dirs=methods_dirs), store.latest()):
         print(recommendation(choice))
-
-
-@contextlib.contextmanager
-def interruptible(listen: "Reporter") -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into one line on stderr and exit status 130; a second one ends the process at once."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def stop(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-    interrupt = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        listen.say("ltbench: interrupted; finished cells are kept; repeat the command to continue")
-        raise typer.Exit(130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGINT, interrupt)

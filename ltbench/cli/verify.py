@@ -63,7 +63,7 @@ def verify(
                 skipped[record.id] = why
             elif not problems[record.id]:
                 print(f"training {record.id} again", file=sys.stderr)
-                problems[record.id] = train_again(record, store)
+                problems[record.id] = train_again(record, store, methods_dir)
     if as_json:
         rows = [{"id": cell, "problems": found, "not_retrained": skipped.get(cell)} for cell, found in problems.items()]
         print(json.dumps(rows, indent=1))

@@ -2,17 +2,20 @@
 
 The first 4096 bytes contain a line with the name of the format and a line of JSON (``Header``). The labels follow,
 int64 [N], then the features, float32 [N, D], those of ``train`` first, then ``val`` and ``test``. The features are
-appended to a file of another name, which is renamed when it is complete. So a computation that was interrupted
-continues where it was, and an existing file is complete unless it was damaged later.
+appended to a file of another name, which is renamed when it is complete. Its header says at any moment how many
+features it has and gives their hash. So a computation that was interrupted continues where it was, unless the file was
+damaged, and an existing file is complete unless it was damaged later.
 """
 
+import errno
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +24,7 @@ from ltbench.data.images import Split
 from ltbench.errors import InputError
 
 MAGIC = b"ltbench features 1\n"
+PARTIAL = b"ltbench features 1, incomplete\n"
 HEADER_BYTES = 4096
 CHUNK_BYTES = 1 << 24
 
@@ -34,12 +38,19 @@ class Header:
         splits: number of images of each split, in their order.
         width: D.
         digest: SHA-256 hash of the labels and features.
+        done: number of images whose features are in the file; None: of all of them.
     """
 
     key: str
     splits: Mapping[str, int]
     width: int
     digest: str
+    done: int | None = None
+
+    def write(self, file: BinaryIO) -> None:
+        """Replace the start of a file by this header."""
+        magic = MAGIC if self.done is None else PARTIAL
+        os.pwrite(file.fileno(), (magic + json.dumps(asdict(self)).encode()).ljust(HEADER_BYTES, b"\0"), 0)
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ class FeatureFile:
 
     def intact(self) -> bool:
         """Whether labels and features are those that were written."""
-        return _digest(self.path) == self.header.digest
+        return _digest(self.path).hexdigest() == self.header.digest
 
 
 def find(path: Path, key: str) -> FeatureFile | None:
@@ -95,7 +106,6 @@ class Writer:
         labels: [N] int64.
         splits: number of images of each split, in their order.
         width: D.
-        block: images that are computed together: an interrupted block is computed again.
 
     Attributes:
         done: images whose features are in the file.
@@ -104,46 +114,70 @@ class Writer:
         InputError: if the file cannot be written.
     """
 
-    def __init__(
-        self, path: Path, key: str, labels: NDArray[np.int64], splits: Mapping[str, int], width: int, block: int
-    ) -> None:
+    def __init__(self, path: Path, key: str, labels: NDArray[np.int64], splits: Mapping[str, int], width: int) -> None:
         self.path, self.key, self.splits, self.width = path, key, splits, width
         self.partial = path.with_name(f".{path.name}.partial")
-        start, row = HEADER_BYTES + 8 * len(labels), 4 * width
+        self.start, self.row = HEADER_BYTES + 8 * len(labels), 4 * width
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = self.partial.open("ab")
-            size = self.file.tell()
-            self.done = max(0, size - start) // (row * block) * block if size >= start else 0
-            if self.done:
-                self.file.truncate(start + self.done * row)
-            else:
-                self.file.truncate(0)
-                self.file.write(bytes(HEADER_BYTES) + np.ascontiguousarray(labels, "<i8").tobytes())
+            self.partial.touch()
+            self.file = self.partial.open("r+b")
+            self.digest, self.done = self._resumed()
+            if not self.done:
+                self._append(np.ascontiguousarray(labels, "<i8").tobytes(), HEADER_BYTES)
         except OSError as error:
             raise self._unwritable(error) from error
 
     def append(self, features: NDArray[np.float32]) -> None:
         """Add the features [n, D] of the next images."""
+        at = self.start + self.done * self.row
+        self.done += len(features)
         try:
-            self.file.write(np.ascontiguousarray(features, "<f4").tobytes())
-            self.file.flush()
+            self._append(np.ascontiguousarray(features, "<f4").tobytes(), at)
         except OSError as error:
             raise self._unwritable(error) from error
-        self.done += len(features)
 
     def finish(self) -> FeatureFile:
         """Complete the file."""
-        header = Header(self.key, dict(self.splits), self.width, _digest(self.partial))
+        header = self._header(None)
         try:
+            self.file.truncate(self.start + self.done * self.row)
+            header.write(self.file)
+            os.fsync(self.file.fileno())
             self.file.close()
-            with self.partial.open("r+b") as file:
-                file.write((MAGIC + json.dumps(asdict(header)).encode()).ljust(HEADER_BYTES, b"\0"))
-                os.fsync(file.fileno())
             self.partial.replace(self.path)
         except OSError as error:
             raise self._unwritable(error) from error
         return FeatureFile(self.path, header)
+
+    def _resumed(self) -> "tuple[hashlib._Hash, int]":
+        """The hash of what an interrupted computation left, and its number of images; 0 where it was damaged."""
+        start = os.pread(self.file.fileno(), HEADER_BYTES, 0)
+        if not start:
+            return hashlib.sha256(), 0
+        try:
+            header = Header(**json.loads(start.partition(b"\n")[2].rstrip(b"\0")))
+            if (header.key, header.splits, header.width) != (self.key, self.splits, self.width):
+                raise ValueError("it contains other features")
+            done = sum(self.splits.values()) if header.done is None else header.done
+            digest = _digest(self.partial, self.start + done * self.row - HEADER_BYTES)
+            if digest.hexdigest() != header.digest:
+                raise ValueError("it was changed since it was written")
+        except (ValueError, TypeError) as error:
+            why = f"incomplete feature file {self.partial} is damaged ({error}); computing it from the start"
+            print(f"ltbench: {why}", file=sys.stderr)
+            return hashlib.sha256(), 0
+        return (digest, done) if done else (hashlib.sha256(), 0)
+
+    def _append(self, content: bytes, at: int) -> None:
+        """Write labels or features, and then the header that counts them."""
+        self.digest.update(content)
+        if os.pwrite(self.file.fileno(), content, at) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._header(self.done).write(self.file)
+
+    def _header(self, done: int | None) -> Header:
+        return Header(self.key, dict(self.splits), self.width, self.digest.hexdigest(), done)
 
     def _unwritable(self, error: OSError) -> InputError:
         return InputError(
@@ -152,14 +186,13 @@ class Writer:
         )
 
 
-def _digest(path: Path) -> str:
-    def chunks() -> Iterator[bytes]:
-        with path.open("rb") as file:
-            file.seek(HEADER_BYTES)
-            while chunk := file.read(CHUNK_BYTES):
-                yield chunk
-
+def _digest(path: Path, length: int | None = None) -> "hashlib._Hash":
+    """The hash of what follows the header of a file, of so many bytes or to its end."""
     digest = hashlib.sha256()
-    for chunk in chunks():
-        digest.update(chunk)
-    return digest.hexdigest()
+    with path.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        left = os.fstat(file.fileno()).st_size if length is None else length
+        while chunk := file.read(min(CHUNK_BYTES, left)):
+            digest.update(chunk)
+            left -= len(chunk)
+    return digest

@@ -1,10 +1,10 @@
 """The average of a network over its training, which takes the network's place when it is evaluated and at the end."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ltbench.method.contract import Stage
 from ltbench.plan.recipe import Recipe
@@ -59,17 +59,17 @@ class Average:
             own.copy_(value)
 
 
-def count_statistics(net: nn.Module, passes: Iterator[Callable[[], object]]) -> None:
-    """Compute the running statistics of batch norm again, as means over forward passes in training mode.
+def count_statistics(net: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor]) -> None:
+    """Compute the running statistics of batch norm again, as means over forward passes of batches in training mode.
 
     An average of weights has no statistics of its own (Izmailov et al., UAI 2018, arXiv 1803.05407, section 3.2).
     """
     layers = [layer for layer in net.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     usual = [layer.momentum for layer in layers]
     net.train()
-    for number, one in enumerate(passes if layers else (), 1):
+    for number, images in enumerate(batches if layers else (), 1):
         for layer in layers:
             layer.momentum = 1 / number
-        one()
+        forward(images)
     for layer, momentum in zip(layers, usual, strict=True):
         layer.momentum = momentum

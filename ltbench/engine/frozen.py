@@ -116,7 +116,7 @@ def _computed(
     run = functools.partial(block_features, network, normalise, recipe, device=device)
     labels = np.concatenate([split.labels for split in splits.values()])
     sizes = {name: len(split) for name, split in splits.items()}
-    writer = Writer(path, key, labels, sizes, features, BLOCK)
+    writer = Writer(path, key, labels, sizes, features)
     what = f"features of {images.name} by {recipe.weights}"
     say(f"{what}: {writer.done:,} of {len(labels):,} images are there; computing the others")
     began = reported = time.monotonic()

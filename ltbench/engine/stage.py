@@ -201,14 +201,10 @@ class RunningStage:
         """Compute batch-norm statistics for the weights of now, on the images of another epoch."""
         where = (*self._where(self.state["epoch"]), "statistics")
         plan = self._plan(self.state["epoch"] / (self.epochs + 1), where).to(self.task.device)
-
-        def passes() -> Iterator[Callable[[], object]]:
-            for columns in plan.split(self.task.recipe.batch_size, dim=2):
-                images = self.batch(columns.flatten(1)).images
-                yield functools.partial(self.method.predict, self.net, images)
-
-        with seeded(key(*where), self.task.device), torch.no_grad(), self.task.autocast():
-            count_statistics(self.net, passes())
+        images = (self.batch(part.flatten(1)).images for part in plan.split(self.task.recipe.batch_size, dim=2))
+        # in inference mode a compiled backbone is not used, which would be compiled again for every momentum
+        with seeded(key(*where)), torch.inference_mode(), self.task.autocast():
+            count_statistics(self.net, functools.partial(self.method.predict, self.net), images)
 
     def close(self) -> None:
         """Free what a captured stage holds on the device."""

@@ -106,7 +106,7 @@ class Static:
         before = [tensor.clone() for tensor in state]
         try:
             # a capture that fails leaves its stream as the current one: the outer context puts this thread's back
-            with torch.cuda.stream(running), seeded(0, device), capturable(pool, own, device):
+            with torch.cuda.stream(running), seeded(0), capturable(pool, own, device):
                 self.drawn.copy_(drawn)
                 own.wait_stream(running)
                 with torch.cuda.stream(own):

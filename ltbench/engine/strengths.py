@@ -11,7 +11,7 @@ from torch import Tensor
 from ltbench.engine import epoch_plan
 from ltbench.engine.stage import RunningStage
 from ltbench.errors import InputError
-from ltbench.method.samplers import MOST_STRENGTH, Augmented, Indices, Pool, images_of
+from ltbench.method.samplers import MOST_STRENGTH, Augmented, Indices, Pool
 
 BATCH = 500  # images
 
@@ -49,10 +49,11 @@ def trial(running: RunningStage, epoch: int, calls: Iterator[int], classes: Tens
         [N] bool, on the device.
     """
     task, place = running.task, (running.task.seed, running.position, epoch, "trial", next(calls))
-    strong = strengths.cpu().numpy()
+    wanted, strong = classes.cpu().numpy(), strengths.cpu().numpy()
 
     def chosen(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
-        return images_of(pool, classes.cpu().numpy(), generator)
+        images: Indices = pool.by_class[pool.starts[wanted] + generator.integers(pool.counts[wanted])]
+        return images
 
     augmentations, streams = running.training.augmentations, {"trial": Augmented(chosen, graded=1.0)}
     plan = epoch_plan.draw(

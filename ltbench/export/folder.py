@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,13 @@ class Agreement:
     parameters: int
 
 
-def planned_of(record: Record, results: Path) -> Planned:
+def planned_of(record: Record, results: Path, methods_dirs: Sequence[Path]) -> Planned:
     """The cell of a record with everything that it was trained with.
 
     Raises:
         InputError: when its images or methods are not there any more, or are others than they were.
     """
-    request, tuned = request_of(record.command)
+    request, tuned = request_of(record.command, trusted=methods_dirs)
     library = Library()
     if tuned:
         request = replace(request, variants=winners(request, results, library))
@@ -71,7 +71,12 @@ def planned_of(record: Record, results: Path) -> Planned:
 
 
 def export(
-    record: Record, store: Store, folder: Path, card: Callable[[Agreement], str], onnx: bool = False
+    record: Record,
+    store: Store,
+    folder: Path,
+    card: Callable[[Agreement], str],
+    onnx: bool = False,
+    methods_dirs: Sequence[Path] = (),
 ) -> Agreement:
     """Write the network of a finished cell, the program that predicts with it, and a script, into a folder.
 
@@ -81,6 +86,7 @@ def export(
         folder: which must not exist, or be empty.
         card: the text of ``README.md``.
         onnx: write the program also as ``model.onnx``.
+        methods_dirs: folders with method files, besides ``./methods``.
 
     Raises:
         InputError: when the network is not stored any more, the cell cannot be made again, the folder has files, or
@@ -88,7 +94,7 @@ def export(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists and is not an empty folder; name another one with -o")
-    planned = planned_of(record, store.root)
+    planned = planned_of(record, store.root, methods_dirs)
     path = store.stage_path(planned.stages[-1].id)
     state = StageFile(path, CPU, float("inf")).load()
     if state is None:
@@ -98,14 +104,15 @@ def export(
     program, weights = _program(planned, state["network"])
     image = tuple(planned.images.train.images.shape[1:])
     operations = traced(program, image)
+    facts = json.dumps(_facts(record, image), indent=1) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     if onnx:
         write_onnx(operations, folder / "model.onnx")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch, about tensors that share memory
-        torch.export.save(operations, folder / "model.pt2")
+        torch.export.save(operations, folder / "model.pt2", extra_files={"model.json": facts})
     save_file({name: value.contiguous() for name, value in weights.items()}, folder / "model.safetensors")
-    (folder / "model.json").write_text(json.dumps(_facts(record, image), indent=1) + "\n", encoding="utf-8")
+    (folder / "model.json").write_text(facts, encoding="utf-8")
     shutil.copyfile(str(predict.__file__), folder / "predict.py")
     parameters = sum(part.numel() for part in program.parameters())
     found = _agreement(predict.load(folder), record, planned, store, parameters)
@@ -134,7 +141,7 @@ def _program(planned: Planned, state: Mapping[str, Tensor]) -> tuple[Program, di
 
 
 def _facts(record: Record, image: tuple[int, ...]) -> dict[str, Any]:
-    """The content of ``model.json``; ``image`` is height, width and channels."""
+    """The content of ``model.json``, which ``model.pt2`` carries too; ``image`` is height, width and channels."""
     result, recipe = record.finished, record.recipe_values
     return {
         "classes": result.classes,

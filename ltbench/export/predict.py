@@ -2,6 +2,7 @@
 
 import json
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,17 +19,33 @@ class Exported(NamedTuple):
 
 
 def load(folder: Path) -> Exported:
-    """Read the model of a folder."""
+    """Read the model of a folder. This runs code in ``model.pt2``: load only models of people whom you trust.
+
+    Raises:
+        ValueError: where ``model.pt2`` was changed, and where ``model.json`` is not the one that it was exported with.
+    """
+    with zipfile.ZipFile(folder / "model.pt2") as archive:
+        if changed := archive.testzip():
+            raise ValueError(f"model.pt2 was changed since it was written: {changed}")
     about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    return Exported(about, torch.export.load(folder / "model.pt2").module())
+    inside = {"model.json": "{}"}
+    program = torch.export.load(folder / "model.pt2", extra_files=inside)
+    own = json.loads(inside["model.json"])
+    if differ := [name for name in {**own, **about} if own.get(name) != about.get(name)]:
+        raise ValueError(f"model.json and model.pt2 are of different models: they have other {', '.join(differ)}")
+    return Exported(about, program.module())
 
 
 def pixels(path: Path, about: dict[str, Any]) -> np.ndarray:
-    """An image file as the model takes it, uint8 [H, W, channels]: short side resized, then the central part."""
+    """An image file as the model takes it, uint8 [H, W, channels]: short side resized, then the central part.
+
+    Raises:
+        ValueError: for an image of more than 8 bits per channel.
+    """
     height, width, channels = about["image"]
     with Image.open(path) as file:
         if file.mode.startswith(("I", "F")):
-            raise SystemExit(f"{path} has 16 bits or more per pixel, which Pillow would saturate; convert it to 8 bits")
+            raise ValueError(f"{path.name} has 16 bits or more per pixel; convert it to 8 bits")
         image = file.convert("RGB")
     if image.size != (width, height):
         scale = max(width / image.width, height / image.height)
@@ -62,7 +79,10 @@ def _load_pyfunc(folder: str) -> Served:
 
 
 if __name__ == "__main__":
-    model = load(Path(__file__).parent)
-    for name in sys.argv[1:]:
-        (found,) = probabilities(model, pixels(Path(name), model.about)[None])
-        print(f"{name}\t{model.about['classes'][found.argmax()]}\t{found.max():.3f}")
+    try:
+        model = load(Path(__file__).parent)
+        for name in sys.argv[1:]:
+            (found,) = probabilities(model, pixels(Path(name), model.about)[None])
+            print(f"{name}\t{model.about['classes'][found.argmax()]}\t{found.max():.3f}")
+    except ValueError as error:
+        raise SystemExit(str(error)) from None

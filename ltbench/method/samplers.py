@@ -100,7 +100,7 @@ def class_balanced(pool: Pool, draws: int, progress: float, generator: np.random
 
     Kang et al., ICLR 2020 (arXiv 1910.09217), equation 1 with q = 0.
     """
-    return images_of(pool, generator.integers(len(pool.counts), size=draws), generator)
+    return _of_classes(pool, generator.integers(len(pool.counts), size=draws), generator)
 
 
 def frequency_power(q: float) -> Sampler:
@@ -112,7 +112,7 @@ def frequency_power(q: float) -> Sampler:
 
     def sample(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
         weights = pool.counts.astype(np.float64) ** q
-        return images_of(pool, generator.choice(len(weights), size=draws, p=weights / weights.sum()), generator)
+        return _of_classes(pool, generator.choice(len(weights), size=draws, p=weights / weights.sum()), generator)
 
     return sample
 
@@ -130,7 +130,7 @@ def effective_number_balanced(beta: float) -> Sampler:
     def sample(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
         counts = pool.counts.astype(np.float64)
         weights = counts / -np.expm1(counts * np.log(beta))
-        return images_of(pool, generator.choice(len(weights), size=draws, p=weights / weights.sum()), generator)
+        return _of_classes(pool, generator.choice(len(weights), size=draws, p=weights / weights.sum()), generator)
 
     return sample
 
@@ -144,7 +144,7 @@ def progressively_balanced(power: float = 1.0) -> Sampler:
     def sample(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
         t = progress**power
         p = (1 - t) * pool.counts / pool.counts.sum() + t / len(pool.counts)
-        return images_of(pool, generator.choice(len(p), size=draws, p=p / p.sum()), generator)
+        return _of_classes(pool, generator.choice(len(p), size=draws, p=p / p.sum()), generator)
 
     return sample
 
@@ -170,7 +170,7 @@ def balances(sampler: Stream) -> bool:
     return bool((drawn >= 900).mean() > 0.2)
 
 
-def images_of(pool: Pool, classes: Indices, generator: np.random.Generator) -> Indices:
+def _of_classes(pool: Pool, classes: NDArray[np.int64], generator: np.random.Generator) -> Indices:
     """Draw an image of each of these classes, uniformly."""
     drawn: Indices = pool.by_class[pool.starts[classes] + generator.integers(pool.counts[classes])]
     return drawn

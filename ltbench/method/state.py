@@ -1,6 +1,7 @@
 """The state of a process that results of other methods depend on, and which of it a method changed."""
 
 import contextlib
+import functools
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from ltbench.errors import InputError
-from ltbench.randomness import ALONE
+from ltbench.randomness import ALONE, gpus
 
 BACKENDS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
     ("torch.backends.cudnn", torch.backends.cudnn, ("enabled", "benchmark", "deterministic", "allow_tf32")),
@@ -41,6 +42,18 @@ GENERATORS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 }
 
 
+def _global_generators() -> dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]]:
+    """How to read and to set the state of every global generator, those of GPUs once CUDA is used; none waits."""
+    found = dict(GENERATORS)
+    for i in gpus():
+        device = torch.device("cuda", i)
+        found[f"the global generator of cuda:{i}"] = (
+            functools.partial(torch.cuda.get_rng_state, device=device),
+            functools.partial(torch.cuda.set_rng_state, device=device),
+        )
+    return found
+
+
 class Guard:
     """Compares the state of this process with that of the moment when this object was made.
 
@@ -54,7 +67,7 @@ class Guard:
         self.settings = {name: get() for name, (get, _) in SETTINGS.items()}
         self.flags = {(i, flag): getattr(at, flag) for i, (_, at, flags) in enumerate(BACKENDS) for flag in flags}
         with ALONE:  # a thread that draws from torch's generator puts it back afterwards
-            self.generators = {name: get() for name, (get, _) in GENERATORS.items()}
+            self.generators = {name: get() for name, (get, _) in _global_generators().items()}
         self.functions = [{name: f for name, f in vars(at).items() if callable(f)} for _, at in FUNCTIONS]
 
     def changed_since(self, noted: int) -> str:
@@ -97,10 +110,14 @@ class Guard:
         return found
 
     def _generators(self) -> list[str]:
+        moved = []
         with ALONE:
-            moved = [name for name, (get, _) in GENERATORS.items() if not _same(get(), self.generators[name])]
-            for name in moved:
-                GENERATORS[name][1](self.generators[name])
+            for name, (get, put) in _global_generators().items():
+                now = get()
+                was = self.generators.setdefault(name, now)
+                if not _same(now, was):
+                    put(was)
+                    moved.append(name)
         return moved
 
     def _functions(self) -> list[str]:

@@ -29,6 +29,7 @@ class Night:
         together: of all methods, where numbers do not repeat bit for bit.
         speeds: of the benchmarks.
         seconds: how long the night took.
+        broken: why methods of the suite could not be trained.
     """
 
     folder: Path
@@ -39,11 +40,12 @@ class Night:
     together: Together | None = None
     speeds: Sequence[Speed] = ()
     seconds: float = 0.0
+    broken: Sequence[str] = ()
 
     @property
     def fell(self) -> list[str]:
         """What is beyond noise, by name."""
-        found = [_fallen(change) for change in self.changes if change.verdict in ALARMS]
+        found = [*self.broken, *(_fallen(change) for change in self.changes if change.verdict in ALARMS)]
         found += [f"all methods together {self.together}"] if self.together and self.together.p < ALPHA / 2 else []
         return found + [str(one) for one in self.speeds if one.pace in speed.ALARMS]
 

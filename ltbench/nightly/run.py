@@ -13,6 +13,7 @@ from ltbench.nightly.baseline import Baseline
 from ltbench.nightly.night import Night, new_folder, remember
 from ltbench.plan.expand import make_plan
 from ltbench.plan.request import Request
+from ltbench.results.compared import Change
 from ltbench.results.record import Environment, now
 from ltbench.results.store import Store
 from ltbench.runner.environment import environment
@@ -53,10 +54,11 @@ class Nightly:
         created, where, folder = self._begin()
         started = time.monotonic()
         speeds = self._speeds(speed.machine(where)) if "speed" in self.parts else []
-        changes = []
+        changes: list[Change] = []
+        broken: tuple[str, ...] = ()
         if "learning" in self.parts:
             plan = learning.train(self.request, self.how, folder, self.listen)
-            changes = learning.judge(plan, folder, self.baseline)
+            changes, broken = learning.judge(plan, folder, self.baseline), tuple(plan.broken.values())
         night = Night(
             folder,
             created,
@@ -66,6 +68,7 @@ class Nightly:
             learning.together(changes),
             speeds,
             time.monotonic() - started,
+            broken,
         )
         remember(self.parent, night.line())
         return night

@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from ltbench.errors import InputError, one_line
@@ -11,16 +12,29 @@ from ltbench.plan.request import Request
 NEEDED = ("suite", "datasets", "imbalance", "methods", "seeds", "subset_seeds")
 
 
-def request_of(command: str) -> tuple[Request, bool]:
+def request_of(command: str, trusted: Iterable[Path] | None = None) -> tuple[Request, bool]:
     """The request of a command from `Request.command`, and whether it names tuned methods.
 
+    Args:
+        command: of a record, which somebody else may have written.
+        trusted: folders whose method files may be imported; None: none will be imported.
+
     Raises:
-        InputError: for another command, as a record that was edited may have.
+        InputError: for another command, as a record that was edited may have, and for one that names other folders.
     """
     try:
-        return _request_of(command)
+        request, tuned = _request_of(command)
     except (argparse.ArgumentError, TypeError, ValueError) as error:
         raise InputError(f"the record's command cannot be repeated ({one_line(error)}): {command[:200]}") from error
+    if trusted is not None:
+        known = {folder.resolve() for folder in trusted}
+        for folder in request.methods_dirs:
+            if folder.resolve() not in known:
+                raise InputError(
+                    f"the cell was trained with the methods in {folder}; add --methods-dir {shlex.quote(str(folder))} "
+                    "if you trust these files"
+                )
+    return request, tuned
 
 
 def _request_of(command: str) -> tuple[Request, bool]:
@@ -31,7 +45,10 @@ def _request_of(command: str) -> tuple[Request, bool]:
         parser.add_argument(f"--{name}", action="append", default=[])
     for name in ("tuned", "as-published"):
         parser.add_argument(f"--{name}", action="store_true")
-    words, _ = parser.parse_known_args(shlex.split(command)[2:])  # the others say where it is trained
+    program, name, *options = shlex.split(command)
+    if (program, name) != ("ltbench", "run"):
+        raise ValueError("it is not ltbench run")
+    words, _ = parser.parse_known_args(options)  # the others say where it is trained
     if missing := [name for name in NEEDED if getattr(words, name) is None]:
         raise ValueError(f"--{missing[0].replace('_', '-')} is missing")
     changes = (text.partition("=") for text in words.set)

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import stat
 import time
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from ltbench.errors import InputError
 
 FOLDERS = ("records", "arrays", "stages", "plans", "locks", "tuning", "studies", "machine", "mlflow")
 DAY_S = 86400.0
+PART = re.compile(r"\.[0-9a-f]{32}(\.tmp)?|\.[0-9a-f]+\.features\.partial")
+"""Names of files that are being written, in results and data folders."""
 
 
 def check_folders(root: Path) -> None:
@@ -27,11 +30,23 @@ def check_folders(root: Path) -> None:
             raise InputError(f"{path} is not a folder; remove it")
 
 
+def parts_of_files(root: Path, age_s: float) -> list[Path]:
+    """Parts of files that are older than this, in a folder and the folders in it: killed processes left them."""
+    folders = [root, *(path for path in root.glob("*/") if not path.is_symlink())]
+    return [path for folder in folders for path in folder.glob(".*") if PART.fullmatch(path.name) and _old(path, age_s)]
+
+
 def sweep(root: Path) -> None:
     """Remove parts of files, and locks that nobody renewed, that are older than a day."""
-    old = time.time() - DAY_S
-    for path in (*root.glob(".*.tmp"), *root.glob("*/.*.tmp"), *root.glob("locks/*")):
-        ours = path.parent.name == "locks" or re.fullmatch(r"\.[0-9a-f]{32}\.tmp", path.name)
+    for path in (*parts_of_files(root, DAY_S), *(lock for lock in root.glob("locks/*") if _old(lock, DAY_S))):
         with contextlib.suppress(OSError):  # another process removed it
-            if ours and not path.is_symlink() and path.lstat().st_mtime < old:
-                path.unlink()
+            path.unlink()
+
+
+def _old(path: Path, age_s: float) -> bool:
+    """Whether a path is a file, no link, and older than this."""
+    try:
+        found = path.lstat()
+    except OSError:  # another process removed it
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_mtime < time.time() - age_s

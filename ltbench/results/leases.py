@@ -4,10 +4,13 @@ A lease is a file that its owner renews while it lives. It needs no file locks, 
 of a process that has ended is free at once on the same machine; elsewhere it expires if not renewed for ``LEASE_S``.
 """
 
+import stat
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
-from filelock import SoftFileLease, Timeout
+from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
 from ltbench.errors import InputError
 from ltbench.plan.cell import digest
@@ -38,7 +41,7 @@ class Lease:
         if self.file.token is None:
             return False
         try:
-            return f"token={self.file.token}\n" not in Path(self.file.lock_file).read_text()
+            return f"token={self.file.token}\n".encode() not in Path(self.file.lock_file).read_bytes()
         except FileNotFoundError:
             return True
 
@@ -63,7 +66,7 @@ class Leases:
             wait: wait until it is free.
 
         Raises:
-            InputError: where its file is a link to another place.
+            InputError: where its file is a link to another place or no file, or lasts longer than leases of ltbench.
         """
         path = self._path(name)
         if path.is_symlink() or self.folder.is_symlink():
@@ -73,13 +76,20 @@ class Leases:
         if file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = SoftFileLease(path, lease_duration=LEASE_S, thread_local=False)
-        try:
-            file.acquire(timeout=-1 if wait else 0, poll_interval=POLL_S)
-        except Timeout:
-            with self.guard:
-                self.waiting[name] = file
-            return None
-        return Lease(file)
+        while True:
+            _remove_damaged(file)
+            try:
+                file.acquire(timeout=LEASE_S if wait else 0, poll_interval=POLL_S)
+                return Lease(file)
+            except LeaseSettingsMismatch as error:
+                raise InputError(
+                    f"{path} is of another version of ltbench, or damaged; remove it where no process uses it"
+                ) from error
+            except Timeout:
+                if not wait:
+                    with self.guard:
+                        self.waiting[name] = file
+                    return None
 
     def taken(self, name: str) -> bool:
         """Whether a process has the lease of this name."""
@@ -96,3 +106,18 @@ class Leases:
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name if len(name.encode()) <= LONGEST_NAME else digest(name)}.lease"
+
+
+def _remove_damaged(file: SoftFileLease) -> None:
+    """Remove an old file that is no lease, such as the empty one of a process that was killed while it made it.
+
+    Raises:
+        InputError: for a folder, a pipe or the like.
+    """
+    path = Path(file.lock_file)
+    with suppress(FileNotFoundError):
+        found = path.lstat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{path} is not a file; remove it")
+        if time.time() - found.st_mtime > LEASE_S and ((owner := file.owner) is None or owner.mode != "lease"):
+            path.unlink()

@@ -1,12 +1,11 @@
 """What a results folder and the data folder contain that can be made again, by kind."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ltbench.data.packed import header_of
-from ltbench.results.folders import check_folders
+from ltbench.results.folders import check_folders, parts_of_files
 from ltbench.results.store import Store
 
 KINDS = {
@@ -47,14 +46,12 @@ def spaces(store: Store, data: Path) -> list[Space]:
     check_folders(store.root)
     trained = [file for file in sorted((store.root / "stages").glob("*.pt")) if not _in_use(store, file)]
     packed = [*sorted((data / "folders").glob("*.images")), *sorted((data / "features").glob("*.features"))]
-    old = time.time() - FRESH_S
-    roots = (store.root, *(p for p in store.root.glob("*/") if p.is_dir()), data / "folders", data / "features")
     found = {
         "stages": [file for file in trained if not file.stem.endswith(".partial")],
         "checkpoints": [file for file in trained if file.stem.endswith(".partial")],
         "superseded": list(_superseded(packed)),
         "packed": packed,
-        "temporary": [f for root in roots for f in root.glob(".*") if f.is_file() and f.stat().st_mtime < old],
+        "temporary": [*parts_of_files(store.root, FRESH_S), *parts_of_files(data, FRESH_S)],
     }
     return [Space(kind, tuple(found[kind])) for kind in KINDS]
 

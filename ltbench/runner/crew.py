@@ -107,7 +107,11 @@ class Crew(ABC, Generic[Worker]):
         """End all workers, also in the middle of a cell."""
 
     def train(self, job: Job, listen: Reporter) -> None:
-        """Have a job trained, replacing workers that die, until every cell has a record and every worker is idle."""
+        """Have a job trained, replacing workers that die, until every cell has a record and every worker is idle.
+
+        Raises:
+            InputError, OSError: what would end a run without workers too, such as a full disk.
+        """
         self.job, self.listen = job, listen
         self.todo = {str(planned.cell): planned for planned in job.todo}
         for worker in list(self.cells):
@@ -142,6 +146,8 @@ class Crew(ABC, Generic[Worker]):
             self.dismiss(worker)
             if self.todo:
                 self._add()
+        elif kind == "ends the run":
+            raise details[0]
         elif kind == "say":
             self.listen.say(name)
         elif kind == "cell":

@@ -1,12 +1,14 @@
 """Trains the cells of a job in this process, one after another or several at once."""
 
+import contextlib
 import copy
 import functools
+import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ltbench.data import LongTailed, cut
 from ltbench.errors import one_line
@@ -90,14 +92,17 @@ class _Work:
 
         prepare()
         torch.set_num_threads(self.options.threads)
-        if self.options.runs_per_device == 1:
-            self.guard = Guard()
-            self.take_turns(self.wanted)
-            return not (self.replaceable and (self.guard.changes or self.options.isolate))
-        runs = None if self.options.runs_per_device == "auto" else self.options.runs_per_device
-        with numerics(strict=self.job.plan.suite.recipe.precision == "fp32-strict"):
-            self.guard = Guard()
-            Together(self.take_turns, runs, self.speed).run()
+        if torch.device(self.options.device).type == "cuda":
+            torch.cuda.init()  # so that the guard sees the generators of all GPUs from the start
+        with contextlib.nullcontext() if self.replaceable else _exit_as_error():
+            if self.options.runs_per_device == 1:
+                self.guard = Guard()
+                self.take_turns(self.wanted)
+                return not (self.replaceable and (self.guard.changes or self.options.isolate))
+            runs = None if self.options.runs_per_device == "auto" else self.options.runs_per_device
+            with numerics(strict=self.job.plan.suite.recipe.precision == "fp32-strict"):
+                self.guard = Guard()
+                Together(self.take_turns, runs, self.speed).run()
         return True
 
     def wanted(self) -> bool:
@@ -117,7 +122,8 @@ class _Work:
                 try:
                     found = self.recorded(claim)
                 except torch.OutOfMemoryError:  # not alone: again, with fewer beside it
-                    self.say(f"{claim.planned.cell}: out of GPU memory; {self.todo.fewer()} runs at once from here on")
+                    what = f"out of GPU memory with {claim.together} runs at once{_used(self.options)}"
+                    self.say(f"{claim.planned.cell}: {what}; at most {self.todo.fewer()} from here on")
                     self.todo.give_back(claim, again=True)
                 except Lost as lost:
                     self.say(f"{claim.planned.cell}: {lost}")
@@ -179,10 +185,10 @@ class _Work:
             )
         except (KeyboardInterrupt, Lost):
             raise
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError as error:
             if claim.together > 1:
                 raise
-            return self.job.record(planned.cell, options, reason=_out_of_memory(planned.cell, options))
+            return self.job.record(planned.cell, options, reason=_out_of_memory(planned.cell, options, error))
         except BaseException as error:  # one cell that fails, or calls sys.exit, must not stop the others
             return self.job.record(planned.cell, options, reason=one_line(error))
         return self.job.record(planned.cell, options, result=_beside(result, claim.together))
@@ -211,26 +217,54 @@ class _Work:
             self.listen.say(line)
 
 
+@contextlib.contextmanager
+def _exit_as_error() -> Iterator[None]:
+    """Make ``os._exit`` raise SystemExit in this process, so that a method that calls it fails and the run goes on."""
+    end, mine = os._exit, os.getpid()
+
+    def leave(status: int) -> NoReturn:
+        if os.getpid() == mine:
+            raise SystemExit(status)
+        end(status)
+
+    os._exit = leave
+    try:
+        yield
+    finally:
+        os._exit = end
+
+
 def _stages(store: Store, planned: Planned) -> dict[Path, int]:
     """When each stage of a cell that the store has was written, in ns, by file."""
     paths = (store.stage_path(stage.id) for stage in planned.stages)
     return {path: path.stat().st_mtime_ns for path in paths if path.exists()}
 
 
-def _out_of_memory(cell: Cell, options: RunOptions) -> str:
-    """Why a cell that was alone on its device did not fit, and what to do: activations grow with the batch."""
+def _out_of_memory(cell: Cell, options: RunOptions, error: BaseException) -> str:
+    """Why a cell that was alone on its device did not fit, and what would have fitted."""
+    from ltbench.engine.memory import OutOfMemory, largest_batch
+
+    size, used = cell.recipe.batch_size, _used(options)
+    fits = largest_batch(error.running) if isinstance(error, OutOfMemory) else None
+    if fits is None:
+        fits, why = max(2, size // 2), "half the batch needs about half of it"
+    else:
+        why = f"about {fits} would have fitted, by the memory of steps with {size // 8} and {size // 4}"
+    return (
+        f"out of GPU memory with a batch of {size}{used}; {why} (--set recipe.batch_size={fits}), and "
+        "--images-in host leaves the images in the computer's memory"
+    )
+
+
+def _used(options: RunOptions) -> str:
+    """The memory that this process used at most on its GPU, in words; empty on a CPU."""
     import torch
 
-    known = f"{options.device} has no room for it"
-    if torch.device(options.device).type == "cuda":
-        free, total = torch.cuda.mem_get_info(options.device)
-        peak = torch.cuda.max_memory_allocated(options.device)
-        known = f"it used {mebibytes(peak)} at most; {mebibytes(free)} of {mebibytes(total)} are free now"
-    half = max(2, cell.recipe.batch_size // 2)
-    return (
-        f"out of GPU memory with a batch of {cell.recipe.batch_size}: {known}; half the batch needs about half of it "
-        f"(--set recipe.batch_size={half}), and --images-in host leaves the images in the computer's memory"
-    )
+    device = torch.device(options.device)
+    if device.type != "cuda":
+        return ""
+    most, total = torch.cuda.max_memory_allocated(device), torch.cuda.mem_get_info(device)[1]
+    return f" ({mebibytes(most)} of {mebibytes(total)} used)"
 
 
 def _beside(result: Result, runs: int) -> Result:

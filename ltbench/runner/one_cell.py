@@ -1,5 +1,6 @@
 """One cell, from data to result: its stages trained or taken from the store, its predictions measured."""
 
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from ltbench.data import LongTailed, Split
 from ltbench.engine.batches import held_out
 from ltbench.engine.evaluate import predictions
 from ltbench.engine.image_source import Place
+from ltbench.engine.memory import OutOfMemory
 from ltbench.engine.networks import trained_network
 from ltbench.engine.process import numerics
 from ltbench.engine.stage import RunningStage, State
@@ -56,6 +58,7 @@ def run_cell(
 
     Raises:
         TrainingFailed: when a loss or a logit is not finite.
+        torch.OutOfMemoryError: where the memory of the device is too small.
     """
     started = time.perf_counter()
     if device.type == "cuda":
@@ -116,17 +119,23 @@ def _stage(
     before: State | None,
     on_epoch: Callable[[int, int], None],
 ) -> tuple[State, bool]:
-    """The state of a trained stage, and whether it was in the store."""
+    """The state of a trained stage, and whether it was in the store.
+
+    Raises:
+        OutOfMemory: where the memory of the device is too small to train it.
+    """
     with files.locked():
         if (state := files.finished.load()) is not None:
             epochs = task.recipe.stage_epochs(stage.epochs)
             on_epoch(epochs, epochs)
             return state, True
         running = RunningStage(method, stage, position, task, before)
-        state = _to_cpu(train_stage(running, files.partial, on_epoch))
-        files.finished.save(state)
-        files.partial.path.unlink(missing_ok=True)
-        return state, False
+        with contextlib.suppress(torch.OutOfMemoryError):  # it holds the memory of the step that failed
+            state = _to_cpu(train_stage(running, files.partial, on_epoch))
+            files.finished.save(state)
+            files.partial.path.unlink(missing_ok=True)
+            return state, False
+        raise OutOfMemory(running)
 
 
 def _to_cpu(state: State) -> State:

@@ -46,7 +46,12 @@ def _worker(
     with suppress(EOFError, KeyboardInterrupt):  # the parent is gone
         while True:
             assignment: Assignment = connection.recv()
-            if not assignment.work_through(store, options, library, remote):
+            try:
+                stays = assignment.work_through(store, options, library, remote)
+            except (InputError, OSError) as error:  # it would end a run without workers too
+                remote.send("ends the run", "", error)
+                return
+            if not stays:
                 return
 
 

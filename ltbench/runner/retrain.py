@@ -5,10 +5,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from ltbench.errors import InputError
+from ltbench.plan.repeat import request_of
 from ltbench.results.record import Record
 from ltbench.results.store import Store
 from ltbench.runner.environment import environment
@@ -25,16 +28,21 @@ def not_repeatable_here(record: Record) -> str:
     return f"it was trained on {other[0]}; here is {here}" if other else ""
 
 
-def retrain(record: Record, store: Store) -> list[str]:
+def retrain(record: Record, store: Store, methods_dirs: Sequence[Path] = ()) -> list[str]:
     """Train a cell again in a process and a results folder of its own.
 
     Args:
         record: of the finished cell, which this machine can repeat.
         store: where the record is; its studies are used for a tuned cell.
+        methods_dirs: folders with method files, besides ``./methods``.
 
     Returns:
         What differs, one line each; empty where every number is equal in every bit.
     """
+    try:
+        request_of(record.command, trusted=methods_dirs)
+    except InputError as error:
+        return [str(error)]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "results"
         studies = Path("tuning", "studies")

@@ -26,7 +26,7 @@ def test_kinds_are_shown_and_deleted_one_by_one(ltbench: Cli, picture_folder: Ca
     assert ltbench("run", *FAST[2:], *own).status == 0
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "cat/new.png")
     assert ltbench("data", "check", f"imagefolder:{folder}").status == 0
-    for name, age in {".killed.tmp": 7200, ".writing.tmp": 0}.items():
+    for name, age in {f".{32 * 'a'}.tmp": 7200, f".{32 * 'b'}.tmp": 0, ".keep": 7200}.items():
         Path("results/records", name).touch()
         os.utime(Path("results/records", name), (time.time() - age,) * 2)
     Path("results/stages/0123456789abcdef.partial.pt").touch()

@@ -158,6 +158,12 @@ def test_several_runs_at_the_same_time_give_the_same_bits(method: type[Method]) 
         assert differences([train(method, None, 0, TINY.task(seed))[-1]], [found[seed]]) == ""
 
 
+@pytest.mark.parametrize("method", [Strengthening, Averaging])
+def test_trials_and_averages_use_images_from_everywhere(method: type[Method]) -> None:
+    host = Task.of(TINY.data, TINY.recipe, 0, CPU, images_in="host")
+    assert differences([trained(method)], train(method, None, 0, host)) == ""
+
+
 def test_passes_use_the_precision_of_the_recipe() -> None:
     seen: list[torch.dtype] = []
 

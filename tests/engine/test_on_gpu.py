@@ -23,6 +23,7 @@ from ltbench.engine.step import Static, capturable
 from ltbench.engine.task import Tier
 from ltbench.engine.train import train_stage
 from ltbench.method.registry import discover
+from ltbench.method.samplers import augment_of, graded_of
 from ltbench.plan.recipe import RECIPES
 from ltbench.randomness import ALONE
 from tests.engine.test_engine import same
@@ -186,8 +187,9 @@ def test_no_step_uses_an_operation_that_is_slow_if_deterministic(name: str, inde
         plan = running.begin(0)
         gpu.operations.clear()
         Static(running.step, plan.shape, TINY.recipe.batch_size, CUDA)(plan)
-    equalised = any(getattr(stream, "augment", "") for stream in method.streams_of(method.stages()[index]).values())
-    histograms = {"scatter_add_"} if equalised else set()  # of AutoAugment: a few kernels of a step of hundreds
+    streams = method.streams_of(method.stages()[index]).values()
+    equalised = any(augment_of(stream) or graded_of(stream) for stream in streams)
+    histograms = {"scatter_add_"} if equalised else set()  # of "Equalize": a few kernels of a step of hundreds
     assert gpu.operations.keys() & SLOW == histograms
 
 

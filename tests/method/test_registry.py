@@ -96,7 +96,7 @@ def test_editing_a_file_changes_its_source_and_no_other() -> None:
 
 def test_patterns_and_unknown_names() -> None:
     registry = discover()
-    assert registry.match(["?rt*"])[0] == ["crt", "crt_mixup"]
+    assert registry.match(["?rt*"])[0] == ["crt", "crt_mixup", "crt_swa"]
     assert registry.match(["ldam*", "ce"])[0] == ["ce", "ldam", "ldam_drw"]
     with pytest.raises(InputError, match="unknown method 'ldma_drw'; did you mean 'ldam_drw'"):
         registry.match(["ldma_drw"])

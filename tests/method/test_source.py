@@ -70,7 +70,12 @@ def naming(*words: str) -> set[str]:
         ("method/functional.py", "counts**-0.25", "counts**-0.5", naming("ldam_margins", "SharpnessAware")),
         ("method/decoupled.py", "epochs = Range(0.15", "epochs = Range(0.2", naming("Decoupled")),
         ("method/auxiliary.py", '"primary": class', '"primary": instance', naming("AuxiliaryLearning")),
-        ("method/samplers.py", "np.float64) ** q", "np.float64) ** (q + 1)", naming("frequency_power")),
+        (
+            "method/samplers.py",
+            "np.float64) ** q",
+            "np.float64) ** (q + 1)",
+            naming("frequency_power", "PastedMinority"),
+        ),
         ("metrics.py", "clamp_min(1)", "clamp_min(2)", naming("best_on")),
     ],
 )
@@ -83,7 +88,7 @@ def test_editing_a_shared_formula_makes_exactly_its_users_stale(
 
 def test_editing_a_function_that_functions_use_makes_the_users_of_these_stale(copy: Path) -> None:
     balanced = naming("class_balanced", "frequency_power", "progressively_balanced")
-    inherited = naming("Decoupled", "AuxiliaryLearning")
+    inherited = naming("Decoupled", "AuxiliaryLearning", "PastedMinority")
     found = edited(copy, "ltbench/method/samplers.py", "pool.starts[classes] + ", "pool.starts[classes] + 0 + ")
     assert found == (balanced | inherited, set())
 

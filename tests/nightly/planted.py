@@ -47,8 +47,8 @@ PLANTS = {
     "a sampler off by one class": Plant(
         {
             "ltbench/method/samplers.py": (
-                "images_of(pool, generator.integers(len(pool.counts), size=draws)",
-                "images_of(pool, generator.integers(len(pool.counts) - 1, size=draws)",
+                "_of_classes(pool, generator.integers(len(pool.counts), size=draws)",
+                "_of_classes(pool, generator.integers(len(pool.counts) - 1, size=draws)",
             )
         },
         frozenset({"class_balanced_sampling", "crt"}),

@@ -11,7 +11,6 @@ Every test of this folder makes one fault and has a line in `docs/reliability.md
 
 import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -66,19 +65,15 @@ class Attack:
     def process(self, *words: str, **environment: str) -> Answer:
         """Run ``ltbench`` with these words in a process of its own, which every signal and stream can reach."""
 
-        def call() -> Answer:
-            with self.started(*words, **environment) as running:
-                out, err = running.communicate(timeout=PATIENCE_S)
-            return Answer(running.returncode, out, err)
+        return self._watched(words, lambda: ended(self.started(*words, **environment)))
 
-        return self._watched(words, call)
-
-    def started(self, *words: str, **environment: str) -> subprocess.Popen[str]:
-        """Start ``ltbench`` in a process of its own, in a session of its own."""
+    def started(self, *words: str, before: str = "", **environment: str) -> subprocess.Popen[str]:
+        """Start ``ltbench`` in a process and a session of its own, after the Python code ``before``."""
         self.words = words
+        code = f"{before}\nimport sys, ltbench.cli\nsys.argv[0] = 'ltbench'\nltbench.cli.main()"
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         return subprocess.Popen(
-            [sys.executable, "-m", "ltbench", *words],
+            [sys.executable, *(("-c", code) if before else ("-m", "ltbench")), *words],
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -113,6 +108,8 @@ class Attack:
         return found
 
 
-def killed(running: "subprocess.Popen[str]", how: signal.Signals = signal.SIGKILL) -> None:
-    """Send a signal to every process of a session."""
-    os.killpg(running.pid, how)
+def ended(running: "subprocess.Popen[str]") -> Answer:
+    """Wait for the end of a process; a signal that ended it is a status as shells show it, 128 and its number."""
+    out, err = running.communicate(timeout=PATIENCE_S)
+    status = running.returncode
+    return Answer(128 - status if status < 0 else status, out, err)

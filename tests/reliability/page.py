@@ -16,8 +16,9 @@ HEAD = """# Reliability
 
 Each row is a fault that a test makes for real: the command that met it, its exit status, and what it prints. No command
 prints a traceback, and none writes outside its folders. Exit status 0: the command did its whole job; 1: something
-failed or is missing, and is named; 2: wrong input; 130: stopped by Ctrl-C or SIGTERM. In a command, `…` stands for
-options that make the run short, for the folder of the test, and for the middle of a very long word.
+failed or is missing, and is named; 2: wrong input; 130: stopped by Ctrl-C or SIGTERM; 143: ended by a second SIGTERM.
+In a command, `…` stands for options that make the run short, for the folder of the test, and for the middle of a very
+long word.
 
 At revision a42cad602734, 200 runs were ended by `kill -9` at a random moment (118 of the whole run, 21 of a worker, 17
 of the fork server, 18 of the process that follows in MLflow, 26 of all at once) and repeated until done: no record was

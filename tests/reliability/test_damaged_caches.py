@@ -8,7 +8,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from ltbench.data import packed
+from ltbench.data import features, packed
 from ltbench.data.features import HEADER_BYTES
 from ltbench.results.store import Store
 from tests.conftest import numbers
@@ -72,3 +72,20 @@ def test_an_altered_feature_before_an_export(attack: Attack, run_on_features: tu
     (cell,) = Store("results").latest()
     answer = attack("export", cell, "-o", "results/model")
     attack.shown(answer, 0, "was changed since it was written; computing it again")
+
+
+@pytest.mark.slow
+@fault("Data folder", "one feature is altered in the file of an interrupted computation")
+def test_an_altered_feature_of_an_interrupted_computation(
+    attack: Attack, run_on_features: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(features.Writer, "finish", lambda self: (_ for _ in ()).throw(KeyboardInterrupt()))
+        assert attack(*run_on_features).status == 130
+    (partial,) = Path("../data-home/features").glob(".*.partial")
+    whole = partial.read_bytes()[HEADER_BYTES:]
+    alter(partial, -3)
+    answer = attack(*run_on_features)
+    attack.shown(answer, 0, "is damaged (it was changed since it was written); computing it from the start")
+    (path,) = Path("../data-home/features").glob("*.features")
+    assert path.read_bytes()[HEADER_BYTES:] == whole

@@ -48,6 +48,18 @@ def test_records_without_permission(attack: Attack) -> None:
     attack.shown(answer, 2, "results/records cannot be read (Permission denied); restore the folder or its permissions")
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write everything")
+@fault("Results folder", "a results folder of somebody else, which this user may only read")
+def test_a_folder_of_somebody_else(attack: Attack) -> None:
+    made_record(Store("results"), "ce")
+    Path("results").chmod(0o555)
+    attack.words = ("run", *FAST, "--methods", "focal")
+    answer = without_rights(*attack.words)
+    Path("results").chmod(0o755)
+    attack.shown(answer, 2, "results folder results cannot be written (Permission denied); give another one with")
+
+
 @pytest.mark.parametrize("words", [*SHOWING, DRY], ids=lambda words: words[0])
 @fault("Results folder", "a file in place of the folder of records")
 def test_a_file_in_place_of_the_records(attack: Attack, words: tuple[str, ...]) -> None:

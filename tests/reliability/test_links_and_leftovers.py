@@ -37,6 +37,18 @@ def test_a_link_in_place_of_a_folder(attack: Attack, name: str, words: tuple[str
     assert unchanged(place)
 
 
+@pytest.mark.slow
+@fault("Results folder", "a folder of another name in the results is a link to a place with hidden files")
+def test_what_is_behind_a_link_is_not_deleted(attack: Attack) -> None:
+    made_record(Store("results"), "ce")
+    place = outside()
+    hidden = [aged(place / name, 2 * DAY_S) for name in (".profile", f".{32 * 'a'}.tmp")]
+    Path("results/more").symlink_to(place)
+    attack.shown(attack("clean", "--delete", "temporary"), 0, "deleted 0 files of kind temporary")
+    attack.shown(attack(*RUN), 0, "ce")
+    assert all(path.exists() for path in hidden)
+
+
 @fault("Results folder", "the results folder itself is a link")
 def test_a_results_folder_that_is_a_link(attack: Attack) -> None:
     Path("../outside-results").mkdir()

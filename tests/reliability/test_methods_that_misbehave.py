@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from ltbench.check.pretended import CUDA, pretended
 from ltbench.method.state import Guard
+from ltbench.randomness import seeded
 from ltbench.results.store import Store
 from tests.conftest import FAST, MINE
 from tests.reliability.attack import Attack, fault
@@ -21,6 +24,14 @@ def plant(line: str) -> None:
 @fault("Methods", "a method calls sys.exit(0)")
 def test_a_method_that_calls_sys_exit(attack: Attack) -> None:
     plant("raise SystemExit(0)")
+    attack.shown(attack("run", *FAST, "--methods", "mine,ce"), 1, "FAILED: SystemExit: 0")
+    assert sorted(r.status for r in Store().latest().values()) == ["done", "failed"]
+
+
+@pytest.mark.slow
+@fault("Methods", "a method calls os._exit(0)")
+def test_a_method_that_calls_os_exit(attack: Attack) -> None:
+    plant("__import__('os')._exit(0)")
     attack.shown(attack("run", *FAST, "--methods", "mine,ce"), 1, "FAILED: SystemExit: 0")
     assert sorted(r.status for r in Store().latest().values()) == ["done", "failed"]
 
@@ -64,6 +75,11 @@ def test_a_method_that_calls_sys_exit(attack: Attack) -> None:
             marks=fault("Methods", "a method draws from numpy's global generator"),
         ),
         pytest.param(
+            "import random; random.random()",
+            "Python's global generator",
+            marks=[pytest.mark.slow, fault("Methods", "a method draws from Python's global generator")],
+        ),
+        pytest.param(
             "if clock.progress > 0: torch.rand(1)",
             "torch's global generator",
             marks=fault("Methods", "a method draws from torch's global generator, but not in its first epoch"),
@@ -79,6 +95,27 @@ def test_a_method_that_changes_the_process(attack: Attack, line: str, says: str)
     again = attack("run", *FAST, "--methods", "mine,ce")  # the stage of the failed cell is not reused
     assert again.status == 1
     assert f"changed {says}" in " ".join(again.out.split())
+
+
+@pytest.mark.slow
+@fault("Methods", "a method seeds the generator of the (pretended) GPU, but not in its first epoch")
+def test_a_method_that_seeds_the_generator_of_a_gpu(attack: Attack) -> None:
+    plant("if clock.progress > 0: torch.cuda.manual_seed(3)")
+    with pretended():
+        before = torch.cuda.get_rng_state(CUDA)
+        answer = attack("run", *FAST, "--methods", "mine,ce", "--device", "cuda")
+        attack.shown(answer, 1, "changed the global generator of cuda:0")
+        assert torch.equal(torch.cuda.get_rng_state(CUDA), before)
+    assert sorted(r.status for r in Store().latest().values()) == ["done", "failed"]
+
+
+def test_the_guard_does_not_begin_to_use_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: pytest.fail("it began to use CUDA"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    guard = Guard()
+    with seeded(1):
+        pass
+    assert not guard.changed_since(0)
 
 
 @fault("Methods", "a stage of a method trains parameters that do not exist")
@@ -111,6 +148,23 @@ def test_a_method_that_runs_out_of_gpu_memory(attack: Attack) -> None:
     )
 
 
+@pytest.mark.slow
+@fault("Methods", "a batch that is too large for the (pretended) GPU, on which each image takes 5 GiB")
+def test_the_largest_batch_that_would_have_fitted_is_named(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(
+        "if len(batch.images) > 24: raise torch.OutOfMemoryError('CUDA out of memory')\n"
+        "        torch.planted = len(batch.images)"
+    )
+    used = lambda device=None: (20 + 5 * torch.planted) << 30  # noqa: E731
+    with pretended(), monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "max_memory_allocated", used)
+        patch.setattr(torch, "planted", 0, raising=False)
+        run = ("run", *FAST, "--methods", "mine", "--device", "cuda")
+        says = "(20480 MiB of 143360 MiB used); about 24 would have fitted, by the memory of steps with 4 and 8"
+        attack.shown(attack(*run), 1, f"out of GPU memory with a batch of 32 {says} (--set recipe.batch_size=24)")
+        assert attack(*run, "--set", "recipe.batch_size=24").status == 0
+
+
 @fault("Methods", "a method runs out of GPU memory beside another one")
 def test_a_method_that_runs_out_of_gpu_memory_beside_others_is_trained_alone(attack: Attack) -> None:
     plant(
@@ -120,10 +174,8 @@ def test_a_method_that_runs_out_of_gpu_memory_beside_others_is_trained_alone(att
     try:
         answer = attack("run", *FAST[:-2], "--methods", "mine,ce", "--runs-per-device", "2")
     finally:
-        import torch
-
         del torch.tried  # type: ignore[attr-defined]
-    attack.shown(answer, 0, "out of GPU memory; 1 runs at once from here on")
+    attack.shown(answer, 0, "out of GPU memory with 2 runs at once; at most 1 from here on")
 
 
 @fault("Results folder", "the record of a finished cell does not reach the folder")

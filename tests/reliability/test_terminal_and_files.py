@@ -87,6 +87,15 @@ def test_a_closed_pipe(attack: Attack) -> None:
 
 
 @pytest.mark.slow
+@fault("Terminal and files", "stdout is closed from the start, as after >&-")
+def test_no_stdout(attack: Attack) -> None:
+    attack.words = ("ls", "suites")
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", sys.executable, "-m", "ltbench", *attack.words]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=_environment())
+    attack.shown(Answer(done.returncode, "", done.stderr), 0, "")
+
+
+@pytest.mark.slow
 @fault("Terminal and files", "stdout is a full disk")
 def test_a_full_disk_as_stdout(attack: Attack) -> None:
     attack.words = ("ls", "methods")

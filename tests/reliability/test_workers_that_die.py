@@ -1,38 +1,16 @@
-"""Workers that die, are interrupted, or start in a folder with hostile names."""
+"""Workers that die, or start in a folder with hostile names."""
 
-import os
-import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from ltbench.results.store import Store
-from tests.conftest import FAST, MINE, Answer
-from tests.reliability.attack import Attack, fault
+from tests.conftest import FAST, MINE
+from tests.reliability.attack import Attack, ended, fault
 from tests.reliability.test_methods_that_misbehave import plant
+from tests.reliability.test_signals import RUN, SLEEPS, begun, wait_until_alone
 
 TWO = (*FAST[:-1], "2")
-
-
-def session(of: int) -> list[int]:
-    """The processes of a session that still live."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, number, *_ = stat.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(number) == of and state != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
-def wait_until_empty(number: int) -> None:
-    until = time.monotonic() + 20
-    while session(number) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not session(number)
 
 
 @pytest.mark.slow
@@ -56,6 +34,43 @@ def test_a_cell_whose_worker_is_killed_once_is_trained_again(attack: Attack) -> 
     )
     answer = attack("run", *TWO, "--methods", "mine,ce")
     attack.shown(answer, 0, "ended with exit status -9 (killed, often because memory ran out); queued again (1 of 2)")
+
+
+def dying(line: str, once: bool = True) -> None:
+    """Write the method ``mine``, whose import runs a line in workers, which is before their first cell."""
+    Path("methods").mkdir()
+    first = "not pathlib.Path('results/once').exists()" if once else "True"
+    code = f"""
+import multiprocessing, os, pathlib
+if multiprocessing.parent_process() and {first}:
+    pathlib.Path('results/once').touch()
+    {line}
+"""
+    Path("methods/mine.py").write_text(MINE + code)
+
+
+@pytest.mark.slow
+@fault("Workers", "a worker is killed before its first cell")
+def test_a_worker_that_is_killed_before_its_first_cell(attack: Attack) -> None:
+    dying("os.kill(os.getpid(), 9)")
+    attack.shown(attack("run", *TWO, "--methods", "mine,ce"), 0, "mine")
+    assert len(Store().attempts()) == 2
+
+
+@pytest.mark.slow
+@fault("Workers", "every worker is killed before its first cell")
+def test_workers_that_are_all_killed_before_their_first_cell(attack: Attack) -> None:
+    dying("os.kill(os.getpid(), 9)", once=False)
+    answer = attack("run", *TWO, "--methods", "mine,ce")
+    attack.shown(answer, 2, "5 workers died before they began a cell; of the last one, its process ended with exit")
+
+
+@pytest.mark.slow
+@fault("Workers", "the fork server, which is the parent process of a worker, is killed before the first cell")
+def test_a_fork_server_that_is_killed_before_the_first_cell(attack: Attack) -> None:
+    dying("os.kill(os.getppid(), 9)")
+    attack.shown(attack("run", *TWO, "--methods", "mine,ce"), 0, "mine")
+    assert len(Store().attempts()) == 2
 
 
 @pytest.mark.slow
@@ -82,43 +97,14 @@ def test_isolate_gives_each_method_a_process_of_its_own(attack: Attack) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "how",
-    [
-        pytest.param(signal.SIGTERM, marks=fault("Terminal and files", "SIGTERM in the middle of an epoch")),
-        pytest.param(signal.SIGINT, marks=fault("Terminal and files", "SIGINT in the middle of an epoch")),
-    ],
-)
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_signal_ends_a_run_with_one_line_and_no_orphan(attack: Attack, how: signal.Signals, workers: str) -> None:
-    running = started(attack, workers)
-    os.kill(running.pid, how)
-    out, err = running.communicate(timeout=30)
-    says = "ltbench: interrupted; finished cells are kept; repeat the command to continue"
-    attack.shown(Answer(running.returncode, out, err), 130, says)
-    wait_until_empty(running.pid)
-
-
-@pytest.mark.slow
 @fault("Workers", "the parent process of the workers is killed")
 def test_no_worker_outlives_its_parent(attack: Attack) -> None:
-    running = started(attack, "2")
-    os.kill(running.pid, signal.SIGKILL)
-    running.communicate(timeout=30)
-    wait_until_empty(running.pid)
+    plant(SLEEPS)
+    running = begun(attack, *RUN, "--workers", "2")
+    running.kill()
+    ended(running)
+    wait_until_alone()
     attack.shown(attack("status"), 0, "to do")
-
-
-def started(attack: Attack, workers: str):  # type: ignore[no-untyped-def]
-    """A run in the middle of its first cell."""
-    plant("import time, pathlib; pathlib.Path('results/begun').touch(); time.sleep(0.2)")
-    words = ("--imbalance", "20", "--seeds", "2", "--set", "recipe.epochs=100", "--no-tracking")
-    running = attack.started("run", *words, "--methods", "mine", "--workers", workers)
-    until = time.monotonic() + 60
-    while not Path("results/begun").exists() and time.monotonic() < until:
-        time.sleep(0.1)
-    assert Path("results/begun").exists()
-    return running
 
 
 @pytest.mark.slow

@@ -13,11 +13,9 @@ import pytest
 from ltbench.results import leases
 from ltbench.results.leases import Leases, Lost
 from ltbench.results.store import Store
-from tests.conftest import MINE
 from tests.made import record_of
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 300
 OWNER = """
 import sys
 from ltbench.results import leases
@@ -27,15 +25,6 @@ lease = leases.Leases(Path("locks")).take("cell")
 print(lease is not None, flush=True)
 input()
 print(lease.lost, flush=True)
-"""
-COMMAND = """
-import sys, fcntl
-fcntl.flock = fcntl.lockf = lambda *words: None  # locks that always succeed
-from ltbench.results import leases
-leases.LEASE_S = {lease_s}
-from ltbench.cli import main
-sys.argv = ["ltbench", *sys.argv[1:]]
-main()
 """
 
 
@@ -132,39 +121,3 @@ def test_a_store_publishes_nothing_of_a_cell_that_another_process_has_taken_over
     other.add(record)
     taken.release()
     assert len(store.attempts()) == 1
-
-
-CELLS = ("--imbalance", "20", "--seeds", "2", "--set", "recipe.epochs=2", "--workers", "1", "--no-tracking")
-
-
-@pytest.mark.slow
-def test_several_processes_share_the_work_where_file_locks_do_nothing() -> None:
-    words = ("run", *CELLS, "--methods", "ce,crt,focal,class_balanced_sampling")
-    running = [python(COMMAND.format(lease_s=120.0), *words) for _ in range(3)]
-    answers = [one.communicate(timeout=PATIENCE_S) for one in running]
-    assert [one.returncode for one in running] == [0, 0, 0], answers
-    store = Store("results")
-    assert len(store.attempts()) == len(store.latest()) == 8
-    trained = [stage for record in store.latest().values() for stage in record.finished.stages if not stage.reused]
-    assert len(trained) == len(list(Path("results/stages").glob("*.pt"))) == 8
-
-
-@pytest.mark.slow
-def test_a_process_that_slept_through_its_lease_trains_twice_but_publishes_once() -> None:
-    Path("methods").mkdir()
-    note = "import time, pathlib; pathlib.Path(f'begun-{__import__(\"os\").getpid()}').touch(); time.sleep(0.05)"
-    Path("methods/mine.py").write_text(MINE.replace("        return", f"        {note}\n        return"))
-    words = ("run", *CELLS, "--methods", "mine", "--seeds", "1")
-    first = python(COMMAND.format(lease_s=5.0), *words)
-    while not list(Path().glob("begun-*")):
-        assert first.poll() is None
-    first.send_signal(signal.SIGSTOP)
-    second = python(COMMAND.format(lease_s=5.0), *words)
-    out, err = second.communicate(timeout=PATIENCE_S)
-    assert second.returncode == 0, err
-    first.send_signal(signal.SIGCONT)
-    out, err = first.communicate(timeout=PATIENCE_S)
-    assert first.returncode == 0, err
-    assert "another process took it over" in err
-    assert len(list(Path().glob("begun-*"))) == 2
-    assert len(Store("results").attempts()) == 1

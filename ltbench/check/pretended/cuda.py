@@ -8,6 +8,7 @@ from typing import Any, Self
 from unittest import mock
 
 import torch
+from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from ltbench.check.pretended.device import CUDA, HERE, CaptureFailed, Device, Record
@@ -100,6 +101,15 @@ class Cuda:
         self.gpu = gpu
         self.default = Stream(gpu, CUDA)
         self.pools = 0
+        self.seed(0)
+
+    def seed(self, seed: int) -> None:
+        """Seed the generator. Its state is 16 bytes as on CUDA; draws use the CPU's generator and do not move it."""
+        self.generator = torch.frombuffer(bytearray((seed % 2**64).to_bytes(16, "little")), dtype=torch.uint8)
+
+    def set_rng_state(self, state: Tensor, device: Any = None) -> None:
+        """Put the generator back."""
+        self.generator = state.clone()
 
     def current_stream(self, device: Any = None) -> Stream:
         """The stream of this thread."""
@@ -171,9 +181,12 @@ class Cuda:
             "empty_cache": lambda: None,
             "get_device_name": lambda device=None: gpu.name,
             "get_device_capability": lambda device=None: (9, 0),
-            "get_rng_state": lambda device=None: torch.zeros(16, dtype=torch.uint8),
-            "set_rng_state": lambda state, device=None: None,
-            "manual_seed_all": lambda seed: None,
+            "init": lambda: None,
+            "is_initialized": lambda: True,
+            "get_rng_state": lambda device=None: self.generator.clone(),
+            "set_rng_state": self.set_rng_state,
+            "manual_seed": self.seed,
+            "manual_seed_all": self.seed,
         }
 
 
