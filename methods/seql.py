@@ -4,7 +4,7 @@ Tan, Wang, Li, Li, Ouyang, Yin, Yan: Equalization Loss for Long-Tailed Object Re
 p_y = exp(z_y) / sum_k w_k exp(z_k) with w_k = 1 - b t_k (1 - y_k), where t_k = 1 for classes rarer
 than ``threshold``, and b = 1 with probability gamma: images of other classes do not lower the logits of rare ones.
 Deviation: b is drawn for each image and class, as in the code of Bag of Tricks (Zhang et al., AAAI 2021), whose
-accuracies are given.
+accuracies are given. Its threshold is 0.05 on CIFAR-10, for which it has none.
 """
 
 import numpy as np
