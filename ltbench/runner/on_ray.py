@@ -9,6 +9,7 @@ import queue
 import re
 import shutil
 import signal
+import socket
 import sysconfig
 import tempfile
 import threading
@@ -27,6 +28,8 @@ from ltbench.runner.crew import Assignment, Crew, Event, Remote
 from ltbench.runner.in_process import compute_features
 from ltbench.runner.options import RunOptions
 
+ANSWER_S = 10.0
+"""How long the address of a cluster may take to answer."""
 EPOCH_EVERY_S = 0.5
 """Shortest time between two epochs that a worker reports."""
 
@@ -238,6 +241,8 @@ class _Cluster:
             return
         if (address := os.environ.get("RAY_ADDRESS", "")).startswith("ray://"):
             raise InputError(f"RAY_ADDRESS={address}: Ray's client is not supported; run on a node of the cluster")
+        if ":" in address:
+            _check_answers(address)
         handler = signal.getsignal(signal.SIGTERM)  # Ray replaces it
         try:
             self._connect(address)
@@ -272,6 +277,15 @@ class _Cluster:
             ray.shutdown()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _check_answers(address: str) -> None:
+    """Raise InputError where nothing answers at ``host:port``, for which Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+    except (OSError, ValueError) as error:
+        raise InputError(f"RAY_ADDRESS={address}: there is no Ray cluster; {one_line(error)}") from error
 
 
 def _environment() -> dict[str, str]:

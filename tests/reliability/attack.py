@@ -11,6 +11,7 @@ Every test of this folder makes one fault and has a line in `docs/reliability.md
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,7 +23,7 @@ import pytest
 from tests.conftest import Answer
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 120
+PATIENCE_S = 240
 
 
 def fault(area: str, what: str) -> pytest.MarkDecorator:
@@ -110,6 +111,10 @@ class Attack:
 
 def ended(running: "subprocess.Popen[str]") -> Answer:
     """Wait for the end of a process; a signal that ended it is a status as shells show it, 128 and its number."""
-    out, err = running.communicate(timeout=PATIENCE_S)
+    try:
+        out, err = running.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(running.pid, signal.SIGKILL)
+        raise
     status = running.returncode
     return Answer(128 - status if status < 0 else status, out, err)
