@@ -85,7 +85,11 @@ def _check_stage(stage: Any) -> None:
         ),
         ("batch_norm", stage.batch_norm in ("train", "eval"), "train or eval"),
         ("project_after", stage.project_after in ("step", "epoch"), "step or epoch"),
-        ("trains", _one_of(stage.trains, ("all", "heads")) or _are_factors(stage.trains), "all, heads or factors"),
+        (
+            "trains",
+            _one_of(stage.trains, ("all", "heads")) or (bool(stage.trains) and _are_factors(stage.trains)),
+            "all, heads or factors",
+        ),
         (
             "loss, gradient, project, strengths or finish",
             _are_functions(stage.loss, stage.gradient, stage.project, stage.strengths, stage.finish),

@@ -39,6 +39,10 @@ BROKEN = {
     "stages() returns no stage": (of_class("def stages(self): return ()"), "return a tuple of 1 to 100 stages"),
     "a stage without streams": (of_class("def stages(self): return (Stage(streams={}),)"), "streams of stage 'train'"),
     "a stage of -1 epochs": (of_class("def stages(self): return (Stage(epochs=-1),)"), "epochs of stage 'train'"),
+    "a stage that trains nothing": (
+        of_class("def stages(self): return (Stage(trains={}),)"),
+        "trains of stage 'train'",
+    ),
     "an exception in __init__": (of_class("def __init__(self, **k): 1 / 0"), "__init__ fails: ZeroDivisionError"),
     "SystemExit in __init__": (of_class("def __init__(self, **k): raise SystemExit(0)"), "__init__ fails: SystemExit"),
     "sys.exit(0) at import": ("import sys\nsys.exit(0)\n", "SystemExit: 0"),
