@@ -109,7 +109,7 @@ ELSEWHERE: Edits = {
         "return next(known, platform.processor() or platform.machine())",
         'return "another machine"',
     ),
-    "ltbench/engine/stage.py": (
+    "ltbench/engine/networks.py": (
         "    heads = {}\n    for name in method.heads:",
         "    import os\n\n"
         "    with torch.no_grad():\n"
