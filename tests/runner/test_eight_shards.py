@@ -37,6 +37,13 @@ def test_two_of_eight_shards_are_killed_and_started_again() -> None:
         assert process.returncode == 0, (part, err)
     store = Store("results")
     assert len(store.attempts()) == len(store.latest()) == 14
-    trained = [stage for record in store.latest().values() for stage in record.finished.stages if not stage.reused]
-    assert len(trained) == len(list(Path("results/stages").glob("*.pt"))) == 14
+    trained = [
+        (record.seed, stage.method, stage.stage)
+        for record in store.latest().values()
+        for stage in record.finished.stages
+        if not stage.reused
+    ]
+    assert len(set(trained)) == len(trained)
+    stages = list(Path("results/stages").glob("*.pt"))
+    assert 14 - 2 <= len(trained) <= len(stages) == 14  # either kill may come between a stage and its record
     assert not list(Path("results/locks").iterdir())
