@@ -389,7 +389,7 @@ def test_all_results_are_in_the_experiment_that_the_environment_names(
 
 @pytest.mark.slow
 def test_the_best_model_of_each_table_is_logged_and_predicts(results: Path) -> None:
-    from mlflow import pyfunc, set_tracking_uri
+    from mlflow import pyfunc
 
     from ltbench.data import load
 
@@ -407,8 +407,9 @@ def test_the_best_model_of_each_table_is_logged_and_predicts(results: Path) -> N
         best = board[board.imbalance == imbalance].iloc[0]
         assert model.tags["method"] == best.method
         assert client.get_run(model.source_run_id).data.params["method"] == best.method
-        set_tracking_uri(client.tracking_uri)
-        loaded = pyfunc.load_model(f"models:/{model.model_id}")
+        with pytest.MonkeyPatch.context() as patch:  # mlflow.set_tracking_uri would set it for all later tests
+            patch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)
+            loaded = pyfunc.load_model(f"models:/{model.model_id}")
         assert loaded.metadata.signature.inputs.inputs[0].shape == (-1, 8, 8, 1)
         assert (
             loaded.predict(images).argmax(axis=1).tolist()
