@@ -48,9 +48,10 @@ def cost(subject: Subject) -> str:
     methods = [make() for make in subject.chain]
     stages = [(method, stage) for method in methods for stage in method.stages()]
     counted = sum(
-        stage.epochs * stage_flops(method, stage, position) / plain_flops()
+        stage.epochs * share * stage_flops(method, stage, position, progress) / plain_flops()
         for position, (method, stage) in enumerate(stages)
         if stage.epochs
+        for progress, share in parts_of(stage)
     )
     declared = subject.method.cost
     if abs(counted - declared) > TOLERANCE * max(1.0, counted):
@@ -64,10 +65,18 @@ def plain_flops() -> int:
     return stage_flops(Method(), Stage(), 0)
 
 
-def stage_flops(method: Method, stage: Stage, position: int) -> int:
-    """Floating-point operations of one step of a stage, forward and backward."""
+def parts_of(stage: Stage) -> tuple[tuple[float, float], ...]:
+    """The parts of a stage whose steps may differ in cost: the progress at which each begins, and its share."""
+    if stage.late_loss is None:
+        return ((0.0, 1.0),)
+    return ((0.0, stage.late_from), (stage.late_from, 1 - stage.late_from))
+
+
+def stage_flops(method: Method, stage: Stage, position: int, progress: float = 0.0) -> int:
+    """Floating-point operations of one step of a stage at some progress, forward and backward."""
     running = RunningStage(method, stage, position, FULL.task())
     columns = running.begin(0).flatten(1)
+    running.set_to(progress, 0.1)
     counter = FlopCounterMode(display=False)
     with counter:
         running.step(columns)
