@@ -11,7 +11,7 @@ import pytest
 from ltbench import Published
 from ltbench.data import Imbalance, class_counts
 from ltbench.metrics import shot_groups
-from ltbench.plan.recipe import Recipe
+from ltbench.plan.recipe import RECIPES, Recipe
 from tests.methods.given import REGISTRY
 
 CAO = "Cao19 table 2"  # C10 and C100, imbalance 100 and 10
@@ -377,6 +377,14 @@ def test_settings_are_named_like_ours_where_we_have_them(name: str, published: P
     recipe = {key.removeprefix("recipe."): v for key, v in values.items() if key.startswith("recipe.")}
     Recipe().changed(recipe)
     method(**{key: v for key, v in values.items() if not key.startswith("recipe.")})
+
+
+@pytest.mark.parametrize(("name", "nesterov"), [("ncl", True), ("paco", False), ("lade", False)])
+def test_the_momentum_of_a_published_accuracy_is_that_of_the_authors_code(name: str, nesterov: bool) -> None:
+    """Theirs: get_optimizer in lib/utils/utils.py of NCL, and the SGD of PaCo and LADE."""
+    for published in (one for method, one in OF_CIFAR if method == name):
+        recipe = RECIPES[{"F1": "ldam"}.get(published.family, published.family)]
+        assert published.settings.get("recipe.nesterov", recipe.nesterov) == nesterov
 
 
 def test_a_published_accuracy_has_keywords_only_and_is_frozen() -> None:
