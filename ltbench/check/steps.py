@@ -13,6 +13,7 @@ from ltbench.check.problem import TINY, Memory, Problem, differences, foundation
 from ltbench.check.subject import Broken, NotApplicable, Subject
 from ltbench.check.training import reference
 from ltbench.engine.stage import RunningStage
+from ltbench.engine.train import call_before_epoch
 from ltbench.method.contract import Method, Stage
 from ltbench.plan.recipe import RECIPES
 
@@ -73,12 +74,12 @@ def parts_of(stage: Stage) -> tuple[tuple[float, float], ...]:
 
 
 def stage_flops(method: Method, stage: Stage, position: int, progress: float = 0.0) -> int:
-    """Floating-point operations of one step of a stage at some progress, forward and backward."""
+    """Floating-point operations of an epoch of one step at some progress of a stage, forward and backward."""
     running = RunningStage(method, stage, position, FULL.task())
-    columns = running.begin(0).flatten(1)
-    running.set_to(progress, 0.1)
-    counter = FlopCounterMode(display=False)
-    with counter:
+    with FlopCounterMode(display=False) as counter:
+        call_before_epoch(running)
+        columns = running.begin(0).flatten(1)
+        running.set_to(progress, 0.1)
         running.step(columns)
     return int(counter.get_total_flops())
 

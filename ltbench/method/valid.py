@@ -92,8 +92,11 @@ def _check_stage(stage: Any) -> None:
             "all, heads or factors",
         ),
         (
-            "loss, late_loss, gradient, project, strengths or finish",
-            _are_functions(stage.loss, stage.late_loss, stage.gradient, stage.project, stage.strengths, stage.finish),
+            "loss, late_loss, gradient, project, strengths, before_epoch or finish",
+            _are_functions(
+                *(stage.loss, stage.late_loss, stage.gradient, stage.project),
+                *(stage.strengths, stage.before_epoch, stage.finish),
+            ),
             "a function, or None",
         ),
     )

@@ -30,6 +30,7 @@ from ltbench.engine import epoch_plan
 from ltbench.engine.stage import RunningStage, State
 from ltbench.engine.strengths import choose_strengths
 from ltbench.engine.task import Task, Tier
+from ltbench.engine.train import call_before_epoch
 
 
 class Twice(Method):
@@ -128,8 +129,32 @@ class Late(Method):
         return 2 * self.loss(net, batch, clock)
 
 
+class Centred(Method):
+    """Features near the means of classes, which are computed before every epoch, and a count of the epochs."""
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage(before_epoch=self.take_means),)
+
+    def build_memory(self, net: Network, counts: Tensor) -> nn.Module:
+        memory = nn.Module()
+        memory.register_buffer("means", torch.zeros(len(counts), 64))
+        memory.register_buffer("epochs", torch.zeros(()))
+        return memory
+
+    def take_means(self, net: Network, features: Features) -> None:
+        seen, labels = features("train")
+        means = net.memory.get_buffer("means")
+        means.zero_().index_add_(0, labels, seen).div_(labels.bincount(minlength=len(means))[:, None])
+        net.memory.get_buffer("epochs").add_(1)
+
+    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        features = net.features(batch.images)
+        far = (features - net.memory.get_buffer("means")[batch.labels]).square().mean()
+        return F.cross_entropy(net.heads["main"](features), batch.labels) + net.memory.get_buffer("epochs") * far
+
+
 CONSTANT = Stage(schedule="constant")
-METHODS = pytest.mark.parametrize("method", [Twice, Remembering, Strengthening, Averaging, Taught, Late])
+METHODS = pytest.mark.parametrize("method", [Twice, Remembering, Strengthening, Averaging, Taught, Late, Centred])
 SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in (Strengthening, Taught)]
 
 
@@ -142,7 +167,7 @@ def test_killed_and_resumed_it_gives_the_same_bits(method: type[Method]) -> None
     assert differences([trained(method)], [trained(method, memory=lambda: Memory(dies=True))]) == ""
 
 
-@pytest.mark.parametrize("method", [Twice, Remembering, Averaging, Late, *SLOW])
+@pytest.mark.parametrize("method", [Twice, Remembering, Averaging, Late, Centred, *SLOW])
 def test_captured_it_gives_the_same_bits(method: type[Method]) -> None:
     expected = trained(method)
     with pretended():
@@ -352,3 +377,19 @@ def test_a_batch_has_the_normalisation_of_its_images() -> None:
     pixels, _ = running.training.batch(columns)
     batch = running.batch(columns)
     assert torch.allclose(255 * (batch.images * batch.std + batch.mean), pixels.permute(0, 3, 1, 2).float(), atol=1e-3)
+
+
+def test_before_an_epoch_a_method_sees_features_of_images_without_augmentation_in_evaluation_mode() -> None:
+    class Seeing(Centred):
+        def take_means(self, net: Network, features: Features) -> None:
+            assert not torch.is_grad_enabled()
+            super().take_means(net, features)
+            assert not net.training
+
+    running = RunningStage(Seeing(), Seeing().stages()[0], 0, TINY.task())
+    plain = copy.deepcopy(running.net).eval().features(running.task.normalise(torch.from_numpy(TINY.data.train.images)))
+    call_before_epoch(running)
+    for label, mean in enumerate(running.net.memory.get_buffer("means")):
+        assert torch.allclose(mean, plain[torch.from_numpy(TINY.data.train.labels) == label].mean(0), atol=1e-5)
+    running.begin(0)
+    assert running.net.training

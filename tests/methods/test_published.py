@@ -84,6 +84,7 @@ READ = {
     "los": row("LOS (copy in GUIDE)", "F5", "B", {}, {100: 54.9, 50: 58.8, 10: 69.7}),
     "dive": gallery(78.88, 82.44, 45.52, 50.83),
     "ncl": row("NCL", "F4", "A", {}, {100: 54.2, 50: 58.2}),
+    "dro_lt": row("DRO-LT (copy in WB)", "other", "B", {}, {100: 47.31, 10: 63.41}),
     "m2m": row("imbalanced-DL, repository", "other", "A", {100: 76.15}, {100: 41.92}),
     "proco": row("ProCo", "F3", "A", {100: 85.9, 50: 88.2, 10: 91.9}, {100: 52.8, 50: 57.1, 10: 65.5}),
     "ride": row("RIDE zoo", "F2", "A", {}, {100: 48.6}),
@@ -279,6 +280,7 @@ CHOSEN = {  # the epoch that a source reports, and its subset: read in its code,
     "H2T, slides": ("best-on-test", 0),  # train_stage2.py: "Best Prec@1"; datasets/cifar100.py: rand_number 0
     "LOS (copy in GUIDE)": ("best-on-test", None),  # main_stage2.py: "best bAcc (test)"; the first images of each class
     "NCL": ("best-on-test", None),  # valid every epoch, best_model.pth; the images of Cui et al.
+    "DRO-LT (copy in WB)": ("best-on-test", None),  # main.py: ckpt.best of the test images
     "imbalanced-DL, repository": ("best-on-test", 0),  # strategy/_m2m.py: best_val_acc1 on test images; rand_number 0
     "ProCo": ("best-on-test", 0),  # main.py: "Best Prec@1", rand_number=0
     "BalPoE": ("last", None),
