@@ -12,7 +12,7 @@ from ltbench.runner.crew import Crew
 from ltbench.runner.in_process import Job, compute_features, work_through
 from ltbench.runner.options import RunOptions
 from ltbench.runner.progress import Reporter, Silent
-from ltbench.runner.workload import longest_first, missing
+from ltbench.runner.workload import longest_first, missing, untrained
 
 
 def execute(plan: Plan, store: Store, options: RunOptions, library: Library, reporter: Reporter | None = None) -> None:
@@ -62,7 +62,7 @@ class Trainer:
         self.store.add_plan(name, {"suite": plan.suite.name, "cells": cells})
         job = Job(plan, tuple(todo), {p.cell.id: before[p.cell.id].created for p in todo if p.cell.id in before})
         with self.reporter or Silent() as listen:
-            listen.begin(len(todo), sum(p.work for p in todo))
+            listen.begin(untrained(todo, self.store))
             if self.options.executor == "local":
                 compute_features(todo, self.options, listen)
             if self._alone(len(todo)):
