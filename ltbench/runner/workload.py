@@ -33,12 +33,12 @@ def untrained(cells: Iterable[Planned], store: Store) -> dict[str, dict[str, flo
     return {str(p.cell): {s.id: s.work for s in p.stages if not there(s.id)} for p in cells}
 
 
-def estimate_seconds(cells: Sequence[Planned], records: Mapping[str, Record]) -> float | None:
+def estimate_seconds(cells: Sequence[Planned], store: Store) -> float | None:
     """Training time of cells from the speeds of finished ones; None where no finished cell is like them.
 
     Args:
-        cells: still to be trained.
-        records: the latest ones, by id.
+        cells: without a finished record.
+        store: of the results.
     """
 
     def kind(recipe: Mapping[str, Any], image: Sequence[int]) -> tuple[Any, ...]:
@@ -47,16 +47,16 @@ def estimate_seconds(cells: Sequence[Planned], records: Mapping[str, Record]) ->
         return recipe.get("backbone"), recipe.get("precision"), recipe.get("resized_crop"), *image
 
     speeds: dict[tuple[Any, ...], list[float]] = {}
-    for record in records.values():
+    for record in store.latest().values():
         if result := record.result:
             known = speeds.setdefault(kind(record.recipe_values, result.image), [])
             work = result.cost.relative_cost * sum(result.class_counts) * record.recipe_values["epochs"]
             known.append(work / max(result.cost.train_seconds, 1e-9) * result.cost.runs_together)
-    seconds: dict[str, float] = {}
+    left, seconds = untrained(cells, store), dict[str, float]()
     for planned in cells:
         like = kind(planned.cell.recipe.identity(), planned.images.train.images.shape[1:])
         if like not in speeds:
             return None
-        for stage in planned.stages:  # one that several cells share is trained once
-            seconds[stage.id] = stage.work / statistics.median(speeds[like])
+        for stage, work in left[str(planned.cell)].items():  # one that several cells share is trained once
+            seconds[stage] = work / statistics.median(speeds[like])
     return sum(seconds.values())
