@@ -5,9 +5,8 @@ strength s, an image gets s random operations of magnitude s. Every class has a 
 is tested: for each strength s up to its level, ``tests`` * (s + 1) images of the class are augmented with s. If the
 network recognises more than ``threshold`` of them for every s, the level rises by 1; otherwise it falls by 1 (0 to 10).
 In training, an image is augmented with the level of its class with probability ``probability``.
-Deviation: 14 of the authors' 22 operations, those of AutoAugment and RandAugment, with the arguments of the authors'
-code; outside of an image it is grey (code: black). Cross-entropy; the authors combine CUDA with other losses too. A
-level L costs 5 (L + 1) (L + 2) forward passes of images of its class in every epoch.
+Deviation: none from the 22 operations of the authors' code. Cross-entropy; the authors combine CUDA with other losses
+too. A level L costs 5 (L + 1) (L + 2) forward passes of images of its class in every epoch.
 """
 
 from collections.abc import Sequence
