@@ -8,12 +8,12 @@ the experts' mean logit for the hardest other class and their largest one for th
 KL(p_j || p_k) over the other experts j. Phase 2 trains new classifiers with balanced softmax. The mean logits predict.
 As in the authors' code, the label's logit is 0 in the teacher and the lowest possible one in an expert, and gradients
 pass through teachers. It divides both divergences by the number of classes, which is 100 there, and the first weight is
-10: here it is 10 / 100 for any number of classes.
+10: here it is 10 / 100 for any number of classes. It needs long training: on digits it has 49.6 % after 20 epochs and
+84.8 after 60 (one seed), `ce` 60.6 and 73.6.
 Deviation: phase 2 has no warm-up of its own. The authors' ResNet-32 has shortcuts with weights. Their code is for CIFAR
 only; on four stages, the same rules give stages 1 to 3 to the experts.
 """
 
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -21,57 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltbench import Batch, Clock, Method, Network, Published, Range, Stage
+from ltbench.models.fused import Fused
 from ltbench.models.network import Branched
-
-
-def layers_of(trunk: nn.Module) -> tuple[list[nn.Module], list[int]]:
-    """The shared layers of a residual network, in order, and the places at which its stages end."""
-    parts = dict(trunk.named_children())
-    if "layer1" in parts:
-        return list(parts.values()), [i for i, name in enumerate(parts) if name.startswith("layer")]
-    *stem, blocks = parts.values()
-    both = len(list(blocks.children()))
-    return [*stem, *blocks.children()], [len(stem) + both // 2 - 1, len(stem) + both - 1]
-
-
-def aligning(widths: Sequence[int]) -> nn.Sequential:
-    """A convolution of stride 2 from each of these numbers of channels to the next one."""
-    layers: list[nn.Module] = []
-    for k, (before, after) in enumerate(itertools.pairwise(widths)):
-        convolution = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
-        nn.init.kaiming_normal_(convolution.weight)
-        layers += [convolution, nn.BatchNorm2d(after), *([nn.ReLU(inplace=True)] if k != 1 else [])]
-    return nn.Sequential(*layers)
-
-
-class Fused(Branched):
-    """Experts whose feature maps are multiplied with those of earlier stages. [B, channels, H, W] -> [B, K, D]."""
-
-    def __init__(self, trunk: nn.Module, tails: list[nn.Module]) -> None:
-        super().__init__(trunk, tails)
-        first = next(layer for layer in trunk.modules() if isinstance(layer, nn.Conv2d))
-        with torch.no_grad():
-            stages = self.stages(torch.zeros(1, first.in_channels, 32, 32))
-            widths = [x.shape[1] for x in [*stages, next(tails[0].children())(stages[-1])]]
-        self.shallow = nn.ModuleList(aligning(widths[k % len(stages) :]) for k in range(len(tails)))
-
-    def stages(self, images: Tensor) -> list[Tensor]:
-        """Compute the output of each shared stage."""
-        layers, ends = layers_of(self.trunk)
-        found = []
-        for i, layer in enumerate(layers):
-            images = layer(images)
-            if i in ends:
-                found.append(images)
-        return found
-
-    def forward(self, images: Tensor) -> Tensor:
-        stages = self.stages(images)
-        features = []
-        for k, (tail, shallow) in enumerate(zip(self.tails, self.shallow, strict=True)):
-            last, pool = tail.children()
-            features.append(pool(last(stages[-1]) * shallow(stages[k % len(stages)])))
-        return torch.stack(features, dim=1)
 
 
 def from_teacher(logits: Tensor, labels: Tensor, lowest: float) -> Tensor:
@@ -143,15 +94,7 @@ class Shike(Method):
     def stages(self) -> Sequence[Stage]:
         return (
             Stage("experts", epochs=1 - self.epochs),
-            Stage(
-                "classifiers",
-                trains="heads",
-                new_heads=True,
-                epochs=self.epochs,
-                lr=self.lr,
-                schedule="cosine",
-                loss=self.balanced,
-            ),
+            Stage("classifiers", "heads", True, epochs=self.epochs, lr=self.lr, schedule="cosine", loss=self.balanced),
         )
 
     def setup(self, counts: Tensor) -> None:
