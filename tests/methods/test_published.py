@@ -100,6 +100,8 @@ READ = {
     "sam": row(SADDLE, "F1", "A", {100: 81.9}, {100: 45.4})
     | row(SADDLE_CE, "F1", "A", {100: 80.6}, {100: 44.6})
     | row(IMBSAM_SAM, "F5", "A", {}, {100: 48.9}),
+    "shike": row("SHIKE", "F3", "A", {}, {100: 56.3})
+    | row("SHIKE (copies in later papers)", "F3", "B", {}, {50: 59.8}),
     "weight_balancing": row("WB", "F5", "A", {}, {100: 53.35, 50: 57.71, 10: 68.67}),
 }
 READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, source and grade
@@ -236,6 +238,11 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
         ("places-lt", "resnet152", "SADE", "A"): (40.9, None),
         ("inaturalist2018", "resnet50", "SADE", "A"): (72.9, None),
     },
+    "shike": {
+        ("imagenet-lt", "resnet50", "SHIKE", "A"): (60.3, None),  # the abstract; a table of later papers has 59.7
+        ("places-lt", "resnet152", "SHIKE", "A"): (41.9, None),
+        ("inaturalist2018", "resnet50", "SHIKE", "A"): (75.4, None),
+    },
     "sam": {
         ("imagenet-lt", "resnet50", SADDLE, "A"): (53.1, None),
         ("inaturalist2018", "resnet50", SADDLE, "A"): (70.1, None),
@@ -272,6 +279,7 @@ IN_WORDS = {
 CHOSEN = {  # the epoch that a source reports, and its subset: read in its code, configurations or text
     CAO: ("best-on-test", 0),  # prints "Best Prec@1"
     CAO_DEFERRED: ("best-on-test", 0),
+    "SHIKE": ("last", None),  # cifar100_LT_IF100.log: 56.34 in the last epoch, which is the best one too
     GALLERY: ("best-on-test", 0),  # configs/cao_cifar: RANDOM_SEED 0, VALID_STEP 1, best_model.pth
     OWN_RUN: ("best-on-test", 0),
     MISLAS: ("best-on-test", 0),  # issue 7; rand_number=0
@@ -297,6 +305,7 @@ GROUPS = {
     ("RIDE zoo", "cifar100", "100"): (67.0, 49.9, 25.7),
     ("ImbSAM, repository", "cifar100", "100"): (75.9, 53.5, 19.4),
     (IMBSAM_SAM, "cifar100", "100"): (79.7, 49.3, 12.4),
+    ("SHIKE", "cifar100", "100"): (73.4, 56.5, 36.0),
 }
 UNPUBLISHED = {
     "vs": "no accuracy could be read",
