@@ -23,7 +23,7 @@ FIELD = """
     ce label_smoothing weighted_ce
     class_balanced_sampling square_root_sampling progressive_sampling ce_drs
     focal cb_ce cb_focal ldam ldam_drw ce_drw balanced_softmax logit_adjustment logit_adjustment_posthoc cdt
-    vs lade seql influence_balanced kps
+    vs lade seql influence_balanced kps tde
     label_aware_smoothing
     crt tau_norm lws ncm crt_mixup lws_mixup mislas weight_balancing disalign gcl h2t los crt_swa
     aux_random aux_rotation aux_reweighted aux_combined

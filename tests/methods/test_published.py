@@ -89,6 +89,7 @@ READ = {
     "sade": row("SADE", "F2", "A", {100: 83.8, 10: 90.8}, {100: 49.8, 50: 53.9, 10: 63.6}),
     "balpoe": row("BalPoE", "F2", "A", {}, {100: 52.0, 50: 56.3, 10: 64.8}),
     "lade": row("LADE", "F2", "A", {}, {100: 45.4, 50: 50.5, 10: 61.7}),
+    "tde": row("TDE, repository", "F2", "A", {100: 80.6, 50: 83.6, 10: 88.5}, {100: 44.1, 50: 50.3, 10: 59.6}),
     "seql": row(GALLERY, "F1", "A", {}, {100: 40.49, 50: 44.81}),
     "influence_balanced": gallery(76.66, 80.92, 40.79, 45.46),
     "imbsam": row("ImbSAM, repository", "F5", "A", {}, {100: 51.1}),
@@ -247,6 +248,9 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
         ("places-lt", "resnet152", "Kang20 (copies in later papers)", "B"): (37.9, (37.8, 40.7, 31.8)),
         ("inaturalist2018", "resnet50", "Kang20 (copies in later papers)", "B"): (65.6, (65.6, 65.3, 65.9)),
     },
+    "tde": {
+        ("imagenet-lt", "resnext50_32x4d", "TDE, repository", "A"): (51.8, (62.7, 48.8, 31.6)),
+    },
 }
 LARGE_GROUPS = {"imagenet-lt": (385, 479, 136), "places-lt": (131, 163, 71), "inaturalist2018": (842, 4076, 3224)}
 """Many-, medium- and few-shot classes of the published training images."""
@@ -279,6 +283,7 @@ CHOSEN = {  # the epoch that a source reports, and its subset: read in its code,
     "NCL": ("best-on-test", None),  # valid every epoch, best_model.pth; the images of Cui et al.
     "ProCo": ("best-on-test", 0),  # main.py: "Best Prec@1", rand_number=0
     "BalPoE": ("last", None),
+    "TDE, repository": ("best-on-test", None),  # the val split of CIFAR is the test set; images without a seed
     GLMC: ("best-on-test", None),  # Trainer.py: "Best Prec@1"; np.random.seed(3407)
     SADDLE: ("best-on-test", 0),  # cifar_train_sam.py, which is Cao's: "Best Prec@1", rand_number 0
     "PaCo": ("best-on-test", 0),  # paco_cifar.py: "Best Prec@1", rand_number=0
