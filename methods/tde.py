@@ -4,8 +4,10 @@ Tang, Huang, Zhang: Long-Tailed Classification by Keeping the Good and Removing 
 2020, arXiv 2009.12991: features and class weights are split into K ``parts``; a logit is scale / K times the sum over
 parts of x_k . w_k / (|w_k| + gamma), with x_k of length 1. While training, a moving average of features is kept, the
 momentum's direction c. At prediction, x_k is replaced by x_k - alpha cos(x_k, c_k) c_k, with c_k of length 1.
+The authors' alpha is 1.0 on CIFAR-10, 1.5 on CIFAR-100 and 3.0 on ImageNet-LT; training does not depend on it. On
+digits, 20 epochs, one seed, alpha = 0.5, 1.0 and 1.5 have 72.7, 59.1 and 30.1 %, `ce` 60.6.
 Deviation: none from the authors' code for CIFAR, except its network, which has the two last blocks of BBN. On
-ImageNet-LT (alpha = 3), their average moves more slowly once the learning rate is below 0.02.
+ImageNet-LT their average moves more slowly once the learning rate is below 0.02.
 """
 
 import torch
@@ -52,7 +54,7 @@ class CausalClassifier(nn.Module):
 class Tde(Method):
     """A normalised classifier, from whose logits the effect of the mean feature is removed."""
 
-    alpha = Range(1.5, 0.5, 3.0)
+    alpha = Range(1.0, 0.0, 3.0)
     parts = Range(2, 1, 4)
     scale = Range(16.0, 8.0, 32.0, log=True)
     gamma = Range(1 / 32, 0.01, 0.1, log=True)
