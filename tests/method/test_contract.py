@@ -30,7 +30,7 @@ FIELD = """
     bbn mixup remix cmo cmo_balanced_softmax cmo_ldam_drw glmc cuda_augmentation
     ride sade balpoe ncl dive ensemble_balanced_softmax
     bcl paco gpaco proco etf
-    sam imbsam focal_sam swa
+    sam imbsam focal_sam cc_sam swa
 """
 
 

@@ -301,6 +301,7 @@ GROUPS = {
 UNPUBLISHED = {
     "vs": "no accuracy could be read",
     "focal_sam": "no accuracy could be read",
+    "cc_sam": "no accuracy could be read",
     "cuda_augmentation": "no accuracy could be read",
     "swa": "not made for long tails, and no accuracy could be read",
     "crt_swa": "no accuracy could be read",
