@@ -70,7 +70,7 @@ def test_experts_with_shifted_logits(name: str, counts: list[int]) -> None:
         assert_same(loss, slow, [logits], 1e-5, of_gradient)
 
 
-@pytest.mark.parametrize("name", [*SHIFTED, "ride"])
+@pytest.mark.parametrize("name", [*SHIFTED, "ride", "mdcs"])
 def test_experts_predict_with_their_mean_logits(name: str) -> None:
     method = method_of(name, COUNTS[0])
     net, images = small_network(method), random(4, 1, 4, 4)
@@ -139,6 +139,39 @@ def test_ride(counts: list[int], progress: float) -> None:
             losses.append(-log_softmax(z, y))
         slow = slow + mean(losses, [weights[y] for y in LABELS])
     assert_same(loss, slow, [cosines], 1e-5, of_gradient=1e-4)
+
+
+# MDCS
+
+
+@pytest.mark.parametrize("counts", COUNTS, ids=str)
+@pytest.mark.parametrize(("progress", "grown"), [(0.0, 0.05), (0.02, 0.45), (0.5, 1.0)])
+def test_mdcs(counts: list[int], progress: float, grown: float) -> None:
+    cosines = random(3, 24, 3).tanh().mul(0.2).float().requires_grad_()
+    batch = labelled(random(24, 1, 4, 4), ("weak", "strong"))
+    loss = method_of("mdcs", counts).loss(Answers(cosines), batch, clock(progress))
+    total, recognised = torch.zeros((), dtype=torch.float64), []
+    for tau, expert in zip((-0.5, 1.0, 2.5), cosines.double(), strict=True):
+        rows = 30 * expert + tau * torch.tensor(counts).log()
+        total = total + mean([-log_softmax(row, y) for row, y in zip(rows, LABELS * 2, strict=True)])
+        imitated = []
+        for weak, strong, y in zip(rows[:12].detach(), rows[12:], LABELS, strict=True):
+            if weak.argmax() == y:
+                log_p = [(log_softmax(weak, j), log_softmax(strong, j)) for j in range(3)]
+                imitated.append(sum((t.exp() * (t - s) for t, s in log_p), torch.zeros(())))
+        recognised.append(len(imitated))
+        if imitated:
+            total = total + 0.6 * grown * mean(imitated)
+    assert 0 < sum(recognised) < 36
+    assert_same(loss, total, [cosines], 1e-5, of_gradient=1e-4)
+
+
+def test_an_expert_that_recognises_no_weak_view_learns_nothing_from_itself() -> None:
+    weak, strong = random(2, 3, 4), random(2, 3, 4, seed=1).requires_grad_()
+    wrong = (weak.argmax(2)[0] + 1) % 4
+    found = formula("mdcs", "self_distillation")(weak[:1], strong[:1], wrong)
+    assert found.item() == 0
+    assert torch.autograd.grad(found, strong)[0].abs().max() == 0
 
 
 # BBN

@@ -209,6 +209,9 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
         ("imagenet-lt", "resnext50_32x4d", "Kang20, repository", "A"): (47.3, (56.6, 45.3, 28.1)),
         ("places-lt", "resnet152", "Kang20 (copies in later papers)", "B"): (36.4, (40.4, 37.1, 27.3)),
     },
+    "mdcs": {
+        ("imagenet-lt", "resnet50", "MDCS (copies in later papers)", "B"): (60.7, None),
+    },
     "ncl": {
         ("imagenet-lt", "resnext50_32x4d", "NCL", "A"): (60.5, None),
         ("inaturalist2018", "resnet50", "NCL", "A"): (74.9, None),
