@@ -1,10 +1,11 @@
-"""What a method may add to a step: several passes, and a memory."""
+"""What a method may add to a step or to the network: several passes, a memory, further layers."""
 
 import copy
 import gc
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -27,9 +28,11 @@ from ltbench import (
 from ltbench.check.pretended import CUDA, pretended
 from ltbench.check.problem import CPU, TINY, Memory, differences, train
 from ltbench.engine import epoch_plan
+from ltbench.engine.networks import network, trained_network
 from ltbench.engine.stage import RunningStage, State
 from ltbench.engine.strengths import choose_strengths
 from ltbench.engine.task import Task, Tier
+from ltbench.models.network import initialised_backbone
 
 
 class Twice(Method):
@@ -118,9 +121,52 @@ class Taught(Method):
         return F.cross_entropy(net(batch.images), teacher)
 
 
+class Deeper(nn.Module):
+    """A backbone whose features a second expert sees through a further layer."""
+
+    def __init__(self, plain: nn.Module) -> None:
+        super().__init__()
+        self.plain = plain
+        self.added = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.plain(images)
+        return torch.stack([features, self.added(features)], dim=1)
+
+
+class Rebuilt(Method):
+    """The whole network; then the added layer and its head alone."""
+
+    heads = ("plain", "deeper")
+
+    def rebuild(self, backbone: nn.Module) -> nn.Module:
+        return Deeper(backbone)
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage("all"), Stage("added", trains={"backbone.added.*": 1.0, "heads.deeper.*": 1.0}))
+
+    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        return F.cross_entropy(net.experts(batch.images).flatten(0, 1), batch.labels.repeat(2))
+
+    def predict(self, net: Network, images: Tensor) -> Tensor:
+        return net.experts(images).mean(0)
+
+
+class Shifted(Method):
+    """A shift inside of the backbone, whose layers keep their names; it alone is trained, with the head."""
+
+    def rebuild(self, backbone: nn.Module) -> nn.Module:
+        backbone.register_parameter("shift", nn.Parameter(torch.randn(64, 1, 1)))
+        backbone.get_submodule("layers").register_forward_hook(lambda _, given, found: found + backbone.shift)
+        return backbone
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage(trains={"backbone.shift": 1.0, "heads.*": 1.0}, batch_norm="eval"),)
+
+
 CONSTANT = Stage(schedule="constant")
-METHODS = pytest.mark.parametrize("method", [Twice, Remembering, Strengthening, Averaging, Taught])
-SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in (Strengthening, Taught)]
+METHODS = pytest.mark.parametrize("method", [Twice, Remembering, Strengthening, Averaging, Taught, Rebuilt])
+SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in (Strengthening, Taught, Rebuilt)]
 
 
 def trained(method: type[Method], device: torch.device = CPU, tier: Tier = "eager", **how: object) -> State:
@@ -318,3 +364,53 @@ def test_a_new_network_is_that_of_a_new_run_and_the_old_one_teaches() -> None:
     assert all(torch.equal(value, fresh.net.state_dict()[name]) for name, value in student.net.state_dict().items())
     kept = student.net.memory.get_submodule("teacher").state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in teacher.net.state_dict().items())
+
+
+def test_an_added_layer_starts_by_the_seed_and_changes_no_other_weight() -> None:
+    plain, rebuilt, again = (network(method, TINY.task(), 0) for method in (Method(), Rebuilt(), Rebuilt()))
+    other = network(Rebuilt(), TINY.task(1), 0)
+    for name, value in plain.backbone.state_dict().items():
+        assert torch.equal(rebuilt.backbone.state_dict()[f"plain.{name}"], value)
+    for name, value in rebuilt.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+    assert not torch.equal(
+        other.get_parameter("backbone.added.0.weight"), rebuilt.get_parameter("backbone.added.0.weight")
+    )
+
+
+def test_a_stage_that_trains_the_added_layer_changes_nothing_else() -> None:
+    first, second = train(Rebuilt, None, 0, TINY.task())
+    changed = {name for name, value in first["network"].items() if not torch.equal(value, second["network"][name])}
+    layers = {f"backbone.added.{name}" for name in ("0.weight", "0.bias", "1.weight", "1.bias")}
+    assert layers | {"heads.deeper.weight", "heads.deeper.bias"} == {name for name in changed if "running" not in name}
+
+
+def test_the_stored_network_has_the_added_layer() -> None:
+    state = trained(Rebuilt)
+    net = trained_network(Rebuilt(), TINY.task(), state["network"]).eval()
+    images = TINY.task().normalise(torch.from_numpy(TINY.data.test.images))
+    with torch.inference_mode():
+        assert torch.equal(Rebuilt().predict(net, images).half(), state["logits"]["test"])
+
+
+def test_a_network_without_the_added_layer_is_continued_where_names_stay() -> None:
+    before = trained(Method)
+    running = RunningStage(Shifted(), Shifted().stages()[0], 1, TINY.task(), before)
+    fresh = network(Shifted(), TINY.task(), 1).get_parameter("backbone.shift")
+    assert torch.equal(running.net.get_parameter("backbone.shift"), fresh)
+    for name, value in before["network"].items():
+        assert torch.equal(running.net.state_dict()[name], value)
+    with pytest.raises(InputError, match=r"the stage before has backbone\.conv1\.weight, which this network lacks"):
+        RunningStage(Rebuilt(), Rebuilt().stages()[0], 1, TINY.task(), before)
+
+
+@pytest.mark.parametrize(
+    ("rebuild", "says"),
+    [
+        (lambda backbone: None, r"rebuild\(\) returns None; return the backbone"),
+        (lambda backbone: backbone.layers[:0], r"features of shape \(2, 3, 8, 8\); give \[B, D\]"),
+    ],
+)
+def test_what_is_no_backbone_is_refused(rebuild: Callable[..., Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        initialised_backbone("resnet8_cifar", 3, (8, 8), [0], rebuild=rebuild)
