@@ -28,7 +28,7 @@ FIELD = """
     crt tau_norm lws ncm crt_mixup lws_mixup mislas weight_balancing disalign gcl h2t los crt_swa
     aux_random aux_rotation aux_reweighted aux_combined
     bbn mixup remix cmo cmo_balanced_softmax cmo_ldam_drw glmc cuda_augmentation
-    ride sade balpoe ncl mdcs dive ensemble_balanced_softmax
+    ride sade balpoe reslt ncl mdcs dive ensemble_balanced_softmax
     bcl paco gpaco proco etf
     sam imbsam focal_sam cc_sam swa
 """

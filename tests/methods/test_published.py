@@ -85,6 +85,9 @@ READ = {
     "dive": gallery(78.88, 82.44, 45.52, 50.83),
     "ncl": row("NCL", "F4", "A", {}, {100: 54.2, 50: 58.2}),
     "proco": row("ProCo", "F3", "A", {100: 85.9, 50: 88.2, 10: 91.9}, {100: 52.8, 50: 57.1, 10: 65.5}),
+    "reslt": row(
+        "ResLT (copy in SURE)", "F2", "B", {100: 82.4, 50: 85.17, 10: 89.7}, {100: 48.21, 50: 52.71, 10: 62.01}
+    ),
     "ride": row("RIDE zoo", "F2", "A", {}, {100: 48.6}),
     "sade": row("SADE", "F2", "A", {100: 83.8, 10: 90.8}, {100: 49.8, 50: 53.9, 10: 63.6}),
     "balpoe": row("BalPoE", "F2", "A", {}, {100: 52.0, 50: 56.3, 10: 64.8}),
@@ -286,6 +289,7 @@ CHOSEN = {  # the epoch that a source reports, and its subset: read in its code,
     "NCL": ("best-on-test", None),  # valid every epoch, best_model.pth; the images of Cui et al.
     "ProCo": ("best-on-test", 0),  # main.py: "Best Prec@1", rand_number=0
     "BalPoE": ("last", None),
+    "ResLT (copy in SURE)": ("best-on-test", 0),  # ResLT's own code: best_acc, rand_number=0
     "TDE, repository": ("best-on-test", None),  # the val split of CIFAR is the test set; images without a seed
     GLMC: ("best-on-test", None),  # Trainer.py: "Best Prec@1"; np.random.seed(3407)
     SADDLE: ("best-on-test", 0),  # cifar_train_sam.py, which is Cao's: "Best Prec@1", rand_number 0
