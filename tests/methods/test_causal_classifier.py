@@ -1,4 +1,4 @@
-"""Methods that remember statistics of features: TDE."""
+"""A classifier that remembers the mean feature: TDE."""
 
 import math
 
