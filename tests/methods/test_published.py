@@ -87,10 +87,14 @@ READ = {
     "dro_lt": row("DRO-LT (copy in WB)", "other", "B", {}, {100: 47.31, 10: 63.41}),
     "m2m": row("imbalanced-DL, repository", "other", "A", {100: 76.15}, {100: 41.92}),
     "proco": row("ProCo", "F3", "A", {100: 85.9, 50: 88.2, 10: 91.9}, {100: 52.8, 50: 57.1, 10: 65.5}),
+    "reslt": row(
+        "ResLT (copy in SURE)", "F2", "B", {100: 82.4, 50: 85.17, 10: 89.7}, {100: 48.21, 50: 52.71, 10: 62.01}
+    ),
     "ride": row("RIDE zoo", "F2", "A", {}, {100: 48.6}),
     "sade": row("SADE", "F2", "A", {100: 83.8, 10: 90.8}, {100: 49.8, 50: 53.9, 10: 63.6}),
     "balpoe": row("BalPoE", "F2", "A", {}, {100: 52.0, 50: 56.3, 10: 64.8}),
     "lade": row("LADE", "F2", "A", {}, {100: 45.4, 50: 50.5, 10: 61.7}),
+    "tde": row("TDE, repository", "F2", "A", {100: 80.6, 50: 83.6, 10: 88.5}, {100: 44.1, 50: 50.3, 10: 59.6}),
     "seql": row(GALLERY, "F1", "A", {}, {100: 40.49, 50: 44.81}),
     "influence_balanced": gallery(76.66, 80.92, 40.79, 45.46),
     "imbsam": row("ImbSAM, repository", "F5", "A", {}, {100: 51.1}),
@@ -212,6 +216,9 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
         ("imagenet-lt", "resnext50_32x4d", "Kang20, repository", "A"): (47.3, (56.6, 45.3, 28.1)),
         ("places-lt", "resnet152", "Kang20 (copies in later papers)", "B"): (36.4, (40.4, 37.1, 27.3)),
     },
+    "mdcs": {
+        ("imagenet-lt", "resnet50", "MDCS (copies in later papers)", "B"): (60.7, None),
+    },
     "ncl": {
         ("imagenet-lt", "resnext50_32x4d", "NCL", "A"): (60.5, None),
         ("inaturalist2018", "resnet50", "NCL", "A"): (74.9, None),
@@ -256,6 +263,9 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
         ("places-lt", "resnet152", "Kang20 (copies in later papers)", "B"): (37.9, (37.8, 40.7, 31.8)),
         ("inaturalist2018", "resnet50", "Kang20 (copies in later papers)", "B"): (65.6, (65.6, 65.3, 65.9)),
     },
+    "tde": {
+        ("imagenet-lt", "resnext50_32x4d", "TDE, repository", "A"): (51.8, (62.7, 48.8, 31.6)),
+    },
 }
 LARGE_GROUPS = {"imagenet-lt": (385, 479, 136), "places-lt": (131, 163, 71), "inaturalist2018": (842, 4076, 3224)}
 """Many-, medium- and few-shot classes of the published training images."""
@@ -292,6 +302,8 @@ CHOSEN = {  # the epoch that a source reports, and its subset: read in its code,
     "imbalanced-DL, repository": ("best-on-test", 0),  # strategy/_m2m.py: best_val_acc1 on test images; rand_number 0
     "ProCo": ("best-on-test", 0),  # main.py: "Best Prec@1", rand_number=0
     "BalPoE": ("last", None),
+    "ResLT (copy in SURE)": ("best-on-test", 0),  # ResLT's own code: best_acc, rand_number=0
+    "TDE, repository": ("best-on-test", None),  # the val split of CIFAR is the test set; images without a seed
     GLMC: ("best-on-test", None),  # Trainer.py: "Best Prec@1"; np.random.seed(3407)
     SADDLE: ("best-on-test", 0),  # cifar_train_sam.py, which is Cao's: "Best Prec@1", rand_number 0
     "PaCo": ("best-on-test", 0),  # paco_cifar.py: "Best Prec@1", rand_number=0
@@ -310,6 +322,7 @@ GROUPS = {
 UNPUBLISHED = {
     "vs": "no accuracy could be read",
     "focal_sam": "no accuracy could be read",
+    "cc_sam": "no accuracy could be read",
     "cuda_augmentation": "no accuracy could be read",
     "swa": "not made for long tails, and no accuracy could be read",
     "crt_swa": "no accuracy could be read",
