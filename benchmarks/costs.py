@@ -36,7 +36,8 @@ def rows(names: Iterable[str], registry: Registry, backbone: str) -> Iterator[tu
 def sizes(method: Method, backbone: str) -> tuple[int, int]:
     """Parameters of the network of a method, and the real numbers that it remembers beside it."""
     parts = method.branches_own, method.branches_width
-    body, width = initialised_backbone(backbone, 3, (32, 32), list(range(method.branches)), *parts)
+    seeds = list(range(method.branches))
+    body, width = initialised_backbone(backbone, 3, (32, 32), seeds, *parts, rebuild=method.rebuild)
     net = Network(body, {name: method.build_head(name, width, CLASSES) for name in method.heads})
     memory = method.build_memory(net, torch.full((CLASSES,), 100.0, dtype=torch.float64))
     buffers = (value for value in memory.buffers() if value.is_floating_point())

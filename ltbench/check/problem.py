@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from ltbench.data import LongTailed, Split
+from ltbench.engine.networks import network
 from ltbench.engine.process import prepare
 from ltbench.engine.stage import RunningStage, State
 from ltbench.engine.task import Task, Tier
 from ltbench.engine.train import train_stage
+from ltbench.errors import InputError
 from ltbench.method.contract import Method, Stage
 from ltbench.plan.recipe import RECIPES, Recipe
 from ltbench.randomness import generator
@@ -165,6 +167,21 @@ def train(
             state = train_stage(start(make, index, position, task, last, change), kept)
         states.append(state)
     return states
+
+
+@functools.cache
+def suited(problem: Problem, chain: tuple[type[Method], ...]) -> Problem:
+    """The problem; on larger images and with a small vision transformer where methods cannot change its own backbone.
+
+    Args:
+        chain: the methods that are trained one after another.
+    """
+    try:
+        for make in chain:
+            network(make(), problem.task(), 0)
+    except InputError:
+        return replace(problem, size=32, recipe=problem.recipe.changed({"backbone": "test_vit"}))
+    return problem
 
 
 @functools.cache

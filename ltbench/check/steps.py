@@ -9,7 +9,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ltbench.check.pretended import CUDA, Device, pretended
-from ltbench.check.problem import TINY, Memory, Problem, differences, foundation, same_length, start, train
+from ltbench.check.problem import Memory, Problem, differences, foundation, same_length, start, suited, train
 from ltbench.check.subject import Broken, NotApplicable, Subject
 from ltbench.check.training import reference
 from ltbench.engine.stage import RunningStage
@@ -40,16 +40,17 @@ def trained_stages(subject: Subject) -> list[int]:
 
 def started(subject: Subject, index: int, device: torch.device) -> RunningStage:
     """One of the method's own stages on the tiny problem, before its first step."""
-    before, position = foundation(subject.chain[:-1], TINY)
-    return start(subject.method, index, position, TINY.task(device=device), before)
+    before, position = foundation(subject.chain[:-1], subject.tiny)
+    return start(subject.method, index, position, subject.tiny.task(device=device), before)
 
 
 def cost(subject: Subject) -> str:
     """The declared cost is that of all stages together: floating-point operations relative to plain training."""
     methods = [make() for make in subject.chain]
     stages = [(method, stage) for method in methods for stage in method.stages()]
+    full = suited(FULL, subject.chain)
     counted = sum(
-        stage.epochs * share * stage_flops(method, stage, position, progress) / plain_flops()
+        stage.epochs * share * stage_flops(method, stage, position, full, progress) / plain_flops(full)
         for position, (method, stage) in enumerate(stages)
         if stage.epochs
         for progress, share in parts_of(stage)
@@ -61,9 +62,9 @@ def cost(subject: Subject) -> str:
 
 
 @functools.cache
-def plain_flops() -> int:
+def plain_flops(problem: Problem) -> int:
     """Floating-point operations of one step of plain training."""
-    return stage_flops(Method(), Stage(), 0)
+    return stage_flops(Method(), Stage(), 0, problem)
 
 
 def parts_of(stage: Stage) -> tuple[tuple[float, float], ...]:
@@ -73,9 +74,9 @@ def parts_of(stage: Stage) -> tuple[tuple[float, float], ...]:
     return ((0.0, stage.late_from), (stage.late_from, 1 - stage.late_from))
 
 
-def stage_flops(method: Method, stage: Stage, position: int, progress: float = 0.0) -> int:
+def stage_flops(method: Method, stage: Stage, position: int, problem: Problem, progress: float = 0.0) -> int:
     """Floating-point operations of an epoch of one step at some progress of a stage, forward and backward."""
-    running = RunningStage(method, stage, position, FULL.task())
+    running = RunningStage(method, stage, position, problem.task())
     with FlopCounterMode(display=False) as counter:
         call_before_epoch(running)
         columns = running.begin(0).flatten(1)
@@ -97,7 +98,7 @@ def on_gpu(subject: Subject) -> Iterator[tuple[torch.device, Device | None]]:
 def no_waiting(subject: Subject) -> str:
     """No step of any stage makes the host wait for the device."""
     stages = trained_stages(subject)
-    foundation(subject.chain[:-1], TINY)
+    foundation(subject.chain[:-1], subject.tiny)
     with on_gpu(subject) as (device, gpu):
         for index in stages:
             running = started(subject, index, device)
@@ -138,13 +139,13 @@ def _by_log(running: RunningStage, gpu: Device, subject: Subject) -> None:
 
 def graph(subject: Subject) -> str:
     """Captured in CUDA graphs, killed and resumed, every stage gives the numbers of eager steps."""
-    before, position = foundation(subject.chain[:-1], TINY)
+    before, position = foundation(subject.chain[:-1], subject.tiny)
     expected = reference(subject.chain)
     with on_gpu(subject) as (device, gpu):
         go = functools.partial(train, subject.method, before, position, change=same_length)
         if gpu is None:
-            expected = go(TINY.task(device=device))
-        found = go(TINY.task(device=device, tier="graph"), lambda: Memory(dies=True))
+            expected = go(subject.tiny.task(device=device))
+        found = go(subject.tiny.task(device=device, tier="graph"), lambda: Memory(dies=True))
         found = [state | {"network": {name: v.cpu() for name, v in state["network"].items()}} for state in found]
     for state in found:
         if state["losses"] and state["tier"] != "graph" and not subject.method.eager_only:

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from ltbench.check.problem import EASY, TINY, Problem, suited
 from ltbench.errors import InputError, one_line
 from ltbench.method.contract import Method
 from ltbench.method.registry import Registry
@@ -61,6 +62,16 @@ class Subject:
     def method(self) -> type[Method]:
         """The class of the method."""
         return self.chain[-1]
+
+    @property
+    def tiny(self) -> Problem:
+        """The problem of three steps per epoch."""
+        return suited(TINY, self.chain)
+
+    @property
+    def easy(self) -> Problem:
+        """The problem with enough training to learn the rare classes."""
+        return suited(EASY, self.chain)
 
     def described(self, error: BaseException) -> str:
         """An error that the method's code raised, in one line, with the line of the method's file where it happened."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ltbench.check.problem import CPU, EASY, TINY, Memory, differences, foundation, same_length, train
+from ltbench.check.problem import CPU, TINY, Memory, differences, foundation, same_length, suited, train
 from ltbench.check.subject import Broken, NotApplicable, Subject
 from ltbench.data import Split
 from ltbench.engine.evaluate import predictions
@@ -25,17 +25,18 @@ TAIL_PCT = 60.0  # recall that a method must reach on the two rarest of five cla
 @functools.cache
 def reference(chain: tuple[type[Method], ...]) -> list[State]:
     """The results of training the method on the tiny problem without interruption."""
-    before, position = foundation(chain[:-1], TINY)
-    return train(chain[-1], before, position, TINY.task(), change=same_length)
+    tiny = suited(TINY, chain)
+    before, position = foundation(chain[:-1], tiny)
+    return train(chain[-1], before, position, tiny.task(), change=same_length)
 
 
 def finite(subject: Subject) -> str:
     """Loss and gradients of every stage are finite where classes have one image, and logits have the right shape."""
-    before, position = foundation(subject.chain[:-1], TINY)
-    task, method = TINY.task(), subject.method()
-    total, classes = len(TINY.data.train), len(TINY.counts)
-    pixels = task.normalise(torch.from_numpy(TINY.data.train.images))
-    labels = torch.from_numpy(TINY.data.train.labels)
+    before, position = foundation(subject.chain[:-1], subject.tiny)
+    task, method = subject.tiny.task(), subject.method()
+    total, classes = len(subject.tiny.data.train), len(subject.tiny.counts)
+    pixels = task.normalise(torch.from_numpy(subject.tiny.data.train.images))
+    labels = torch.from_numpy(subject.tiny.data.train.labels)
     places = torch.arange(total)
     for index, stage in enumerate(method.stages()):
         running = RunningStage(method, stage, position + index, task, before)
@@ -75,25 +76,25 @@ def changed_by(running: RunningStage, batch: Batch) -> str:
 
 def learns(subject: Subject) -> str:
     """Mean recall of the rarest classes is far above chance."""
-    before, position = foundation(subject.chain[:-1], EASY)
-    hits = train(subject.method, before, position, EASY.task())[-1]["evaluations"][-1]["test"]["hits"]
-    recall = 100 * sum(hits[-2:]) / (2 * EASY.held_out)
-    reached = f"{recall:.0f} % recall on the two rarest of {len(EASY.counts)} classes"
+    before, position = foundation(subject.chain[:-1], subject.easy)
+    hits = train(subject.method, before, position, subject.easy.task())[-1]["evaluations"][-1]["test"]["hits"]
+    recall = 100 * sum(hits[-2:]) / (2 * subject.easy.held_out)
+    reached = f"{recall:.0f} % recall on the two rarest of {len(subject.easy.counts)} classes"
     if recall < TAIL_PCT:
-        raise Broken(f"{reached}; it must reach {TAIL_PCT:.0f} %, and chance is {100 / len(EASY.counts):.0f} %")
+        raise Broken(f"{reached}; it must reach {TAIL_PCT:.0f} %, and chance is {100 / len(subject.easy.counts):.0f} %")
     return reached
 
 
 def test_split(subject: Subject) -> str:
     """Other test images lead to the same trained network, and no prediction depends on other images of its batch."""
-    before, position = foundation(subject.chain[:-1], TINY)
-    usual = TINY.data.test
+    before, position = foundation(subject.chain[:-1], subject.tiny)
+    usual = subject.tiny.data.test
     assert usual is not None
     half = len(usual) // 2
     strangers = generator("strangers").integers(256, size=(2 * half + 1, *usual.images.shape[1:]), dtype=np.uint8)
     images = np.concatenate([usual.images[:half], strangers])
-    other = Split(images, np.arange(len(images)) % len(TINY.counts))
-    changed = Task.of(dataclasses.replace(TINY.data, test=other), TINY.recipe, 0, CPU)
+    other = Split(images, np.arange(len(images)) % len(subject.tiny.counts))
+    changed = Task.of(dataclasses.replace(subject.tiny.data, test=other), subject.tiny.recipe, 0, CPU)
     seen, unseen = (
         reference(subject.chain),
         train(subject.method, before, position, changed, change=same_length),
@@ -110,8 +111,8 @@ def resume(subject: Subject) -> str:
     """Killed after the first epoch of every stage, it continues to exactly the same numbers."""
     if not any(stage.epochs for stage in subject.method().stages()):
         raise NotApplicable("it trains nothing of its own")
-    before, position = foundation(subject.chain[:-1], TINY)
-    resumed = train(subject.method, before, position, TINY.task(), lambda: Memory(dies=True), same_length)
+    before, position = foundation(subject.chain[:-1], subject.tiny)
+    resumed = train(subject.method, before, position, subject.tiny.task(), lambda: Memory(dies=True), same_length)
     if what := differences(reference(subject.chain), resumed):
         raise Broken(f"stopping and resuming changes {what}: store everything that must be remembered in the network")
     return ""
@@ -119,7 +120,7 @@ def resume(subject: Subject) -> str:
 
 def stored(subject: Subject) -> str:
     """The stored network predicts what the trained one did: test images are evaluated with the stored one."""
-    state, task, method = reference(subject.chain)[-1], TINY.task(), subject.method()
+    state, task, method = reference(subject.chain)[-1], subject.tiny.task(), subject.method()
     net = trained_network(method, task, state["network"])
     found = predictions(method, net, task, task.held_out["test"], state["epoch"]).logits
     if not np.array_equal(found, state["logits"]["test"].numpy()):
@@ -131,8 +132,8 @@ def deterministic(subject: Subject) -> str:
     """One seed gives the same numbers bit for bit, and another seed gives others."""
 
     def again(seed: int) -> list[State]:
-        before, position = foundation(subject.chain[:-1], TINY, seed)
-        return train(subject.method, before, position, TINY.task(seed), change=same_length)
+        before, position = foundation(subject.chain[:-1], subject.tiny, seed)
+        return train(subject.method, before, position, subject.tiny.task(seed), change=same_length)
 
     if what := differences(reference(subject.chain), again(0)):
         raise Broken(f"training twice with the same seed changes {what}: draw random numbers in noise()")
@@ -146,10 +147,10 @@ def ends(subject: Subject) -> str:
     tried = list(values_to_try(subject.method))
     if not tried:
         raise NotApplicable("it has no hyper-parameters")
-    before, position = foundation(subject.chain[:-1], TINY)
+    before, position = foundation(subject.chain[:-1], subject.tiny)
     for name, value in tried:
         try:
-            train(functools.partial(subject.method, **{name: value}), before, position, TINY.task())
+            train(functools.partial(subject.method, **{name: value}), before, position, subject.tiny.task())
         except Exception as error:
             raise Broken(f"{name}={value}: {subject.described(error)}") from error
     return f"{len(tried)} values tried"

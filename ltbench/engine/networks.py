@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ltbench.engine.task import Task
+from ltbench.errors import InputError
 from ltbench.method.contract import Method, Stage
 from ltbench.models.classifiers import initialise_as_ldam
 from ltbench.models.network import Network, initialised_backbone
@@ -20,7 +21,14 @@ def network(method: Method, task: Task, position: int) -> Network:
     size = task.recipe.input_size(height, width)
     weights = task.recipe.weights.file if task.recipe.weights else None
     backbone, features = initialised_backbone(
-        task.recipe.backbone, channels, size, branches, method.branches_own, method.branches_width, weights
+        task.recipe.backbone,
+        channels,
+        size,
+        branches,
+        method.branches_own,
+        method.branches_width,
+        weights,
+        method.rebuild,
     )
     heads = {}
     for name in method.heads:
@@ -49,6 +57,9 @@ def take_over(net: Network, before: Mapping[str, Any], stage: Stage) -> None:
 
     The first head continues the first head of the stage before, which predicts there, whatever their names are. Other
     heads continue those of the same name.
+
+    Raises:
+        InputError: when ``Method.rebuild`` has no place for a layer of the stage before.
     """
     first, old = f"heads.{net.first}.", f"heads.{before['head']}."
     heads = {name: value for name, value in before["network"].items() if name.startswith("heads.")}
@@ -56,6 +67,11 @@ def take_over(net: Network, before: Mapping[str, Any], stage: Stage) -> None:
     kept |= {first + name.removeprefix(old): value for name, value in heads.items() if name.startswith(old)}
     shapes = {name: value.shape for name, value in net.state_dict().items()}
     backbone = {name: value for name, value in before["network"].items() if name.startswith("backbone.")}
+    if lost := [name for name, value in backbone.items() if shapes.get(name) != value.shape]:
+        raise InputError(
+            f"the stage before has {lost[0]}, which this network lacks or has in another shape; rebuild() must keep "
+            "the names and shapes of layers"
+        )
     restore(net, backbone)
     if not stage.new_heads:
         restore(net, {name: value for name, value in kept.items() if shapes.get(name) == value.shape})

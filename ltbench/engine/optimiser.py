@@ -109,20 +109,24 @@ def clip_gradients(optimiser: torch.optim.Optimizer, longest: float) -> None:
 
 
 def _scales(net: Network, recipe: Recipe) -> dict[str, float]:
-    """The factor of each parameter of the backbone on the learning rate; copies of a layer have the same one."""
+    """The factor of each parameter of the backbone on the learning rate; copies of a layer have the same one.
+
+    Layers that a method adds (``Method.rebuild``) have the full rate, as heads do.
+    """
     if recipe.layer_decay == 1:
         return {}
     with seeded(0):  # only the names of its layers count
         plain = build_backbone(recipe.backbone, 3, (recipe.resized_crop or recipe.image_size or 32,) * 2)
     depths = layer_depths(plain)
     layers, own = 1 + max(depths.values()), {name: _unbranched(name) for name, _ in net.backbone.named_parameters()}
-    if other := [name for name in own.values() if name not in depths]:
+    if other := [plain for name, plain in own.items() if plain != name and plain not in depths]:
         raise InputError(
             f"the layers of backbone '{recipe.backbone}' with branches are not known ({other[0]}); set "
             "recipe.layer_decay=1 or another recipe.backbone",
             "layer_decay",
         )
-    return {f"backbone.{name}": recipe.layer_decay ** (layers - depths[plain]) for name, plain in own.items()}
+    known = {name: depths[plain] for name, plain in own.items() if plain in depths}
+    return {f"backbone.{name}": recipe.layer_decay ** (layers - depth) for name, depth in known.items()}
 
 
 def _unbranched(name: str) -> str:

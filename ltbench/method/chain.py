@@ -78,6 +78,8 @@ def _why_not(before: Method, own: Method) -> str:
             f"{before.name} has {before.branches} branches with features of their own, and {own.name} has "
             f"{own.branches}; name a method with the same ones"
         )
+    if type(before).rebuild not in (Method.rebuild, type(own).rebuild):
+        return f"{before.name} changes the backbone, and {own.name} does not do so; name another method"
     if own.stages()[0].new_heads:
         if before.after is None or any(_trains_features(before)):
             return ""

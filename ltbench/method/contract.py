@@ -13,12 +13,13 @@ A method is a class in a file of its own, named like the method. It defines only
 When each hook runs, in pseudocode::
 
     for stage in method.stages():               # after those of the method named in ``after``
+        rebuild(backbone)                       # change the new backbone, if the method needs another one
         build_head(name, width, classes)        # for each head; then the weights of the previous stage are loaded
         build_memory(net, counts)               # what the stage remembers beside its network: ``net.memory``
         setup(counts)
         for epoch in stage:
             stage.strengths(net, trial)         # if there is one: how strongly each class is augmented
-            stage.before_epoch(net, features)   # if there is one
+            stage.before_epoch(net, features, labels)  # if there is one
             noise(draws, generator)
             for batch in epoch:
                 loss(net, batch, clock)         # or stage.loss, later stage.late_loss; then the backward pass, or all
@@ -50,7 +51,7 @@ from ltbench.models.network import Network
 
 
 class Features(Protocol):
-    """Features of un-augmented images, between epochs and for a post-hoc step. Test images are not available."""
+    """Features of un-augmented images, for a post-hoc step. Test images are not available."""
 
     def __call__(self, split: Literal["train", "val"]) -> tuple[Tensor, Tensor]:
         """Compute the features [N, D] (float32, network in evaluation mode) and labels [N] of a split.
@@ -154,8 +155,9 @@ class Stage:
         strengths: a function that is called before every epoch, with the network and `Trial` and without gradients. It
             returns the strength of augmentation of each class in the epoch, [C] int64, from 0 to 10. Streams use it
             with a probability of their own, see `Augmented`.
-        before_epoch: a function that is called before every epoch, with the network and `Features` and without
-            gradients. It changes ``net.memory`` in place.
+        before_epoch: a function that is called before every epoch without gradients, with the network, the features
+            [N, D] of all training images without augmentation (float32, network in evaluation mode) and their labels
+            [N]. It changes ``net.memory`` in place.
         average_from: progress of the stage from which the weights after every epoch are averaged, all with the same
             share; None: no average. The average is evaluated, and is the network at the end of the stage. Its
             batch-norm statistics are computed again on an epoch of training images.
@@ -180,7 +182,7 @@ class Stage:
     project: Callable[[Network], None] | None = None
     project_after: Literal["step", "epoch"] = "step"
     strengths: Callable[[Network, Trial], Tensor] | None = None
-    before_epoch: Callable[[Network, Features], None] | None = None
+    before_epoch: Callable[[Network, Tensor, Tensor], None] | None = None
     average_from: float | None = None
     finish: Callable[[Network, Features], None] | None = None
 
@@ -252,6 +254,26 @@ class Method:
     def streams_of(self, stage: Stage) -> Mapping[str, Stream]:
         """Return the streams of a stage."""
         return self.streams if stage.streams is None else stage.streams
+
+    def rebuild(self, backbone: nn.Module) -> nn.Module:
+        """Change a new backbone: add adapters inside, further layers or further outputs.
+
+        What it adds is a part of the network like any other: trained unless ``Stage.trains`` says otherwise, stored,
+        and continued by the next stage. A method in ``after`` that does not change the backbone can be continued if
+        its layers keep their names and shapes.
+
+        Args:
+            backbone: with its first weights, initialised or pretrained, on the CPU: images [B, channels, H, W] ->
+                features [B, D], or a `Branched` one. Torch's generator is seeded.
+
+        Returns:
+            The same module or another one: images -> features [B, D], or [B, K, D] for K heads, see
+            ``Network.experts``.
+
+        Raises:
+            InputError: for a backbone that the method cannot change; then it is not trained with it.
+        """
+        return backbone
 
     def build_head(self, name: str, width: int, classes: int) -> nn.Module:
         """Build a head: features [B, D = width] -> logits [B, C = classes]."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ltbench.errors import InputError, one_line
 from ltbench.models.backbones import Part, build_backbone, split_backbone
-from ltbench.randomness import seeded
+from ltbench.randomness import key, seeded
 
 
 class Network(nn.Module):
@@ -98,6 +98,10 @@ class Branched(nn.Module):
         return torch.stack([tail(shared) for tail in self.tails], dim=1)
 
 
+Rebuild = Callable[[nn.Module], nn.Module]
+"""Changes a backbone, see ``Method.rebuild``."""
+
+
 def initialised_backbone(
     name: str,
     channels: int,
@@ -106,6 +110,7 @@ def initialised_backbone(
     own: Part = "last stage",
     branches_width: float = 1.0,
     weights: Path | None = None,
+    rebuild: Rebuild | None = None,
 ) -> tuple[nn.Module, int]:
     """Build a backbone with one branch per seed.
 
@@ -117,24 +122,47 @@ def initialised_backbone(
         own: the part of the backbone of which each of several branches has a copy.
         branches_width: factor of the channels of the stages in this part; 1 with ``weights``, which fit no other.
         weights: file of pretrained weights, with which all branches start; None: initialised by the seeds.
+        rebuild: changes the backbone at last; the first seed initialises what it adds.
 
     Returns:
         The backbone, and the width D of its features.
 
     Raises:
         InputError: if the model does not accept images of this size, cannot be split into branches, or has other
-            weights.
+            weights; and what ``rebuild`` raises.
     """
     backbone, width = _initialised(name, channels, size, seeds[0], weights)
-    if len(seeds) == 1:
-        return backbone, width
-    trunk, tails = split_backbone(backbone, name, own)[0], []
-    for seed in seeds:
-        narrower, width = _initialised(
-            name, channels, size, seed, weights, own, branches_width if weights is None else 1
-        )
-        tails.append(split_backbone(narrower, name, own)[1])
-    return Branched(trunk, tails), width
+    if len(seeds) > 1:
+        trunk, tails = split_backbone(backbone, name, own)[0], []
+        for seed in seeds:
+            narrower, width = _initialised(
+                name, channels, size, seed, weights, own, branches_width if weights is None else 1
+            )
+            tails.append(split_backbone(narrower, name, own)[1])
+        backbone = Branched(trunk, tails)
+    if rebuild is not None:
+        with seeded(key(seeds[0], "rebuild")):
+            backbone = rebuild(backbone)
+        width = _width(backbone, torch.zeros(2, channels, *size))
+    for module in backbone.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
+            module.num_batches_tracked = None  # an unused counter: one GPU kernel less per layer and step
+    return backbone, width
+
+
+def _width(rebuilt: nn.Module, images: Tensor) -> int:
+    """The width of the features that a changed backbone gives for images [B, channels, H, W].
+
+    Raises:
+        InputError: for what is no backbone.
+    """
+    if not isinstance(rebuilt, nn.Module):
+        raise InputError(f"rebuild() returns {rebuilt}; return the backbone")
+    with torch.no_grad():
+        shape = rebuilt.eval()(images).shape
+    if len(shape) not in (2, 3):
+        raise InputError(f"rebuild() gives features of shape {tuple(shape)}; give [B, D], or [B, K, D] for K heads")
+    return int(shape[-1])
 
 
 def _initialised(
@@ -159,7 +187,4 @@ def _initialised(
     if features.ndim != 2:
         shape = tuple(features.shape)
         raise InputError(f"backbone '{name}' gives features of shape {shape}, not [B, D]; set another recipe.backbone")
-    for module in backbone.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
-            module.num_batches_tracked = None  # an unused counter: one GPU kernel less per layer and step
     return backbone, features.shape[1]

@@ -1,14 +1,25 @@
-"""Several backbones with pretrained weights in one table, and the methods that can train on their features."""
+"""Several backbones with pretrained weights in one table, and the methods that can be trained with each."""
 
+import functools
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ltbench.data import Imbalance
-from ltbench.errors import InputError
+from ltbench.data import ImageSet, Imbalance
+from ltbench.errors import InputError, one_line
 from ltbench.plan.recipe import Recipe
 from ltbench.plan.request import Request
 from ltbench.plan.selection import Chain
 
+if TYPE_CHECKING:
+    from ltbench.method.contract import Method
+    from ltbench.models.backbones import Part
+    from ltbench.models.network import Rebuild
+
+    Layout = tuple[int, Part, float, Rebuild | None]  # number of branches, what they own, their width, other changes
+
+PLAIN: "Layout" = (1, "last stage", 1.0, None)
+"""Of most methods."""
 Trained = Mapping[tuple[str, Imbalance], list[tuple[Chain, Recipe]]]
 """What is trained at each place (data set, imbalance): chains, each with its recipe."""
 
@@ -65,9 +76,65 @@ def on_backbones(trained: Trained, fitted: Mapping[str, Recipe], request: Reques
             "several backbones share a table only with recipe.pretrained; otherwise run each backbone alone",
             "backbone",
         )
+    _check_left(found, unfit)
+    return found, unfit
+
+
+def buildable(trained: Trained, sets: Mapping[str, ImageSet]) -> tuple[Trained, dict[str, str]]:
+    """What is trained of it, since its network can be built from the backbone; and why a method is skipped.
+
+    Args:
+        trained: each with its recipe.
+        sets: the images of each data set.
+
+    Raises:
+        InputError: where a backbone does not take the images, and when no method is left.
+    """
+    found: dict[tuple[str, Imbalance], list[tuple[Chain, Recipe]]] = {}
+    unbuilt: dict[str, str] = {}
+    for place, rows in trained.items():
+        height, width, channels = sets[place[0]].train.images.shape[1:]
+        found[place] = []
+        for chain, recipe in rows:
+            weights = recipe.weights.file if recipe.weights else None
+            takes = functools.partial(
+                _check_network, recipe.backbone, channels, recipe.input_size(height, width), weights
+            )
+            takes(PLAIN)
+            try:
+                for layout in () if recipe.frozen else [_layout(method) for _, method in chain]:
+                    takes(layout)
+            except Exception as error:  # also of a method's own code; an error in one must not stop the others
+                name = chain[-1][0].name
+                line = f"{name} cannot be trained with backbone '{recipe.backbone}': {one_line(error)}"
+                unbuilt[f"{name} {recipe.backbone}"] = line
+            else:
+                found[place].append((chain, recipe))
+    _check_left(found, unbuilt)
+    return found, unbuilt
+
+
+def _layout(method: "Method") -> "Layout":
+    """What a method makes of a backbone."""
+    from ltbench.method.contract import Method
+
+    rebuild = None if type(method).rebuild is Method.rebuild else method.rebuild
+    return method.branches, method.branches_own, method.branches_width, rebuild
+
+
+@functools.cache
+def _check_network(backbone: str, channels: int, size: tuple[int, int], weights: Path | None, layout: "Layout") -> None:
+    """Raises InputError where a backbone with these changes does not take images of H x W = ``size``."""
+    from ltbench.models.network import initialised_backbone
+
+    branches, own, width, rebuild = layout
+    initialised_backbone(backbone, channels, size, [0] * branches, own, width, weights, rebuild)
+
+
+def _check_left(found: Trained, unfit: Mapping[str, str]) -> None:
+    """Raises InputError where no method is left."""
     if unfit and not any(found.values()):
         raise InputError(f"no method is left: {'; '.join(unfit.values())}; name other --methods", "methods")
-    return found, unfit
 
 
 def _listed(value: Any) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from ltbench.data import ImageSet, Imbalance, class_counts, load
 from ltbench.data.sources import check_name, native_side
 from ltbench.data.waiting import WaitingSplit
 from ltbench.errors import InputError, unknown
-from ltbench.plan.backbones import backbones_of, on_backbones
+from ltbench.plan.backbones import Trained, backbones_of, buildable, on_backbones
 from ltbench.plan.bounds import MOST_CELLS, changed
 from ltbench.plan.cell import Cell, Link
 from ltbench.plan.recipe import RECIPES, Recipe
@@ -23,9 +23,6 @@ from ltbench.plan.suite import Suite, load_suite
 if TYPE_CHECKING:
     from ltbench.method.contract import Method
     from ltbench.method.registry import Registry
-    from ltbench.models.backbones import Part
-
-    Layout = tuple[int, Part, float]  # number of branches, what they own, their width
 
 SETTABLE = ("holdout", "subset_seed")
 """Keys of a suite, besides the recipe's, that ``--set`` may change."""
@@ -137,8 +134,8 @@ class Plan:
     Attributes:
         broken: methods that the request names and that cannot be used, each with the reason.
         skipped: methods that cannot be used either, but that the request does not name, combinations of the suite's
-            ``methods`` and ``after`` that make no sense, methods that cannot be trained as published, and methods that
-            need pixels where the recipe trains on features.
+            ``methods`` and ``after`` that make no sense, methods that cannot be trained as published, methods that
+            need pixels where the recipe trains on features, and those whose network cannot be built from the backbone.
         compared_under: name of the recipe, or of the published settings, in titles of tables.
     """
 
@@ -169,10 +166,8 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
     fitted = {name: suite.recipe.fitted(functools.partial(native_side, name, request.data)) for name in suite.datasets}
     trained, unfit = on_backbones(selected.trained, fitted, request)
     further = suite.further_seeds if request.seeds is None and not suite.as_published else ()
-    needed: dict[str, set[tuple[Recipe, Layout]]] = {name: set() for name in suite.datasets}
-    for (name, _), rows in trained.items():
-        needed[name] |= {(recipe, _layout(method, recipe)) for chain, recipe in rows for _, method in chain}
-    sets = _image_sets(fitted, request, library, needed)
+    sets = _image_sets(fitted, request, library, trained)
+    trained, unbuilt = buildable(trained, {name: images for name, (images, _) in sets.items()})
     counts = {(name, i): _counts(sets[name][0], i, suite.holdout) for name in suite.datasets for i in suite.imbalance}
     made = functools.partial(_cell, suite, registry, selected.compared_under)
 
@@ -201,7 +196,7 @@ def make_plan(request: Request, library: Library | None = None) -> Plan:
         for cell, methods in cells
     }
     unused = {name: why for name, why in registry.broken.items() if name not in selected.broken}
-    skipped = {**selected.skipped, **unfit, **unused}
+    skipped = {**selected.skipped, **unfit, **unbuilt, **unused}
     return Plan(request, suite, tuple(planned.values()), selected.broken, skipped, selected.compared_under)
 
 
@@ -213,43 +208,20 @@ def _controls(cells: "Iterable[tuple[Cell, tuple[Method, ...]]]") -> set[str]:
     return {control for control, entries in rows.items() if len(entries) > 1}
 
 
-def _layout(method: "Method", recipe: Recipe) -> "Layout":
-    """The branches of the backbone that a method needs. Those on features need nothing of it."""
-    return (1, "last stage", 1.0) if recipe.frozen else (method.branches, method.branches_own, method.branches_width)
-
-
 def _image_sets(
-    fitted: Mapping[str, Recipe],
-    request: Request,
-    library: Library,
-    needed: "Mapping[str, set[tuple[Recipe, Layout]]]",
+    fitted: Mapping[str, Recipe], request: Request, library: Library, trained: Trained
 ) -> dict[str, tuple[ImageSet, WaitingSplit | None]]:
-    """The data sets of a suite with their test splits, once it is known that the backbones take their images.
+    """The data sets of a suite with their test splits, once it is known that the backbones exist.
 
     Args:
         fitted: the recipe that resizes the images of each data set.
-        needed: for each data set the recipes, each with the branches that its methods need.
     """
     from ltbench.models import check_backbone
 
-    for name in sorted({recipe.backbone for of_set in needed.values() for recipe, _ in of_set}):
+    for name in sorted({recipe.backbone for rows in trained.values() for _, recipe in rows}):
         check_backbone(name)
     sets = {name: library.images(name, recipe, request.data) for name, recipe in fitted.items()}
-    for set_, (images, _) in sets.items():
-        height, width, channels = images.train.images.shape[1:]
-        for recipe, layout in sorted(needed[set_], key=lambda one: (one[0].backbone, one[1])):
-            weights = recipe.weights.file if recipe.weights else None
-            _check_images(recipe.backbone, channels, recipe.input_size(height, width), layout, weights)
     return {name: (images, None) for name, (images, _) in sets.items()} if request.without_test else sets
-
-
-@functools.cache
-def _check_images(backbone: str, channels: int, size: tuple[int, int], layout: "Layout", weights: Path | None) -> None:
-    """Raises InputError where a backbone with these branches does not take images of H x W = ``size``."""
-    from ltbench.models.network import initialised_backbone
-
-    branches, own, width = layout
-    initialised_backbone(backbone, channels, size, [0] * branches, own, width, weights)
 
 
 def _cell(

@@ -133,11 +133,11 @@ def test_the_examples_of_the_page_pass(ltbench: Cli, name: str) -> None:
     assert answer.status == 0, answer.out
 
 
-def test_the_page_shows_seven_shapes_and_only_what_exists() -> None:
+def test_the_page_shows_eight_shapes_and_only_what_exists() -> None:
     from ltbench import Method, Stage
     from ltbench.cli import app
 
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
     from typer.main import get_command
 
     known = set(get_command(app).commands)  # type: ignore[attr-defined]
@@ -146,7 +146,7 @@ def test_the_page_shows_seven_shapes_and_only_what_exists() -> None:
     rows = re.findall(r"^\| ([^|]+) \|", PAGE, re.M)
     assert [row for row in rows if row in {check.name for check in CHECKS}] == [check.name for check in CHECKS]
     hooks = {row.split("(")[0].strip("`") for row in rows if re.match(r"`[a-z_]+\(", row)}
-    assert {"stages", "setup", "noise", "loss", "predict", "build_head", "build_memory", "streams_of"} <= hooks
+    assert {"stages", "setup", "noise", "loss", "predict", "rebuild", "build_head", "build_memory"} <= hooks
     assert all(hasattr(Method, hook) for hook in hooks)
     for field in re.findall(r"Stage\((\w+)=", PAGE):
         assert field in Stage.__dataclass_fields__

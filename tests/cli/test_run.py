@@ -207,7 +207,7 @@ WRONG = {
     "variant": (["--methods", "focal(gamma)"], "method entry 'focal(gamma)' is not understood; write NAME"),
     "variant's value": (["--methods", "focal(gama=2)"], "unknown hyper-parameter of focal 'gama'; did you mean"),
     "backbone without branches": (
-        ["--methods", "*", "--set", "recipe.backbone=vit_tiny_patch16_224", "--set", "recipe.image_size=32"],
+        ["--methods", "ride", "--set", "recipe.backbone=vit_tiny_patch16_224", "--set", "recipe.image_size=32"],
         "backbone 'vit_tiny_patch16_224' cannot be split into branches",
     ),
     "empty list": (["--methods", ","], "an empty list of names"),

@@ -1,10 +1,11 @@
-"""What a method may add to a step: several passes, and a memory."""
+"""What a method may add to a step or to the network: several passes, a memory, further layers."""
 
 import copy
 import gc
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -27,10 +28,12 @@ from ltbench import (
 from ltbench.check.pretended import CUDA, pretended
 from ltbench.check.problem import CPU, TINY, Memory, differences, train
 from ltbench.engine import epoch_plan
+from ltbench.engine.networks import network, trained_network
 from ltbench.engine.stage import RunningStage, State
 from ltbench.engine.strengths import choose_strengths
 from ltbench.engine.task import Task, Tier
 from ltbench.engine.train import call_before_epoch
+from ltbench.models.network import initialised_backbone
 
 
 class Twice(Method):
@@ -141,10 +144,9 @@ class Centred(Method):
         memory.register_buffer("epochs", torch.zeros(()))
         return memory
 
-    def take_means(self, net: Network, features: Features) -> None:
-        seen, labels = features("train")
+    def take_means(self, net: Network, features: Tensor, labels: Tensor) -> None:
         means = net.memory.get_buffer("means")
-        means.zero_().index_add_(0, labels, seen).div_(labels.bincount(minlength=len(means))[:, None])
+        means.zero_().index_add_(0, labels, features).div_(labels.bincount(minlength=len(means))[:, None])
         net.memory.get_buffer("epochs").add_(1)
 
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
@@ -153,9 +155,54 @@ class Centred(Method):
         return F.cross_entropy(net.heads["main"](features), batch.labels) + net.memory.get_buffer("epochs") * far
 
 
+class Deeper(nn.Module):
+    """A backbone whose features a second expert sees through a further layer."""
+
+    def __init__(self, plain: nn.Module) -> None:
+        super().__init__()
+        self.plain = plain
+        self.added = nn.Sequential(nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.plain(images)
+        return torch.stack([features, self.added(features)], dim=1)
+
+
+class Rebuilt(Method):
+    """The whole network; then the added layer and its head alone."""
+
+    heads = ("plain", "deeper")
+
+    def rebuild(self, backbone: nn.Module) -> nn.Module:
+        return Deeper(backbone)
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage("all"), Stage("added", trains={"backbone.added.*": 1.0, "heads.deeper.*": 1.0}))
+
+    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        return F.cross_entropy(net.experts(batch.images).flatten(0, 1), batch.labels.repeat(2))
+
+    def predict(self, net: Network, images: Tensor) -> Tensor:
+        return net.experts(images).mean(0)
+
+
+class Shifted(Method):
+    """A shift inside of the backbone, whose layers keep their names; it alone is trained, with the head."""
+
+    def rebuild(self, backbone: nn.Module) -> nn.Module:
+        backbone.register_parameter("shift", nn.Parameter(torch.randn(64, 1, 1)))
+        backbone.get_submodule("layers").register_forward_hook(lambda _, given, found: found + backbone.shift)
+        return backbone
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage(trains={"backbone.shift": 1.0, "heads.*": 1.0}, batch_norm="eval"),)
+
+
 CONSTANT = Stage(schedule="constant")
-METHODS = pytest.mark.parametrize("method", [Twice, Remembering, Strengthening, Averaging, Taught, Late, Centred])
-SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in (Strengthening, Taught)]
+METHODS = pytest.mark.parametrize(
+    "method", [Twice, Remembering, Strengthening, Averaging, Taught, Late, Centred, Rebuilt]
+)
+SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in (Strengthening, Taught, Rebuilt)]
 
 
 def trained(method: type[Method], device: torch.device = CPU, tier: Tier = "eager", **how: object) -> State:
@@ -371,6 +418,14 @@ def test_a_late_loss_takes_the_place_of_the_loss_and_is_used_in_the_last_epoch_a
     assert found == epochs
 
 
+def test_only_a_late_loss_may_draw_from_torchs_generator() -> None:
+    class Drawing(Late):
+        def doubled(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+            return F.cross_entropy(net.heads["main"](F.dropout(net.features(batch.images))), batch.labels)
+
+    assert differences([trained(Drawing)], [trained(Drawing)]) == ""
+
+
 def test_a_batch_has_the_normalisation_of_its_images() -> None:
     running = RunningStage(Method(), Stage(), 0, TINY.task())
     columns = running.begin(0).flatten(1)
@@ -381,10 +436,9 @@ def test_a_batch_has_the_normalisation_of_its_images() -> None:
 
 def test_before_an_epoch_a_method_sees_features_of_images_without_augmentation_in_evaluation_mode() -> None:
     class Seeing(Centred):
-        def take_means(self, net: Network, features: Features) -> None:
-            assert not torch.is_grad_enabled()
-            super().take_means(net, features)
-            assert not net.training
+        def take_means(self, net: Network, features: Tensor, labels: Tensor) -> None:
+            assert not (torch.is_grad_enabled() or net.training)
+            super().take_means(net, features, labels)
 
     running = RunningStage(Seeing(), Seeing().stages()[0], 0, TINY.task())
     plain = copy.deepcopy(running.net).eval().features(running.task.normalise(torch.from_numpy(TINY.data.train.images)))
@@ -393,3 +447,53 @@ def test_before_an_epoch_a_method_sees_features_of_images_without_augmentation_i
         assert torch.allclose(mean, plain[torch.from_numpy(TINY.data.train.labels) == label].mean(0), atol=1e-5)
     running.begin(0)
     assert running.net.training
+
+
+def test_an_added_layer_starts_by_the_seed_and_changes_no_other_weight() -> None:
+    plain, rebuilt, again = (network(method, TINY.task(), 0) for method in (Method(), Rebuilt(), Rebuilt()))
+    other = network(Rebuilt(), TINY.task(1), 0)
+    for name, value in plain.backbone.state_dict().items():
+        assert torch.equal(rebuilt.backbone.state_dict()[f"plain.{name}"], value)
+    for name, value in rebuilt.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+    assert not torch.equal(
+        other.get_parameter("backbone.added.0.weight"), rebuilt.get_parameter("backbone.added.0.weight")
+    )
+
+
+def test_a_stage_that_trains_the_added_layer_changes_nothing_else() -> None:
+    first, second = train(Rebuilt, None, 0, TINY.task())
+    changed = {name for name, value in first["network"].items() if not torch.equal(value, second["network"][name])}
+    layers = {f"backbone.added.{name}" for name in ("0.weight", "0.bias", "1.weight", "1.bias")}
+    assert layers | {"heads.deeper.weight", "heads.deeper.bias"} == {name for name in changed if "running" not in name}
+
+
+def test_the_stored_network_has_the_added_layer() -> None:
+    state = trained(Rebuilt)
+    net = trained_network(Rebuilt(), TINY.task(), state["network"]).eval()
+    images = TINY.task().normalise(torch.from_numpy(TINY.data.test.images))
+    with torch.inference_mode():
+        assert torch.equal(Rebuilt().predict(net, images).half(), state["logits"]["test"])
+
+
+def test_a_network_without_the_added_layer_is_continued_where_names_stay() -> None:
+    before = trained(Method)
+    running = RunningStage(Shifted(), Shifted().stages()[0], 1, TINY.task(), before)
+    fresh = network(Shifted(), TINY.task(), 1).get_parameter("backbone.shift")
+    assert torch.equal(running.net.get_parameter("backbone.shift"), fresh)
+    for name, value in before["network"].items():
+        assert torch.equal(running.net.state_dict()[name], value)
+    with pytest.raises(InputError, match=r"the stage before has backbone\.conv1\.weight, which this network lacks"):
+        RunningStage(Rebuilt(), Rebuilt().stages()[0], 1, TINY.task(), before)
+
+
+@pytest.mark.parametrize(
+    ("rebuild", "says"),
+    [
+        (lambda backbone: None, r"rebuild\(\) returns None; return the backbone"),
+        (lambda backbone: backbone.layers[:0], r"features of shape \(2, 3, 8, 8\); give \[B, D\]"),
+    ],
+)
+def test_what_is_no_backbone_is_refused(rebuild: Callable[..., Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        initialised_backbone("resnet8_cifar", 3, (8, 8), [0], rebuild=rebuild)

@@ -74,6 +74,19 @@ def test_copies_of_a_layer_have_its_rate_and_a_factor_of_the_stage_multiplies_it
     assert named["heads.a.weight"] == 1.0
 
 
+def test_layers_that_a_method_adds_have_the_rate_of_heads() -> None:
+    def deeper(backbone: torch.nn.Module) -> torch.nn.Module:
+        backbone.get_submodule("layer4.0").add_module("added", torch.nn.Linear(2, 2))
+        return backbone
+
+    backbone, width = initialised_backbone("test_resnet", 3, (32, 32), [0], rebuild=deeper)
+    net = Network(backbone, {"main": torch.nn.Linear(width, 5)})
+    found = rates(optimiser_of(net, Stage(), Recipe(backbone="test_resnet", layer_decay=0.5), CPU))
+    named = {name: found[id(p)][0] for name, p in net.named_parameters()}
+    assert named["backbone.layer4.0.added.weight"] == named["heads.main.weight"] == 1.0
+    assert named["backbone.layer4.0.conv1.weight"] == 0.5
+
+
 def test_layers_that_are_not_known_are_refused() -> None:
     backbone, width = initialised_backbone("resnet8_cifar", 3, (32, 32), [0, 1])
     net = Network(backbone, {"main": torch.nn.Linear(width, 5)})

@@ -87,10 +87,14 @@ READ = {
     "dro_lt": row("DRO-LT (copy in WB)", "other", "B", {}, {100: 47.31, 10: 63.41}),
     "m2m": row("imbalanced-DL, repository", "other", "A", {100: 76.15}, {100: 41.92}),
     "proco": row("ProCo", "F3", "A", {100: 85.9, 50: 88.2, 10: 91.9}, {100: 52.8, 50: 57.1, 10: 65.5}),
+    "reslt": row(
+        "ResLT (copy in SURE)", "F2", "B", {100: 82.4, 50: 85.17, 10: 89.7}, {100: 48.21, 50: 52.71, 10: 62.01}
+    ),
     "ride": row("RIDE zoo", "F2", "A", {}, {100: 48.6}),
     "sade": row("SADE", "F2", "A", {100: 83.8, 10: 90.8}, {100: 49.8, 50: 53.9, 10: 63.6}),
     "balpoe": row("BalPoE", "F2", "A", {}, {100: 52.0, 50: 56.3, 10: 64.8}),
     "lade": row("LADE", "F2", "A", {}, {100: 45.4, 50: 50.5, 10: 61.7}),
+    "tde": row("TDE, repository", "F2", "A", {100: 80.6, 50: 83.6, 10: 88.5}, {100: 44.1, 50: 50.3, 10: 59.6}),
     "seql": row(GALLERY, "F1", "A", {}, {100: 40.49, 50: 44.81}),
     "influence_balanced": gallery(76.66, 80.92, 40.79, 45.46),
     "imbsam": row("ImbSAM, repository", "F5", "A", {}, {100: 51.1}),
@@ -100,6 +104,8 @@ READ = {
     "sam": row(SADDLE, "F1", "A", {100: 81.9}, {100: 45.4})
     | row(SADDLE_CE, "F1", "A", {100: 80.6}, {100: 44.6})
     | row(IMBSAM_SAM, "F5", "A", {}, {100: 48.9}),
+    "shike": row("SHIKE", "F3", "A", {}, {100: 56.3})
+    | row("SHIKE (copies in later papers)", "F3", "B", {}, {50: 59.8}),
     "weight_balancing": row("WB", "F5", "A", {}, {100: 53.35, 50: 57.71, 10: 68.67}),
 }
 READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, source and grade
@@ -210,6 +216,9 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
         ("imagenet-lt", "resnext50_32x4d", "Kang20, repository", "A"): (47.3, (56.6, 45.3, 28.1)),
         ("places-lt", "resnet152", "Kang20 (copies in later papers)", "B"): (36.4, (40.4, 37.1, 27.3)),
     },
+    "mdcs": {
+        ("imagenet-lt", "resnet50", "MDCS (copies in later papers)", "B"): (60.7, None),
+    },
     "ncl": {
         ("imagenet-lt", "resnext50_32x4d", "NCL", "A"): (60.5, None),
         ("inaturalist2018", "resnet50", "NCL", "A"): (74.9, None),
@@ -236,6 +245,11 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
         ("places-lt", "resnet152", "SADE", "A"): (40.9, None),
         ("inaturalist2018", "resnet50", "SADE", "A"): (72.9, None),
     },
+    "shike": {
+        ("imagenet-lt", "resnet50", "SHIKE", "A"): (60.3, None),  # the abstract; a table of later papers has 59.7
+        ("places-lt", "resnet152", "SHIKE", "A"): (41.9, None),
+        ("inaturalist2018", "resnet50", "SHIKE", "A"): (75.4, None),
+    },
     "sam": {
         ("imagenet-lt", "resnet50", SADDLE, "A"): (53.1, None),
         ("inaturalist2018", "resnet50", SADDLE, "A"): (70.1, None),
@@ -248,6 +262,9 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
         ("imagenet-lt", "resnet50", "Kang20 (copies in later papers)", "B"): (46.7, None),
         ("places-lt", "resnet152", "Kang20 (copies in later papers)", "B"): (37.9, (37.8, 40.7, 31.8)),
         ("inaturalist2018", "resnet50", "Kang20 (copies in later papers)", "B"): (65.6, (65.6, 65.3, 65.9)),
+    },
+    "tde": {
+        ("imagenet-lt", "resnext50_32x4d", "TDE, repository", "A"): (51.8, (62.7, 48.8, 31.6)),
     },
 }
 LARGE_GROUPS = {"imagenet-lt": (385, 479, 136), "places-lt": (131, 163, 71), "inaturalist2018": (842, 4076, 3224)}
@@ -272,6 +289,7 @@ IN_WORDS = {
 CHOSEN = {  # the epoch that a source reports, and its subset: read in its code, configurations or text
     CAO: ("best-on-test", 0),  # prints "Best Prec@1"
     CAO_DEFERRED: ("best-on-test", 0),
+    "SHIKE": ("last", None),  # cifar100_LT_IF100.log: 56.34 in the last epoch, which is the best one too
     GALLERY: ("best-on-test", 0),  # configs/cao_cifar: RANDOM_SEED 0, VALID_STEP 1, best_model.pth
     OWN_RUN: ("best-on-test", 0),
     MISLAS: ("best-on-test", 0),  # issue 7; rand_number=0
@@ -284,6 +302,8 @@ CHOSEN = {  # the epoch that a source reports, and its subset: read in its code,
     "imbalanced-DL, repository": ("best-on-test", 0),  # strategy/_m2m.py: best_val_acc1 on test images; rand_number 0
     "ProCo": ("best-on-test", 0),  # main.py: "Best Prec@1", rand_number=0
     "BalPoE": ("last", None),
+    "ResLT (copy in SURE)": ("best-on-test", 0),  # ResLT's own code: best_acc, rand_number=0
+    "TDE, repository": ("best-on-test", None),  # the val split of CIFAR is the test set; images without a seed
     GLMC: ("best-on-test", None),  # Trainer.py: "Best Prec@1"; np.random.seed(3407)
     SADDLE: ("best-on-test", 0),  # cifar_train_sam.py, which is Cao's: "Best Prec@1", rand_number 0
     "PaCo": ("best-on-test", 0),  # paco_cifar.py: "Best Prec@1", rand_number=0
@@ -297,10 +317,12 @@ GROUPS = {
     ("RIDE zoo", "cifar100", "100"): (67.0, 49.9, 25.7),
     ("ImbSAM, repository", "cifar100", "100"): (75.9, 53.5, 19.4),
     (IMBSAM_SAM, "cifar100", "100"): (79.7, 49.3, 12.4),
+    ("SHIKE", "cifar100", "100"): (73.4, 56.5, 36.0),
 }
 UNPUBLISHED = {
     "vs": "no accuracy could be read",
     "focal_sam": "no accuracy could be read",
+    "cc_sam": "no accuracy could be read",
     "cuda_augmentation": "no accuracy could be read",
     "swa": "not made for long tails, and no accuracy could be read",
     "crt_swa": "no accuracy could be read",
