@@ -14,28 +14,12 @@ and ``classifier_epochs`` are as many images on CIFAR-100 at imbalance 100, rela
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltbench import Batch, Clock, Method, Network, Published, Range, Stage
-from ltbench.method.samplers import Indices, Pool
-
-IN_A_ROW = 4
-
-
-def four_in_a_row(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
-    """Draw four images of a class, then of the next one. Classes, and the images of each, come in shuffled rounds."""
-    number = len(pool.counts)
-    rounds = -(-draws // (IN_A_ROW * number))
-    classes = np.concatenate([generator.permutation(number) for _ in range(rounds)]).repeat(IN_A_ROW)[:draws]
-    found = np.empty(draws, np.int64)
-    places = np.split(np.argsort(classes, kind="stable"), np.bincount(classes, minlength=number).cumsum()[:-1])
-    for start, count, own in zip(pool.starts, pool.counts, places, strict=True):
-        passes = [generator.permutation(count) for _ in range(-(-len(own) // count))]
-        found[own] = pool.by_class[start + np.concatenate([np.empty(0, np.int64), *passes])[: len(own)]]
-    return found
+from ltbench.method.samplers import four_in_a_row
 
 
 def robust_loss(features: Tensor, labels: Tensor, means: Tensor, radius: Tensor) -> Tensor:
@@ -118,6 +102,5 @@ class DroLt(Method):
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
         features = net.features(batch.images)
         usual = F.cross_entropy(net.heads["main"](features).float(), batch.labels, self.weights)
-        radius = net.heads["radius"].get_parameter("value")
-        means = net.memory.get_buffer("means")
+        means, radius = net.memory.get_buffer("means"), net.heads["radius"].get_parameter("value")
         return usual + robust_loss(features.float(), batch.labels, means, radius)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ltbench.method.samplers import Pool, balances
+from ltbench.method.samplers import Pool, balances, four_in_a_row
 from tests.methods.given import (
     COUNTS,
     LABELS,
@@ -68,9 +68,8 @@ def test_the_stages_of_dro_lt_train_features_and_radius_then_the_classifier() ->
 
 
 def test_batches_have_four_images_of_a_class_in_a_row_and_every_image_comes_again_after_all_others() -> None:
-    sampler = formula("dro_lt", "four_in_a_row")
     labels = np.repeat([0, 1, 2, 3, 4], [9, 4, 3, 1, 2])
-    drawn = sampler(Pool.of(labels, 5), 203, 0.0, np.random.default_rng(0))
+    drawn = four_in_a_row(Pool.of(labels, 5), 203, 0.0, np.random.default_rng(0))
     assert len(drawn) == 203
     classes = labels[drawn][:200].reshape(50, 4)
     assert (classes == classes[:, :1]).all()
@@ -78,4 +77,4 @@ def test_batches_have_four_images_of_a_class_in_a_row_and_every_image_comes_agai
     for c, count in enumerate([9, 4, 3, 1, 2]):
         own = drawn[labels[drawn] == c]
         assert all(len(set(own[i : i + count])) == count for i in range(0, len(own) - count, count))
-    assert balances(sampler)
+    assert balances(four_in_a_row)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ltbench import Batch
 from ltbench.method.functional import mixed, mixed_cross_entropy
 from ltbench.method.pasting import patch_of
+from ltbench.method.translation import small_noise
 from tests.methods.given import (
     COUNTS,
     LABELS,
@@ -264,7 +265,7 @@ def test_m2m_replaces_images_by_translated_ones() -> None:
     mean_, std = torch.tensor([0.4]).view(1, 1, 1), torch.tensor([0.2]).view(1, 1, 1)
     images = (torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0)) - mean_) / std
     batch = Batch(images, torch.tensor(LABELS), ("main",), torch.tensor(draws).float(), mean=mean_, std=std)
-    start = formula("m2m", "small_noise")(batch.noise[3], draws_wanted(counts, draws[0]), images.shape)
+    start = small_noise(batch.noise[3], draws_wanted(counts, draws[0]), images.shape)
     expected, replaced = [], []
     for i, y in enumerate(LABELS):
         likely = [1 - 0.9 ** max(0, counts[k] - counts[y]) for k in LABELS]
@@ -295,7 +296,7 @@ def draws_wanted(counts: list[int], drawn: Any) -> Tensor:
 
 def test_the_noise_that_a_translation_starts_from_is_small_and_on_the_chosen_images() -> None:
     chosen = torch.arange(64) % 2 == 0
-    noise = formula("m2m", "small_noise")(torch.rand(64), chosen, (64, 3, 8, 8))
+    noise = small_noise(torch.rand(64), chosen, (64, 3, 8, 8))
     assert torch.allclose(noise.square().sum((0, 2, 3)).sqrt(), torch.full((3,), 0.5), atol=1e-5)
     assert ((noise != 0).any(3).any(2).any(1) == chosen).all()
     assert abs(noise.mean()) < 0.1 * noise.std()
