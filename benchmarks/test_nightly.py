@@ -33,7 +33,7 @@ from ltbench.plan.request import Request
 from ltbench.results.leaderboard import leaderboard, load_results
 from ltbench.results.store import Store
 from ltbench.runner.options import RunOptions
-from ltbench.runner.workers import execute
+from ltbench.runner.workers import trainer
 
 RECIPE = RECIPES["ldam"].changed({"backbone": "resnet8_cifar", "batch_size": 64, "precision": "fp32"})
 COUNT = 2
@@ -126,7 +126,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The results of a few cells."""
     store, library, options = Store(tmp_path_factory.mktemp("results")), Library(), RunOptions(device="cpu", workers=1)
     request = Request(methods=("ce", "focal"), seeds=(0, 1), changes={"recipe.epochs": 1})
-    execute(make_plan(request, library), store, options, library)
+    with trainer(store, options, library) as train:
+        train(make_plan(request, library))
     return store
 
 
@@ -141,6 +142,7 @@ def test_cell(benchmark: Any, rounds: int, device: torch.device, tmp_path: Path)
     request = Request(methods=("ce",), seeds=(0,), imbalance=("100",), changes={"recipe.epochs": 1})
 
     def cell() -> None:
-        execute(make_plan(request, library), Store(tmp_path / str(next(folders))), options, library)
+        with trainer(Store(tmp_path / str(next(folders))), options, library) as train:
+            train(make_plan(request, library))
 
     in_turn(benchmark, cell, plain(device), rounds, device=device)

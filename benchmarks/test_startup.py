@@ -20,7 +20,7 @@ from ltbench.plan.request import Request
 from ltbench.results.store import Store
 from ltbench.runner.environment import environment
 from ltbench.runner.options import RunOptions
-from ltbench.runner.workers import execute
+from ltbench.runner.workers import trainer
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,9 @@ def test_harness_overhead_on_the_quickstart_suite(benchmark: Any, device: torch.
     library, store = Library(), Store(tmp_path / "results")
     options = RunOptions(device=str(device), workers=1)
     planned = make_plan(Request(), library)
-    execute(make_plan(Request(seeds=(9,), methods=("ce",)), library), store, options, library)  # warm up
-    benchmark.pedantic(execute, (planned, store, options, library))
+    with trainer(store, options, library) as train:
+        train(make_plan(Request(seeds=(9,), methods=("ce",)), library))  # warm up
+        benchmark.pedantic(train, (planned,))
     wall = benchmark.stats.stats.median
     ids = {p.cell.id for p in planned.cells}
     costs = [record.finished.cost for cell, record in store.latest().items() if cell in ids]

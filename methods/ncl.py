@@ -5,7 +5,9 @@ three networks learn together. Each has balanced softmax over all classes and ov
 classes with the highest logits of the first network. Over both sets, the networks also imitate each other with
 ``weight`` times the mean KL(p_j || p_i) over the others j. Their mean logits predict.
 Deviation: none from the authors' code for CIFAR, which has no contrastive loss and where the logits of classes that are
-not hard are 0; there images have AutoAugment and Cutout, which here the recipe decides.
+not hard are 0; there images have AutoAugment and Cutout, which here the recipe decides. Imitation of networks that are
+unsure of a class makes it slow: on digits, with classes of one image, `ncl` has 69.8 % after 20 epochs and 82.2 after
+60, without imitation (``weight`` = 0) 76.2 and 88.5; `balanced_softmax` has 74.1 and 85.3.
 """
 
 import torch
@@ -47,7 +49,6 @@ class Ncl(Method):
         settings={
             "recipe.batch_size": 64,
             "recipe.weight_decay": 2e-4,
-            "recipe.nesterov": False,
             "recipe.warmup_epochs": 5,
         },
         accuracies={"cifar100": {100: 54.2, 50: 58.2}},

@@ -105,10 +105,10 @@ def test_in_a_notebook_progress_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys
     shell = SimpleNamespace(config={"IPKernelApp": {}})
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))  # type: ignore[arg-type]
     with reporter() as listen:
-        listen.begin(2, 10.0)
+        listen.begin({f"ce / seed {seed}": {str(seed): 5.0} for seed in (0, 1)})
         listen.epoch("ce / seed 0", "train", 3, 9)
-        listen.finished("ce / seed 0", "50.0 %", 5.0)
-        listen.finished("ce / seed 1", "51.0 %", 5.0)
+        listen.finished("ce / seed 0", "50.0 %")
+        listen.finished("ce / seed 1", "51.0 %")
     printed = capsys.readouterr()
     assert printed.out == "ce / seed 0: 50.0 %\nce / seed 1: 51.0 %\n"
     assert "ce / seed 0 · train 3/9" in printed.err

@@ -1,29 +1,29 @@
 """What a run says before it trains: skipped methods, images, weights, how much there is to do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ltbench.data.files import FileSet
 from ltbench.data.precision import precision
 from ltbench.plan.cell import BASELINE
 from ltbench.plan.expand import Plan, Planned
 from ltbench.plan.suite import load_suite
-from ltbench.results.record import Record
+from ltbench.results.store import Store
 from ltbench.runner.options import RunOptions
 from ltbench.runner.workload import estimate_seconds
 from ltbench.units import duration
 
 
-def announcement(plan: Plan, to_do: Sequence[Planned], records: Mapping[str, Record], how: RunOptions) -> list[str]:
+def announcement(plan: Plan, to_do: Sequence[Planned], store: Store, how: RunOptions) -> list[str]:
     """The lines about a plan.
 
     Args:
         plan: what is asked for.
         to_do: its cells without a finished record.
-        records: the latest ones, by id.
+        store: of the results.
         how: resolved options.
     """
     skipped = [f"skipped method: {why}" for why in {**plan.skipped, **plan.broken}.values()]
-    return [*skipped, *_image_files(plan), *_weights(plan), _workload(plan, to_do, records, how)]
+    return [*skipped, *_image_files(plan), *_weights(plan), _workload(plan, to_do, store, how)]
 
 
 def _image_files(plan: Plan) -> list[str]:
@@ -64,11 +64,11 @@ def _weights(plan: Plan) -> list[str]:
     return list(lines)
 
 
-def _workload(plan: Plan, to_do: Sequence[Planned], records: Mapping[str, Record], how: RunOptions) -> str:
+def _workload(plan: Plan, to_do: Sequence[Planned], store: Store, how: RunOptions) -> str:
     """One line on how much there is to train, and how long it takes."""
     stages = [stage.id for planned in to_do for stage in planned.stages]
     shared = len(stages) - len(set(stages))
-    seconds = estimate_seconds(to_do, records)
+    seconds = estimate_seconds(to_do, store)
     time = "time not known yet" if seconds is None else f"about {duration(seconds / (how.workers or 1))}"
     time += " divided by the number of workers" if how.workers is None and seconds else ""
     under = "" if plan.suite.as_published else "under recipe "

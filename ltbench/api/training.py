@@ -68,10 +68,9 @@ def announce(plan: Plan, how: RunOptions, store: Store, listen: Reporter) -> Run
     Raises:
         InputError: when the options do not fit the cells.
     """
-    records = store.latest()
-    to_do = missing(plan, records)
+    to_do = missing(plan, store.latest())
     how = how.resolved(to_do)
-    for line in announcement(plan, to_do, records, how):
+    for line in announcement(plan, to_do, store, how):
         listen.say(line)
     return how
 

@@ -13,6 +13,7 @@ from ltbench.check.problem import Memory, Problem, differences, foundation, same
 from ltbench.check.subject import Broken, NotApplicable, Subject
 from ltbench.check.training import reference
 from ltbench.engine.stage import RunningStage
+from ltbench.engine.train import call_before_epoch
 from ltbench.method.contract import Method, Stage
 from ltbench.plan.recipe import RECIPES
 
@@ -49,9 +50,10 @@ def cost(subject: Subject) -> str:
     stages = [(method, stage) for method in methods for stage in method.stages()]
     full = suited(FULL, subject.chain)
     counted = sum(
-        stage.epochs * stage_flops(method, stage, position, full) / plain_flops(full)
+        stage.epochs * share * stage_flops(method, stage, position, full, progress) / plain_flops(full)
         for position, (method, stage) in enumerate(stages)
         if stage.epochs
+        for progress, share in parts_of(stage)
     )
     declared = subject.method.cost
     if abs(counted - declared) > TOLERANCE * max(1.0, counted):
@@ -65,12 +67,20 @@ def plain_flops(problem: Problem) -> int:
     return stage_flops(Method(), Stage(), 0, problem)
 
 
-def stage_flops(method: Method, stage: Stage, position: int, problem: Problem) -> int:
-    """Floating-point operations of one step of a stage, forward and backward."""
+def parts_of(stage: Stage) -> tuple[tuple[float, float], ...]:
+    """The parts of a stage whose steps may differ in cost: the progress at which each begins, and its share."""
+    if stage.late_loss is None:
+        return ((0.0, 1.0),)
+    return ((0.0, stage.late_from), (stage.late_from, 1 - stage.late_from))
+
+
+def stage_flops(method: Method, stage: Stage, position: int, problem: Problem, progress: float = 0.0) -> int:
+    """Floating-point operations of an epoch of one step at some progress of a stage, forward and backward."""
     running = RunningStage(method, stage, position, problem.task())
-    columns = running.begin(0).flatten(1)
-    counter = FlopCounterMode(display=False)
-    with counter:
+    with FlopCounterMode(display=False) as counter:
+        call_before_epoch(running)
+        columns = running.begin(0).flatten(1)
+        running.set_to(progress, 0.1)
         running.step(columns)
     return int(counter.get_total_flops())
 

@@ -45,6 +45,7 @@ def finite(subject: Subject) -> str:
         streams = tuple(method.streams_of(stage))
         copies = len(streams)
         batch = Batch(pixels.repeat(copies, 1, 1, 1), labels.repeat(copies), streams, noise, places.repeat(copies))
+        batch = dataclasses.replace(batch, mean=task.normalise.mean, std=task.normalise.std)
         for progress in (0.0, 0.9) if stage.epochs else ():
             running.set_to(progress, 0.0)
             loss = running.loss(batch)

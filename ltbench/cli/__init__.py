@@ -17,6 +17,9 @@ from ltbench.cli import clean, compare, data, export, methods, mlflow, nightly, 
 from ltbench.cli.options import examples
 from ltbench.errors import SAID, Incomplete, InputError, one_line, printable
 
+TRAINS = {"run", "tune", "nightly"}
+"""The commands that go on where they were stopped."""
+
 
 class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
@@ -24,7 +27,8 @@ class _Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            print("ltbench: interrupted; finished cells are kept; repeat the command to continue", file=sys.stderr)
+            kept = "; finished cells are kept; repeat the command to continue"
+            print(f"ltbench: interrupted{kept if ctx.invoked_subcommand in TRAINS else ''}", file=sys.stderr)
             raise typer.Exit(130) from None
         except EOFError as error:
             raise RuntimeError("a file or another process of ltbench ended too early") from error

@@ -24,11 +24,16 @@ class Normaliser:
         mean, std: of each channel, in [0, 1].
         device: of the images.
         white: value of a pixel that counts as 1; of features it is 1.
+
+    Attributes:
+        mean, std: [channels, 1, 1], on the device.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device, white: float = 255.0) -> None:
-        self.shift = torch.tensor(mean, dtype=torch.float32, device=device) * white
-        self.scale = 1 / (torch.tensor(std, dtype=torch.float32, device=device) * white)
+        own = (torch.tensor(values, dtype=torch.float32, device=device) for values in (mean, std))
+        self.mean, self.std = (values[:, None, None] for values in own)
+        self.shift = self.mean.flatten() * white
+        self.scale = 1 / (self.std.flatten() * white)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """(pixel / white - mean) / std."""

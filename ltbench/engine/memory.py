@@ -37,7 +37,7 @@ def largest_batch(running: RunningStage) -> int | None:
     torch.cuda.empty_cache()
     room = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_allocated(device)
     try:
-        plan = running.begin(0)
+        plan = running.begin(min(running.state["epoch"], running.epochs - 1))
         low, high = (_peak_bytes(running, plan, images) for images in (small, large))
     except Exception:  # of CUDA, or of a method that cannot be trained with so small a batch
         return None

@@ -41,6 +41,7 @@ class RunningStage:
         epochs: length of the stage.
         net, optimiser, clock: see the contract of methods.
         strengths: [C] int64, how strongly each class is augmented in this epoch; on the CPU.
+        late: whether the late loss of the stage is used.
         average: of the network, if the recipe or the stage has one.
         state: ``epoch``: epochs done; ``losses``: mean of each epoch; ``evaluations``; ``logits``: of every held-out
             split at the last evaluation; ``best``: epoch and network of the best evaluation on the validation split;
@@ -69,7 +70,7 @@ class RunningStage:
         self.optimiser = optimiser_of(self.net, stage, task.recipe, task.device)
         self.average = Average(self.net, stage, task.recipe, self.epochs)
         self.clock = Clock(torch.zeros((), device=task.device))
-        self.strengths = np.zeros(len(task.data.counts), np.int64)
+        self.strengths, self.late = np.zeros(len(task.data.counts), np.int64), False
         self.state: State = {"epoch": 0, "losses": [], "evaluations": [], "logits": {}, "best": None, "images": 0}
         self.state |= {"train_seconds": 0.0, "evaluation_seconds": 0.0, "tier": "eager", "tier_reason": ""}
         self.state |= {"environments": [task.environment], "evaluates": task.recipe.evaluation}
@@ -105,7 +106,12 @@ class RunningStage:
         return epoch_plan.with_noise(plan, self.method.noise, where).to(task.device)
 
     def set_to(self, progress: float, rate: float) -> None:
-        """Set the clock and the learning rate, as tensors at fixed addresses."""
+        """Set the clock and the learning rate, as tensors at fixed addresses, and the loss."""
+        stage = self.stage
+        late = stage.late_loss is not None and progress >= min(stage.late_from, 1 - 1 / self.epochs) - 1e-9
+        if late != self.late:
+            self.close()
+            self.late, self._run = late, None
         self.clock.progress.fill_(progress)
         for group in self.optimiser.param_groups:
             group["lr"].fill_(group["factor"] * rate)
@@ -156,7 +162,8 @@ class RunningStage:
         task, streams = self.task, tuple(self.method.streams_of(self.stage))
         pixels, labels = self.training.batch(columns)
         index, _, noise = epoch_plan.split(columns, self.training.augmentations)
-        return Batch(task.normalise(pixels), labels, streams, epoch_plan.noise_of(noise, len(streams)), index)
+        numbers, normalise = epoch_plan.noise_of(noise, len(streams)), task.normalise
+        return Batch(normalise(pixels), labels, streams, numbers, index, normalise.mean, normalise.std)
 
     def gradient(self, batch: Batch) -> Tensor:
         """Set the gradients of the parameters to those of a batch; returns the loss, 0-dim."""
@@ -169,8 +176,10 @@ class RunningStage:
 
     def loss(self, batch: Batch, loss: LossFunction | None = None) -> Tensor:
         """The loss of a batch, 0-dim, or another function of the method."""
+        stage = self.stage
+        usual = stage.late_loss if self.late else stage.loss
         with self.task.autocast():
-            return (loss or self.stage.loss or self.method.loss)(self.net, batch, self.clock)
+            return (loss or usual or self.method.loss)(self.net, batch, self.clock)
 
     def update(self) -> None:
         """Update the parameters by their gradients, and the average of the network."""

@@ -53,6 +53,7 @@ def train_stage(
         for epoch in range(state["epoch"], running.epochs):
             with running.timed("train_seconds"):
                 choose_strengths(running, epoch)
+                call_before_epoch(running)
                 plan = running.begin(epoch)
                 losses = running.train(plan)
                 _check_finite(losses, running)
@@ -73,6 +74,13 @@ def train_stage(
                 running.stage.finish(running.net, functools.partial(features, running))
         evaluate(running)
     return state | {"network": running.net.state_dict()}
+
+
+def call_before_epoch(running: RunningStage) -> None:
+    """Call the function of the stage that comes before every epoch, if there is one."""
+    if running.stage.before_epoch is not None:
+        with torch.no_grad():
+            running.stage.before_epoch(running.net, functools.partial(features, running))
 
 
 def _check_finite(losses: list[float], running: RunningStage) -> None:

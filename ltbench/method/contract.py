@@ -19,9 +19,11 @@ When each hook runs, in pseudocode::
         setup(counts)
         for epoch in stage:
             stage.strengths(net, trial)         # if there is one: how strongly each class is augmented
+            stage.before_epoch(net, features)   # if there is one
             noise(draws, generator)
             for batch in epoch:
-                loss(net, batch, clock)         # or stage.loss; then the backward pass, or all of ``stage.gradient``
+                loss(net, batch, clock)         # or stage.loss, later stage.late_loss; then the backward pass, or all
+                                                # of ``stage.gradient``
                                                 # then the optimiser's step
                 stage.project(net)              # if there is one; or after the epoch, see ``project_after``
             predict(net, images)                # every few epochs, on validation and test images
@@ -49,7 +51,7 @@ from ltbench.models.network import Network
 
 
 class Features(Protocol):
-    """Features of un-augmented images, for a post-hoc step. Test images are not available."""
+    """Features of un-augmented images, between epochs and for a post-hoc step. Test images are not available."""
 
     def __call__(self, split: Literal["train", "val"]) -> tuple[Tensor, Tensor]:
         """Compute the features [N, D] (float32, network in evaluation mode) and labels [N] of a split.
@@ -69,6 +71,7 @@ class Batch:
         streams: names of the S streams.
         noise: [K, B] float32, the numbers from `Method.noise` for these images; the same for all streams.
         index: [S * B] int64, the place of each image in the training set, from 0 to N - 1.
+        mean, std: [channels, 1, 1], of the normalisation: images * std + mean are pixels from 0 (black) to 1 (white).
     """
 
     images: Tensor
@@ -76,6 +79,8 @@ class Batch:
     streams: tuple[str, ...]
     noise: Tensor = field(default_factory=lambda: torch.empty(0, 0))
     index: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    mean: Tensor = field(default_factory=lambda: torch.zeros(1, 1, 1))
+    std: Tensor = field(default_factory=lambda: torch.ones(1, 1, 1))
 
     def part(self, stream: str, values: Tensor) -> Tensor:
         """Return the rows of ``values`` [S * B, ...] that belong to a stream: [B, ...]."""
@@ -139,6 +144,8 @@ class Stage:
         lr, weight_decay, schedule: replace those of the recipe; ``constant`` keeps the learning rate.
         batch_norm: ``train`` normalises by the batch and updates the running statistics; ``eval`` freezes them.
         loss: the method's function for the loss of this stage, such as ``self.plain_loss``; None: ``Method.loss``.
+        late_loss: another loss from the progress ``late_from`` on, at least in the last epoch. A step is then captured
+            again, so earlier epochs do not pay for it. Switch a loss that costs little with ``torch.where``.
         gradient: a function that replaces the backward pass, where a step needs several. It is called with the network
             and `LossOf`, leaves the gradient of the step in the parameters (which have none at first), leaves their
             values as they were, and returns the loss, 0-dim. It is part of a captured step.
@@ -148,6 +155,8 @@ class Stage:
         strengths: a function that is called before every epoch, with the network and `Trial` and without gradients. It
             returns the strength of augmentation of each class in the epoch, [C] int64, from 0 to 10. Streams use it
             with a probability of their own, see `Augmented`.
+        before_epoch: a function that is called before every epoch, with the network and `Features` and without
+            gradients. It changes ``net.memory`` in place.
         average_from: progress of the stage from which the weights after every epoch are averaged, all with the same
             share; None: no average. The average is evaluated, and is the network at the end of the stage. Its
             batch-norm statistics are computed again on an epoch of training images.
@@ -166,10 +175,13 @@ class Stage:
     schedule: Literal["step", "cosine", "constant"] | None = None
     batch_norm: Literal["train", "eval"] = "train"
     loss: LossFunction | None = None
+    late_loss: LossFunction | None = None
+    late_from: float = 0.8
     gradient: Callable[[Network, LossOf], Tensor] | None = None
     project: Callable[[Network], None] | None = None
     project_after: Literal["step", "epoch"] = "step"
     strengths: Callable[[Network, Trial], Tensor] | None = None
+    before_epoch: Callable[[Network, Features], None] | None = None
     average_from: float | None = None
     finish: Callable[[Network, Features], None] | None = None
 

@@ -149,6 +149,19 @@ def progressively_balanced(power: float = 1.0) -> Sampler:
     return sample
 
 
+def four_in_a_row(pool: Pool, draws: int, progress: float, generator: np.random.Generator) -> Indices:
+    """Draw four images of a class, then of the next one. Classes, and the images of each, come in shuffled rounds."""
+    number = len(pool.counts)
+    rounds = -(-draws // (4 * number))
+    classes = np.concatenate([generator.permutation(number) for _ in range(rounds)]).repeat(4)[:draws]
+    found = np.empty(draws, np.int64)
+    places = np.split(np.argsort(classes, kind="stable"), np.bincount(classes, minlength=number).cumsum()[:-1])
+    for start, count, own in zip(pool.starts, pool.counts, places, strict=True):
+        passes = [generator.permutation(count) for _ in range(-(-len(own) // count))]
+        found[own] = pool.by_class[start + np.concatenate([np.empty(0, np.int64), *passes])[: len(own)]]
+    return found
+
+
 def deferred(late: Sampler, at: float) -> Sampler:
     """Shuffle as usual until ``progress`` reaches ``at``, then use ``late``.
 

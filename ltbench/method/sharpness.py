@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,8 @@ from ltbench.models.classifiers import CLASSIFIERS
 from ltbench.models.network import Network
 
 SCALE, MAX_MARGIN, BETA, DEFER_AT = 30.0, 0.5, 0.9999, 0.8  # of LDAM and DRW, as Cao et al., NeurIPS 2019
+CORRECTS = {"ce": "", "logit-adjustment": "log prior in the logits"}
+"""How a loss without class weights corrects the class prior."""
 
 
 @contextlib.contextmanager
@@ -51,6 +54,11 @@ class SharpnessAware(Method):
     tau = Range(1.0, 0.5, 2.0)
     corrects = "class weights in the loss"
     cost = 2.0
+
+    def __init__(self, **hyperparameters: Any) -> None:
+        """Set the hyper-parameters; the base decides how the loss corrects the class prior."""
+        super().__init__(**hyperparameters)
+        self.corrects = CORRECTS.get(self.base, "class weights in the loss")  # type: ignore[misc]
 
     def stages(self) -> Sequence[Stage]:
         """Return one stage, whose gradient takes several passes."""

@@ -80,9 +80,10 @@ def _check_stage(stage: Any) -> None:
         ("schedule", stage.schedule in (None, "step", "cosine", "constant"), "step, cosine, constant or None"),
         (
             "average_from",
-            stage.average_from is None or _share(stage),
+            stage.average_from is None or (_share(stage.average_from) and stage.epochs > 0),
             "a share of the stage, from 0 to below 1, or None",
         ),
+        ("late_from", _share(stage.late_from), "a share of the stage, from 0 to below 1"),
         ("batch_norm", stage.batch_norm in ("train", "eval"), "train or eval"),
         ("project_after", stage.project_after in ("step", "epoch"), "step or epoch"),
         (
@@ -91,8 +92,11 @@ def _check_stage(stage: Any) -> None:
             "all, heads or factors",
         ),
         (
-            "loss, gradient, project, strengths or finish",
-            _are_functions(stage.loss, stage.gradient, stage.project, stage.strengths, stage.finish),
+            "loss, late_loss, gradient, project, strengths, before_epoch or finish",
+            _are_functions(
+                *(stage.loss, stage.late_loss, stage.gradient, stage.project),
+                *(stage.strengths, stage.before_epoch, stage.finish),
+            ),
             "a function, or None",
         ),
     )
@@ -101,8 +105,8 @@ def _check_stage(stage: Any) -> None:
             raise InputError(f"{name} of stage {_shown(stage.name)} is not allowed; give {allowed}")
 
 
-def _share(stage: Stage) -> bool:
-    return _number(stage.average_from) and 0 <= float(stage.average_from or 0) < 1 and stage.epochs > 0
+def _share(value: Any) -> bool:
+    return _number(value) and 0 <= value < 1
 
 
 def _are_streams(value: Any) -> bool:

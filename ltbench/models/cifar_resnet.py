@@ -69,10 +69,14 @@ class CifarResNet(nn.Module):
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)
 
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Images [B, in_chans, H, W] -> the last feature map [B, num_features, H / 4, W / 4], as timm calls it."""
+        maps: Tensor = self.layers(F.relu(self.bn1(self.conv1(x)), inplace=True))
+        return maps
+
     def forward(self, x: Tensor) -> Tensor:
         """Images [B, in_chans, H, W] -> features [B, num_features], or logits [B, num_classes]."""
-        x = self.layers(F.relu(self.bn1(self.conv1(x)), inplace=True))
-        logits: Tensor = self.fc(x.mean(dim=(2, 3)))
+        logits: Tensor = self.fc(self.forward_features(x).mean(dim=(2, 3)))
         return logits
 
     def split(self, blocks: int) -> tuple[nn.Sequential, nn.Sequential]:

@@ -62,7 +62,7 @@ class Cell:
         trials: number of tuning trials that chose its values; 0 without tuning.
         trial: number of the trial that it is, while a method is being tuned.
         compared_under: label of the recipe whose table it is in; empty: that of its own recipe.
-        relative_cost: declared passes of its chain relative to plain training.
+        costs: declared passes of its chain up to each method, relative to plain training.
         pieces: the hash of each piece of code that its methods are built from, and not every method.
     """
 
@@ -79,7 +79,7 @@ class Cell:
     trials: int = 0
     trial: int | None = None
     compared_under: str = ""
-    relative_cost: float = field(default=1.0, compare=False)
+    costs: tuple[float, ...] = field(default=(1.0,), compare=False)
     pieces: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False)
 
     @property
@@ -91,6 +91,11 @@ class Cell:
     def method(self) -> str:
         """The cell's own method."""
         return self.chain[-1].method
+
+    @property
+    def relative_cost(self) -> float:
+        """Declared passes of its chain relative to plain training."""
+        return self.costs[-1]
 
     @property
     def tuned_as(self) -> str:

@@ -77,11 +77,11 @@ class Library:
 
 
 class PlannedStage(NamedTuple):
-    """A stage of a cell: its identity, its length, and the images that one epoch passes through the network."""
+    """A stage of a cell: its identity, its length, and its declared work: as long as so many images of ``ce``."""
 
     id: str
     epochs: int
-    images: int
+    work: float
 
 
 @dataclass(frozen=True)
@@ -103,21 +103,23 @@ class Planned:
 
     @cached_property
     def stages(self) -> tuple[PlannedStage, ...]:
-        """All stages of its chain, in order."""
-        return tuple(
-            PlannedStage(
-                self.cell.stage_id(number, index),
-                self.cell.recipe.stage_epochs(stage.epochs),
-                sum(self.counts) * len(method.streams_of(stage)),
-            )
-            for number, method in enumerate(self.methods)
-            for index, stage in enumerate(method.stages())
-        )
+        """All stages of its chain, in order. Those of one method share its work by the batches that they draw."""
+        found, plain, before = [], sum(self.counts) * self.cell.recipe.epochs, 0.0
+        for number, (method, cost) in enumerate(zip(self.methods, self.cell.costs, strict=True)):
+            epochs = [self.cell.recipe.stage_epochs(stage.epochs) for stage in method.stages()]
+            batches = [n * len(method.streams_of(stage)) for n, stage in zip(epochs, method.stages(), strict=True)]
+            work = max(cost - before, 0.0) * plain / max(sum(batches), 1)
+            found += [
+                PlannedStage(self.cell.stage_id(number, index), n, drawn * work)
+                for index, (n, drawn) in enumerate(zip(epochs, batches, strict=True))
+            ]
+            before = cost
+        return tuple(found)
 
     @property
     def work(self) -> float:
-        """Images passed through the network, over all stages."""
-        return float(sum(stage.epochs * stage.images for stage in self.stages))
+        """Its declared work, over all stages: as long as so many images of ``ce``."""
+        return sum(stage.work for stage in self.stages)
 
     @property
     def work_an_epoch(self) -> float:
@@ -255,7 +257,7 @@ def _cell(
         trials=chosen.trials if chosen else 0,
         trial=chosen.trial if chosen else None,
         compared_under=compared_under,
-        relative_cost=registry.cost(chain),
+        costs=tuple(registry.cost(chain[: n + 1]) for n in range(len(chain))),
         pieces={name: value for entry, _ in chain for name, value in entry.pieces.items()},
     )
     return cell, methods

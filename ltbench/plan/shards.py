@@ -40,6 +40,5 @@ def _groups(cells: Iterable[Planned]) -> list[list[Planned]]:
 
 
 def _work(group: Iterable[Planned]) -> float:
-    """Images passed through the network, with each stage once."""
-    stages = {stage.id: stage for planned in group for stage in planned.stages}
-    return float(sum(stage.epochs * stage.images for stage in stages.values()))
+    """The work of a group, with each stage once."""
+    return sum({stage.id: stage.work for planned in group for stage in planned.stages}.values())

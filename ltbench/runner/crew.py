@@ -58,9 +58,9 @@ class Remote(Silent, ABC):
         """Send that an epoch has ended."""
         self.send("epoch", name, stage, done, epochs)
 
-    def finished(self, name: str, outcome: str, work: float) -> None:
+    def finished(self, name: str, outcome: str) -> None:
         """Send that a cell has ended."""
-        self.send("finished", name, outcome, work)
+        self.send("finished", name, outcome)
 
     def say(self, line: str) -> None:
         """Send a line to print."""
@@ -174,7 +174,7 @@ class Crew(ABC, Generic[Worker]):
             planned = self.todo.pop(name)
             record = self.job.record(planned.cell, self.options, reason=f"{reason}, {AGAIN + 1} times", died=True)
             self.store.add(record)
-            self.listen.finished(name, outcome(record), planned.work)
+            self.listen.finished(name, outcome(record))
         elif name in self.todo:
             self.listen.say(f"{name}: {reason}; queued again ({self.deaths[name]} of {AGAIN})")
         if self.todo:

@@ -134,7 +134,7 @@ class _Work:
                 else:
                     self.todo.give_back(claim)
                     with self.reporting:
-                        self.listen.finished(str(claim.planned.cell), outcome(found), claim.planned.work)
+                        self.listen.finished(str(claim.planned.cell), outcome(found))
 
     def recorded(self, claim: Claim) -> Record:
         """The record of a cell, made here unless another process was faster."""

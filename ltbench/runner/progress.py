@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -12,9 +13,12 @@ from rich.text import Text
 from ltbench.errors import printable
 from ltbench.units import duration
 
+Work = Mapping[str, Mapping[str, float]]
+"""For each cell, by name, the work of each stage of its chain that is not trained yet, by the stage's identity."""
+
 
 class Reporter(Protocol):
-    """Receives the events of a run. Work is the number of images passed through the network."""
+    """Receives the events of a run."""
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -24,8 +28,8 @@ class Reporter(Protocol):
     def say(self, line: str) -> None:
         """Print one line."""
 
-    def begin(self, cells: int, work: float) -> None:
-        """A run begins, with this many cells and this much work."""
+    def begin(self, work: Work) -> None:
+        """A run begins, with these cells."""
 
     def cell(self, name: str) -> None:
         """A cell begins."""
@@ -33,8 +37,8 @@ class Reporter(Protocol):
     def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:
         """An epoch of a running cell has ended; ``done`` of ``epochs`` of this stage are complete."""
 
-    def finished(self, name: str, outcome: str, work: float) -> None:
-        """A cell has ended; ``work`` is all of its work."""
+    def finished(self, name: str, outcome: str) -> None:
+        """A cell has ended."""
 
 
 class Silent:
@@ -48,36 +52,41 @@ class Silent:
     ) -> None: ...
 
     def say(self, line: str) -> None: ...  # noqa: D102
-    def begin(self, cells: int, work: float) -> None: ...  # noqa: D102
+    def begin(self, work: Work) -> None: ...  # noqa: D102
     def cell(self, name: str) -> None: ...  # noqa: D102
     def epoch(self, name: str, stage: str, done: int, epochs: int) -> None: ...  # noqa: D102
-    def finished(self, name: str, outcome: str, work: float) -> None: ...  # noqa: D102
+    def finished(self, name: str, outcome: str) -> None: ...  # noqa: D102
 
 
 class TimeLeft:
-    """Estimates when a run ends: work that is left takes as long as that which is done."""
+    """Estimates when a run ends: work that is left takes as long as that which is done. Shared stages count once."""
 
-    def __init__(self, work: float) -> None:
-        self.work, self.done, self.started = work, 0.0, time.monotonic()
+    def __init__(self, work: Work) -> None:
+        self.of_cells, self.started = work, time.monotonic()
+        self.left = {stage: amount for stages in work.values() for stage, amount in stages.items()}
+        self.all = sum(self.left.values())
 
-    def after(self, work: float) -> float:
-        """Seconds that are left once a cell with so much work has ended."""
-        self.done += work
-        return (time.monotonic() - self.started) * (self.work - self.done) / max(self.done, 1e-9)
+    def after(self, cell: str) -> float:
+        """Seconds that are left once a cell has ended; 0 where that is not known either."""
+        for stage in self.of_cells.get(cell, {}):
+            self.left.pop(stage, None)
+        left = sum(self.left.values())
+        done = self.all - left
+        return (time.monotonic() - self.started) * left / done if done > 0 else 0.0
 
 
 class Lines(Silent):
     """One line per cell on stderr, with the remaining time."""
 
-    def begin(self, cells: int, work: float) -> None:  # noqa: D102
-        self.cells, self.done, self.time = cells, 0, TimeLeft(work)
+    def begin(self, work: Work) -> None:  # noqa: D102
+        self.cells, self.done, self.time = len(work), 0, TimeLeft(work)
 
     def say(self, line: str) -> None:  # noqa: D102
         print(printable(line), file=sys.stderr, flush=True)
 
-    def finished(self, name: str, outcome: str, work: float) -> None:  # noqa: D102
+    def finished(self, name: str, outcome: str) -> None:  # noqa: D102
         self.done += 1
-        left = self.time.after(work)
+        left = self.time.after(name)
         self.say(f"[{self.done}/{self.cells}] {name}: {outcome}" + (f"; {duration(left)} left" if left > 0 else ""))
 
 
@@ -116,8 +125,8 @@ class Bars(Silent):
     def say(self, line: str) -> None:  # noqa: D102
         self.progress.console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
-    def begin(self, cells: int, work: float) -> None:  # noqa: D102
-        self.suite, self.time = self.progress.add_task("suite", total=cells), TimeLeft(work)
+    def begin(self, work: Work) -> None:  # noqa: D102
+        self.suite, self.time = self.progress.add_task("suite", total=len(work)), TimeLeft(work)
         self.running: dict[str, TaskID] = {}
 
     def cell(self, name: str) -> None:  # noqa: D102
@@ -126,10 +135,10 @@ class Bars(Silent):
     def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:  # noqa: D102
         self.progress.update(self.running[name], description=f"{name} · {stage}", completed=done, total=epochs)
 
-    def finished(self, name: str, outcome: str, work: float) -> None:  # noqa: D102
+    def finished(self, name: str, outcome: str) -> None:  # noqa: D102
         if name in self.running:
             self.progress.remove_task(self.running.pop(name))
-        self.progress.update(self.suite, advance=1, ends=time.monotonic() + self.time.after(work))
+        self.progress.update(self.suite, advance=1, ends=time.monotonic() + self.time.after(name))
         self.say(f"{name}: {outcome}")
 
 
@@ -139,18 +148,18 @@ class Notebook(Silent):
     def say(self, line: str) -> None:  # noqa: D102
         print(printable(line), flush=True)
 
-    def begin(self, cells: int, work: float) -> None:  # noqa: D102
+    def begin(self, work: Work) -> None:  # noqa: D102
         from tqdm.auto import tqdm
 
         form = "{desc}: {n_fmt}/{total_fmt}|{bar}| {elapsed}{postfix}"
-        self.bar = tqdm(total=cells, desc="cells", bar_format=form, disable=not cells)
+        self.bar = tqdm(total=len(work), desc="cells", bar_format=form, disable=not work)
         self.time, self.left = TimeLeft(work), ""
 
     def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:  # noqa: D102
         self.bar.set_postfix_str(printable(f"{self.left}{name} · {stage} {done}/{epochs}"))
 
-    def finished(self, name: str, outcome: str, work: float) -> None:  # noqa: D102
-        left = self.time.after(work)
+    def finished(self, name: str, outcome: str) -> None:  # noqa: D102
+        left = self.time.after(name)
         self.left = f"{duration(left)} left; " if left > 0 else ""
         self.bar.update()
         self.say(f"{name}: {outcome}")

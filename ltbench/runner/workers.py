@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ltbench.errors import Incomplete
 from ltbench.plan.cell import digest
 from ltbench.plan.expand import Library, Plan
 from ltbench.results.store import Store
@@ -12,21 +11,7 @@ from ltbench.runner.crew import Crew
 from ltbench.runner.in_process import Job, compute_features, work_through
 from ltbench.runner.options import RunOptions
 from ltbench.runner.progress import Reporter, Silent
-from ltbench.runner.workload import longest_first, missing
-
-
-def execute(plan: Plan, store: Store, options: RunOptions, library: Library, reporter: Reporter | None = None) -> None:
-    """Train every cell of one plan that has no finished record; see `Trainer`.
-
-    Raises:
-        InputError: when the options do not fit the cells, or the results folder cannot be written.
-        Incomplete: when cells have no record.
-    """
-    resolved = options.resolved(missing(plan, store.latest()))
-    with trainer(store, resolved, library, reporter) as train:
-        train(plan)
-    if lost := without_record(plan, store):
-        raise Incomplete(lost)
+from ltbench.runner.workload import longest_first, missing, untrained
 
 
 def without_record(plan: Plan, store: Store) -> str:
@@ -62,7 +47,7 @@ class Trainer:
         self.store.add_plan(name, {"suite": plan.suite.name, "cells": cells})
         job = Job(plan, tuple(todo), {p.cell.id: before[p.cell.id].created for p in todo if p.cell.id in before})
         with self.reporter or Silent() as listen:
-            listen.begin(len(todo), sum(p.work for p in todo))
+            listen.begin(untrained(todo, self.store))
             if self.options.executor == "local":
                 compute_features(todo, self.options, listen)
             if self._alone(len(todo)):

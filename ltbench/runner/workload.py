@@ -1,11 +1,13 @@
 """What of a plan is still to be trained, in which order, and how long that takes."""
 
+import functools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ltbench.plan.expand import Plan, Planned
 from ltbench.results.record import Record
+from ltbench.results.store import Store
 
 
 def missing(plan: Plan, records: Mapping[str, Record]) -> list[Planned]:
@@ -21,12 +23,22 @@ def longest_first(cells: Sequence[Planned]) -> list[Planned]:
     return sorted(cells, key=lambda planned: -planned.work)
 
 
-def estimate_seconds(cells: Sequence[Planned], records: Mapping[str, Record]) -> float | None:
+def untrained(cells: Iterable[Planned], store: Store) -> dict[str, dict[str, float]]:
+    """For each cell, by name, the work of each stage that the results folder does not have, by the stage's identity."""
+
+    @functools.cache
+    def there(stage: str) -> bool:
+        return store.stage_path(stage).exists()
+
+    return {str(p.cell): {s.id: s.work for s in p.stages if not there(s.id)} for p in cells}
+
+
+def estimate_seconds(cells: Sequence[Planned], store: Store) -> float | None:
     """Training time of cells from the speeds of finished ones; None where no finished cell is like them.
 
     Args:
-        cells: still to be trained.
-        records: the latest ones, by id.
+        cells: without a finished record.
+        store: of the results.
     """
 
     def kind(recipe: Mapping[str, Any], image: Sequence[int]) -> tuple[Any, ...]:
@@ -35,15 +47,16 @@ def estimate_seconds(cells: Sequence[Planned], records: Mapping[str, Record]) ->
         return recipe.get("backbone"), recipe.get("precision"), recipe.get("resized_crop"), *image
 
     speeds: dict[tuple[Any, ...], list[float]] = {}
-    for record in records.values():
+    for record in store.latest().values():
         if result := record.result:
             known = speeds.setdefault(kind(record.recipe_values, result.image), [])
-            known.append(result.cost.images_per_second * result.cost.runs_together)
-    seconds: dict[str, float] = {}
+            work = result.cost.relative_cost * sum(result.class_counts) * record.recipe_values["epochs"]
+            known.append(work / max(result.cost.train_seconds, 1e-9) * result.cost.runs_together)
+    left, seconds = untrained(cells, store), dict[str, float]()
     for planned in cells:
         like = kind(planned.cell.recipe.identity(), planned.images.train.images.shape[1:])
         if like not in speeds:
             return None
-        for stage in planned.stages:  # one that several cells share is trained once
-            seconds[stage.id] = stage.epochs * stage.images / statistics.median(speeds[like])
+        for stage, work in left[str(planned.cell)].items():  # one that several cells share is trained once
+            seconds[stage] = work / statistics.median(speeds[like])
     return sum(seconds.values())

@@ -162,6 +162,17 @@ def test_an_interruption_keeps_what_is_finished(ltbench: Cli, monkeypatch: pytes
     monkeypatch.undo()
 
 
+def test_an_interrupted_command_that_trains_nothing_does_not_speak_of_cells(
+    ltbench: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ltbench.method.registry.discover", interrupted)
+    answer = ltbench("ls", "methods")
+    assert (answer.status, answer.err) == (130, "ltbench: interrupted\n")
+
+
 WRONG = {
     "suite": (["--suite", "cifar10lt"], "unknown suite 'cifar10lt'; did you mean 'cifar10-lt'"),
     "method": (["--methods", "ldma_drw"], "unknown method 'ldma_drw'; did you mean 'ldam_drw'"),

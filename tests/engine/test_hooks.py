@@ -32,6 +32,7 @@ from ltbench.engine.networks import network, trained_network
 from ltbench.engine.stage import RunningStage, State
 from ltbench.engine.strengths import choose_strengths
 from ltbench.engine.task import Task, Tier
+from ltbench.engine.train import call_before_epoch
 from ltbench.models.network import initialised_backbone
 
 
@@ -121,6 +122,40 @@ class Taught(Method):
         return F.cross_entropy(net(batch.images), teacher)
 
 
+class Late(Method):
+    """The loss is twice as large in the last of three epochs."""
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage(late_loss=self.doubled, late_from=0.6),)
+
+    def doubled(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        return 2 * self.loss(net, batch, clock)
+
+
+class Centred(Method):
+    """Features near the means of classes, which are computed before every epoch, and a count of the epochs."""
+
+    def stages(self) -> Sequence[Stage]:
+        return (Stage(before_epoch=self.take_means),)
+
+    def build_memory(self, net: Network, counts: Tensor) -> nn.Module:
+        memory = nn.Module()
+        memory.register_buffer("means", torch.zeros(len(counts), 64))
+        memory.register_buffer("epochs", torch.zeros(()))
+        return memory
+
+    def take_means(self, net: Network, features: Features) -> None:
+        seen, labels = features("train")
+        means = net.memory.get_buffer("means")
+        means.zero_().index_add_(0, labels, seen).div_(labels.bincount(minlength=len(means))[:, None])
+        net.memory.get_buffer("epochs").add_(1)
+
+    def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+        features = net.features(batch.images)
+        far = (features - net.memory.get_buffer("means")[batch.labels]).square().mean()
+        return F.cross_entropy(net.heads["main"](features), batch.labels) + net.memory.get_buffer("epochs") * far
+
+
 class Deeper(nn.Module):
     """A backbone whose features a second expert sees through a further layer."""
 
@@ -165,7 +200,9 @@ class Shifted(Method):
 
 
 CONSTANT = Stage(schedule="constant")
-METHODS = pytest.mark.parametrize("method", [Twice, Remembering, Strengthening, Averaging, Taught, Rebuilt])
+METHODS = pytest.mark.parametrize(
+    "method", [Twice, Remembering, Strengthening, Averaging, Taught, Late, Centred, Rebuilt]
+)
 SLOW = [pytest.param(method, marks=pytest.mark.slow) for method in (Strengthening, Taught, Rebuilt)]
 
 
@@ -178,7 +215,7 @@ def test_killed_and_resumed_it_gives_the_same_bits(method: type[Method]) -> None
     assert differences([trained(method)], [trained(method, memory=lambda: Memory(dies=True))]) == ""
 
 
-@pytest.mark.parametrize("method", [Twice, Remembering, Averaging, *SLOW])
+@pytest.mark.parametrize("method", [Twice, Remembering, Averaging, Late, Centred, *SLOW])
 def test_captured_it_gives_the_same_bits(method: type[Method]) -> None:
     expected = trained(method)
     with pretended():
@@ -364,6 +401,46 @@ def test_a_new_network_is_that_of_a_new_run_and_the_old_one_teaches() -> None:
     assert all(torch.equal(value, fresh.net.state_dict()[name]) for name, value in student.net.state_dict().items())
     kept = student.net.memory.get_submodule("teacher").state_dict()
     assert all(torch.equal(value, kept[name]) for name, value in teacher.net.state_dict().items())
+
+
+@pytest.mark.parametrize(("late_from", "epochs"), [(0.6, [2]), (0.3, [1, 2]), (0.9, [2])])
+def test_a_late_loss_takes_the_place_of_the_loss_and_is_used_in_the_last_epoch_at_least(
+    late_from: float, epochs: list[int]
+) -> None:
+    method = Late()
+    running = RunningStage(method, Stage(late_loss=method.doubled, late_from=late_from), 0, TINY.task())
+    batch = running.batch(running.begin(0)[:, :, :6].flatten(1))
+    found = []
+    for epoch in range(3):
+        running.begin(epoch)
+        assert running.loss(batch, method.loss) == method.loss(running.net, batch, running.clock)
+        if running.loss(batch) == 2 * method.loss(running.net, batch, running.clock):
+            found.append(epoch)
+    assert found == epochs
+
+
+def test_a_batch_has_the_normalisation_of_its_images() -> None:
+    running = RunningStage(Method(), Stage(), 0, TINY.task())
+    columns = running.begin(0).flatten(1)
+    pixels, _ = running.training.batch(columns)
+    batch = running.batch(columns)
+    assert torch.allclose(255 * (batch.images * batch.std + batch.mean), pixels.permute(0, 3, 1, 2).float(), atol=1e-3)
+
+
+def test_before_an_epoch_a_method_sees_features_of_images_without_augmentation_in_evaluation_mode() -> None:
+    class Seeing(Centred):
+        def take_means(self, net: Network, features: Features) -> None:
+            assert not torch.is_grad_enabled()
+            super().take_means(net, features)
+            assert not net.training
+
+    running = RunningStage(Seeing(), Seeing().stages()[0], 0, TINY.task())
+    plain = copy.deepcopy(running.net).eval().features(running.task.normalise(torch.from_numpy(TINY.data.train.images)))
+    call_before_epoch(running)
+    for label, mean in enumerate(running.net.memory.get_buffer("means")):
+        assert torch.allclose(mean, plain[torch.from_numpy(TINY.data.train.labels) == label].mean(0), atol=1e-5)
+    running.begin(0)
+    assert running.net.training
 
 
 def test_an_added_layer_starts_by_the_seed_and_changes_no_other_weight() -> None:

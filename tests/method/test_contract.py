@@ -23,14 +23,14 @@ FIELD = """
     ce label_smoothing weighted_ce
     class_balanced_sampling square_root_sampling progressive_sampling ce_drs
     focal cb_ce cb_focal ldam ldam_drw ce_drw balanced_softmax logit_adjustment logit_adjustment_posthoc cdt
-    vs lade seql influence_balanced kps
+    vs lade seql influence_balanced kps tde
     label_aware_smoothing
-    crt tau_norm lws ncm crt_mixup lws_mixup mislas weight_balancing disalign gcl h2t los crt_swa
+    crt tau_norm lws ncm crt_mixup lws_mixup mislas weight_balancing disalign gcl h2t los crt_swa dro_lt
     aux_random aux_rotation aux_reweighted aux_combined
-    bbn mixup remix cmo cmo_balanced_softmax cmo_ldam_drw glmc cuda_augmentation
-    ride sade balpoe ncl dive ensemble_balanced_softmax
+    bbn mixup remix cmo cmo_balanced_softmax cmo_ldam_drw glmc cuda_augmentation m2m
+    ride sade balpoe reslt shike ncl mdcs dive ensemble_balanced_softmax
     bcl paco gpaco proco etf
-    sam imbsam focal_sam swa
+    sam imbsam focal_sam cc_sam swa
 """
 
 

@@ -32,8 +32,9 @@ def method_with(**given: Any) -> type[Method]:
     [
         ({"strengths": choose}, "need each other"),
         ({"streams": GRADED}, "need each other"),
-        ({"strengths": 3, "streams": GRADED}, "strengths or finish of stage 'train'"),
+        ({"strengths": 3, "streams": GRADED}, "strengths, before_epoch or finish of stage 'train'"),
         ({"average_from": 1.0}, "average_from of stage 'train' is not allowed; give a share of the stage"),
+        ({"late_from": 1}, "late_from of stage 'train' is not allowed; give a share of the stage, from 0 to below 1"),
         ({"average_from": -0.1}, "average_from of stage 'train'"),
         ({"average_from": 0.5, "epochs": 0}, "average_from of stage 'train'"),
         ({"schedule": "linear"}, "schedule of stage 'train' is not allowed; give step, cosine, constant or None"),

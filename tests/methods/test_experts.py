@@ -7,8 +7,9 @@ from typing import Any, cast
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from ltbench import InputError, Network
 from tests.methods.given import (
     COUNTS,
     LABELS,
@@ -70,7 +71,7 @@ def test_experts_with_shifted_logits(name: str, counts: list[int]) -> None:
         assert_same(loss, slow, [logits], 1e-5, of_gradient)
 
 
-@pytest.mark.parametrize("name", [*SHIFTED, "ride"])
+@pytest.mark.parametrize("name", [*SHIFTED, "ride", "mdcs"])
 def test_experts_predict_with_their_mean_logits(name: str) -> None:
     method = method_of(name, COUNTS[0])
     net, images = small_network(method), random(4, 1, 4, 4)
@@ -139,6 +140,87 @@ def test_ride(counts: list[int], progress: float) -> None:
             losses.append(-log_softmax(z, y))
         slow = slow + mean(losses, [weights[y] for y in LABELS])
     assert_same(loss, slow, [cosines], 1e-5, of_gradient=1e-4)
+
+
+# ResLT
+
+
+class Maps(nn.Module):
+    """A backbone whose last feature map is [B, 2, 4, 4]: the images times 1 and 3."""
+
+    num_features = 2
+
+    def forward_features(self, images: Tensor) -> Tensor:
+        return torch.cat([images, 3 * images], dim=1)
+
+
+@pytest.mark.parametrize(("counts", "share"), [(COUNTS[0], 0.5), ([7, 120, 30], 0.5), (COUNTS[2], 0.99)], ids=str)
+def test_reslt(counts: list[int], share: float) -> None:
+    method = method_of("reslt", counts, alpha=share, medium_from=0.4, few_from=0.7)
+    torch.manual_seed(0)
+    net = Network(method.rebuild(Maps(), 3), {"main": method.build_head("main", 2, 3)}).double()
+    for k, norm in enumerate(net.backbone.norms):
+        nn.init.constant_(norm.weight, 0.5 + k)
+        nn.init.constant_(norm.bias, 0.1 * k)
+    images = random(12, 1, 4, 4)
+    loss, maps = method.loss(net, labelled(images), clock()), Maps().forward_features(images)
+    by_size = sorted(range(3), key=lambda j: -counts[j])
+    members = [set(by_size), set(by_size[1:]), set(by_size[2:])]
+    weight, bias = net.heads["main"].weight, net.heads["main"].bias
+    branches = []
+    for norm in net.backbone.norms:
+        spread = (maps.var(dim=(0, 2, 3), unbiased=False) + 1e-5).sqrt()
+        normal = (maps - maps.mean(dim=(0, 2, 3))[:, None, None]) / spread[:, None, None]
+        pooled = (norm.weight[:, None, None] * normal + norm.bias[:, None, None]).mean(dim=(2, 3))
+        branches.append(pooled @ weight.T + bias)
+    fused = mean([-log_softmax(row, y) for row, y in zip(sum(branches, torch.zeros(1)), LABELS, strict=True)])
+    own = [
+        -log_softmax(b[i], y) for b, m in zip(branches, members, strict=True) for i, y in enumerate(LABELS) if y in m
+    ]
+    assert_same(loss, (1 - share) * fused + share * mean(own), list(net.parameters()), 1e-5, of_gradient=1e-4)
+    assert torch.allclose(method.predict(net, images), branches[0] + branches[1] + branches[2])
+
+
+def test_reslt_needs_maps_of_features() -> None:
+    class Tokens(Maps):
+        def forward_features(self, images: Tensor) -> Tensor:
+            return images.flatten(2).transpose(1, 2)
+
+    with pytest.raises(InputError, match="reslt normalises maps of features"):
+        method_of("reslt", COUNTS[0]).rebuild(Tokens(), 3)(random(2, 1, 4, 4))
+
+
+# MDCS
+
+
+@pytest.mark.parametrize("counts", COUNTS, ids=str)
+@pytest.mark.parametrize(("progress", "grown"), [(0.0, 0.05), (0.02, 0.45), (0.5, 1.0)])
+def test_mdcs(counts: list[int], progress: float, grown: float) -> None:
+    cosines = random(3, 24, 3).tanh().mul(0.2).float().requires_grad_()
+    batch = labelled(random(24, 1, 4, 4), ("weak", "strong"))
+    loss = method_of("mdcs", counts).loss(Answers(cosines), batch, clock(progress))
+    total, recognised = torch.zeros((), dtype=torch.float64), []
+    for tau, expert in zip((-0.5, 1.0, 2.5), cosines.double(), strict=True):
+        rows = 30 * expert + tau * torch.tensor(counts).log()
+        total = total + mean([-log_softmax(row, y) for row, y in zip(rows, LABELS * 2, strict=True)])
+        imitated = []
+        for weak, strong, y in zip(rows[:12].detach(), rows[12:], LABELS, strict=True):
+            if weak.argmax() == y:
+                log_p = [(log_softmax(weak, j), log_softmax(strong, j)) for j in range(3)]
+                imitated.append(sum((t.exp() * (t - s) for t, s in log_p), torch.zeros(())))
+        recognised.append(len(imitated))
+        if imitated:
+            total = total + 0.6 * grown * mean(imitated)
+    assert 0 < sum(recognised) < 36
+    assert_same(loss, total, [cosines], 1e-5, of_gradient=1e-4)
+
+
+def test_an_expert_that_recognises_no_weak_view_learns_nothing_from_itself() -> None:
+    weak, strong = random(2, 3, 4), random(2, 3, 4, seed=1).requires_grad_()
+    wrong = (weak.argmax(2)[0] + 1) % 4
+    found = formula("mdcs", "self_distillation")(weak[:1], strong[:1], wrong)
+    assert found.item() == 0
+    assert torch.autograd.grad(found, strong)[0].abs().max() == 0
 
 
 # BBN

@@ -1,4 +1,4 @@
-"""Methods that mix images: mixup, remix, CMO."""
+"""Methods that mix images: mixup, remix, CMO, and one that translates them: M2m."""
 
 import math
 from typing import Any
@@ -9,8 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ltbench import Batch
 from ltbench.method.functional import mixed, mixed_cross_entropy
 from ltbench.method.pasting import patch_of
+from ltbench.method.translation import small_noise
 from tests.methods.given import (
     COUNTS,
     LABELS,
@@ -250,3 +252,60 @@ def test_glmc_classifies_both_mixtures_and_makes_them_agree(progress: float) -> 
 def test_cmo_that_does_not_paste_is_cross_entropy(last: float, progress: float, given: dict[str, float]) -> None:
     loss, net = cmo_loss([0.3, 0.5, 0.7, last], progress, **given)
     assert_same(loss, F.cross_entropy(net(IMAGES), torch.tensor(LABELS)), list(net.parameters()))
+
+
+def test_m2m_replaces_images_by_translated_ones() -> None:
+    """Image by image: the source, a random start, ten steps of length 0.1 in pixels, and the two rejections."""
+    counts, draws = [120, 30, 7], np.random.default_rng(3).random((4, 12))
+    draws[0] = [0.99, *[0.5] * 7, 0.0, 0.5, 0.5, 0.5]  # image 8 stays
+    draws[2, :6] = [*[0.5] * 5, 0.99999]  # the result for image 5 is not used
+    method = method_of("m2m", counts, beta=0.9, weight=0.3, gamma=0.55)
+    net, helper = small_network(method, seed=5).float(), small_network(method, seed=6).float()
+    net.remember(method.build_memory(helper, torch.tensor(counts)))
+    mean_, std = torch.tensor([0.4]).view(1, 1, 1), torch.tensor([0.2]).view(1, 1, 1)
+    images = (torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0)) - mean_) / std
+    batch = Batch(images, torch.tensor(LABELS), ("main",), torch.tensor(draws).float(), mean=mean_, std=std)
+    start = small_noise(batch.noise[3], draws_wanted(counts, draws[0]), images.shape)
+    expected, replaced = [], []
+    for i, y in enumerate(LABELS):
+        likely = [1 - 0.9 ** max(0, counts[k] - counts[y]) for k in LABELS]
+        points = np.cumsum(likely)
+        source = next((j for j, p in enumerate(points) if p > draws[1, i] * points[-1]), 11)
+        pixels = (images[source] * std + mean_ + start[i]).clamp(0, 1)
+        for _ in range(10):
+            pixels = pixels.detach().requires_grad_()
+            seen = (pixels[None] - mean_) / std
+            energy = -log_softmax(helper(seen)[0], y) + 0.3 * net(seen)[0, LABELS[source]]
+            (slope,) = torch.autograd.grad(energy, pixels)
+            pixels = (pixels - 0.1 * slope / slope.norm()).clamp(0, 1)
+        sure = log_softmax(helper((pixels[None] - mean_) / std)[0], y).exp().item() >= 0.55
+        use = draws[0, i] >= counts[y] / 120 and draws[2, i] < likely[source] and sure
+        replaced.append(use)
+        expected.append(((pixels - mean_) / std).detach() if use else images[i])
+    assert [i for i, use in enumerate(replaced) if use] == [1]  # for images 2 and 7, the helper is not sure
+    found = method.replaced(net, batch)
+    assert torch.allclose(found, torch.stack(expected), atol=1e-4)
+    slow = mean([-log_softmax(net(image[None])[0], y) for image, y in zip(expected, LABELS, strict=True)])
+    assert_same(method.with_translated(net, batch, clock(0.9)), slow, list(net.parameters()), 1e-4, of_gradient=1e-3)
+
+
+def draws_wanted(counts: list[int], drawn: Any) -> Tensor:
+    """Which images are to be replaced."""
+    return torch.tensor([u >= counts[y] / max(counts) for u, y in zip(drawn, LABELS, strict=True)])
+
+
+def test_the_noise_that_a_translation_starts_from_is_small_and_on_the_chosen_images() -> None:
+    chosen = torch.arange(64) % 2 == 0
+    noise = small_noise(torch.rand(64), chosen, (64, 3, 8, 8))
+    assert torch.allclose(noise.square().sum((0, 2, 3)).sqrt(), torch.full((3,), 0.5), atol=1e-5)
+    assert ((noise != 0).any(3).any(2).any(1) == chosen).all()
+    assert abs(noise.mean()) < 0.1 * noise.std()
+
+
+def test_m2m_is_cross_entropy_where_nothing_is_replaced() -> None:
+    method = method_of("m2m", COUNTS[2])  # classes of the same size
+    net = small_network(method).float()
+    net.remember(method.build_memory(net, torch.tensor(COUNTS[2])))
+    batch = labelled(IMAGES.float(), noise=[0.99, 0.5, 0.0, 0.5])
+    usual = F.cross_entropy(net(IMAGES.float()), torch.tensor(LABELS))
+    assert_same(method.with_translated(net, batch, clock(0.9)), usual, list(net.parameters()), 1e-5)

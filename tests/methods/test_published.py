@@ -11,7 +11,7 @@ import pytest
 from ltbench import Published
 from ltbench.data import Imbalance, class_counts
 from ltbench.metrics import shot_groups
-from ltbench.plan.recipe import Recipe
+from ltbench.plan.recipe import RECIPES, Recipe
 from tests.methods.given import REGISTRY
 
 CAO = "Cao19 table 2"  # C10 and C100, imbalance 100 and 10
@@ -84,11 +84,17 @@ READ = {
     "los": row("LOS (copy in GUIDE)", "F5", "B", {}, {100: 54.9, 50: 58.8, 10: 69.7}),
     "dive": gallery(78.88, 82.44, 45.52, 50.83),
     "ncl": row("NCL", "F4", "A", {}, {100: 54.2, 50: 58.2}),
+    "dro_lt": row("DRO-LT (copy in WB)", "other", "B", {}, {100: 47.31, 10: 63.41}),
+    "m2m": row("imbalanced-DL, repository", "other", "A", {100: 76.15}, {100: 41.92}),
     "proco": row("ProCo", "F3", "A", {100: 85.9, 50: 88.2, 10: 91.9}, {100: 52.8, 50: 57.1, 10: 65.5}),
+    "reslt": row(
+        "ResLT (copy in SURE)", "F2", "B", {100: 82.4, 50: 85.17, 10: 89.7}, {100: 48.21, 50: 52.71, 10: 62.01}
+    ),
     "ride": row("RIDE zoo", "F2", "A", {}, {100: 48.6}),
     "sade": row("SADE", "F2", "A", {100: 83.8, 10: 90.8}, {100: 49.8, 50: 53.9, 10: 63.6}),
     "balpoe": row("BalPoE", "F2", "A", {}, {100: 52.0, 50: 56.3, 10: 64.8}),
     "lade": row("LADE", "F2", "A", {}, {100: 45.4, 50: 50.5, 10: 61.7}),
+    "tde": row("TDE, repository", "F2", "A", {100: 80.6, 50: 83.6, 10: 88.5}, {100: 44.1, 50: 50.3, 10: 59.6}),
     "seql": row(GALLERY, "F1", "A", {}, {100: 40.49, 50: 44.81}),
     "influence_balanced": gallery(76.66, 80.92, 40.79, 45.46),
     "imbsam": row("ImbSAM, repository", "F5", "A", {}, {100: 51.1}),
@@ -211,6 +217,9 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
         ("imagenet-lt", "resnext50_32x4d", "Kang20, repository", "A"): (47.3, (56.6, 45.3, 28.1)),
         ("places-lt", "resnet152", "Kang20 (copies in later papers)", "B"): (36.4, (40.4, 37.1, 27.3)),
     },
+    "mdcs": {
+        ("imagenet-lt", "resnet50", "MDCS (copies in later papers)", "B"): (60.7, None),
+    },
     "ncl": {
         ("imagenet-lt", "resnext50_32x4d", "NCL", "A"): (60.5, None),
         ("inaturalist2018", "resnet50", "NCL", "A"): (74.9, None),
@@ -255,10 +264,14 @@ READ_LARGE = {  # accuracy and those of the groups, by data set, backbone, sourc
         ("places-lt", "resnet152", "Kang20 (copies in later papers)", "B"): (37.9, (37.8, 40.7, 31.8)),
         ("inaturalist2018", "resnet50", "Kang20 (copies in later papers)", "B"): (65.6, (65.6, 65.3, 65.9)),
     },
+    "tde": {
+        ("imagenet-lt", "resnext50_32x4d", "TDE, repository", "A"): (51.8, (62.7, 48.8, 31.6)),
+    },
 }
 LARGE_GROUPS = {"imagenet-lt": (385, 479, 136), "places-lt": (131, 163, 71), "inaturalist2018": (842, 4076, 3224)}
 """Many-, medium- and few-shot classes of the published training images."""
 IN_WORDS = {
+    "first part",  # of M2m
     "crops",
     "sampler",
     "network",
@@ -287,8 +300,12 @@ CHOSEN = {  # the epoch that a source reports, and its subset: read in its code,
     "H2T, slides": ("best-on-test", 0),  # train_stage2.py: "Best Prec@1"; datasets/cifar100.py: rand_number 0
     "LOS (copy in GUIDE)": ("best-on-test", None),  # main_stage2.py: "best bAcc (test)"; the first images of each class
     "NCL": ("best-on-test", None),  # valid every epoch, best_model.pth; the images of Cui et al.
+    "DRO-LT (copy in WB)": ("best-on-test", None),  # main.py: ckpt.best of the test images
+    "imbalanced-DL, repository": ("best-on-test", 0),  # strategy/_m2m.py: best_val_acc1 on test images; rand_number 0
     "ProCo": ("best-on-test", 0),  # main.py: "Best Prec@1", rand_number=0
     "BalPoE": ("last", None),
+    "ResLT (copy in SURE)": ("best-on-test", 0),  # ResLT's own code: best_acc, rand_number=0
+    "TDE, repository": ("best-on-test", None),  # the val split of CIFAR is the test set; images without a seed
     GLMC: ("best-on-test", None),  # Trainer.py: "Best Prec@1"; np.random.seed(3407)
     SADDLE: ("best-on-test", 0),  # cifar_train_sam.py, which is Cao's: "Best Prec@1", rand_number 0
     "PaCo": ("best-on-test", 0),  # paco_cifar.py: "Best Prec@1", rand_number=0
@@ -307,6 +324,7 @@ GROUPS = {
 UNPUBLISHED = {
     "vs": "no accuracy could be read",
     "focal_sam": "no accuracy could be read",
+    "cc_sam": "no accuracy could be read",
     "cuda_augmentation": "no accuracy could be read",
     "swa": "not made for long tails, and no accuracy could be read",
     "crt_swa": "no accuracy could be read",
@@ -386,6 +404,14 @@ def test_settings_are_named_like_ours_where_we_have_them(name: str, published: P
     recipe = {key.removeprefix("recipe."): v for key, v in values.items() if key.startswith("recipe.")}
     Recipe().changed(recipe)
     method(**{key: v for key, v in values.items() if not key.startswith("recipe.")})
+
+
+@pytest.mark.parametrize(("name", "nesterov"), [("ncl", True), ("paco", False), ("lade", False)])
+def test_the_momentum_of_a_published_accuracy_is_that_of_the_authors_code(name: str, nesterov: bool) -> None:
+    """Theirs: get_optimizer in lib/utils/utils.py of NCL, and the SGD of PaCo and LADE."""
+    for published in (one for method, one in OF_CIFAR if method == name):
+        recipe = RECIPES[{"F1": "ldam"}.get(published.family, published.family)]
+        assert published.settings.get("recipe.nesterov", recipe.nesterov) == nesterov
 
 
 def test_a_published_accuracy_has_keywords_only_and_is_frozen() -> None:

@@ -1,6 +1,7 @@
 """Sharpness-aware methods: their gradient against its formula in plain loops."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ltbench import Batch, Network
+from ltbench import Batch, InputError, Network
 from ltbench.method.sharpness import climbed
-from tests.methods.given import COUNTS, LABELS, assert_same, clock, labelled, method_of, random, small_network
+from tests.methods.given import COUNTS, LABELS, REGISTRY, assert_same, clock, labelled, method_of, random, small_network
 
 IMAGES = random(12, 1, 4, 4, seed=1)
 Loss = Callable[[], Tensor]
@@ -114,6 +115,68 @@ def test_focal_sam_climbs_by_a_share_of_each_class() -> None:
     expected = [math.log(n / sum(COUNTS[0])) for n in COUNTS[0]]  # the authors' loss ignores the tau of their scripts
     assert method.shift.tolist() == pytest.approx(expected, rel=1e-5)
     assert_close(found, slow_gradient(net, sharp, sharp, 0.5, rest))
+
+
+@pytest.mark.parametrize("counts", COUNTS[:2], ids=str)
+def test_cc_sam_climbs_in_the_classifier_for_each_class(counts: list[int]) -> None:
+    share, rho = 0.7, 0.05
+    method = method_of("cc_sam", counts, rho=1e-3)
+    method.radii *= rho / 1e-3
+    net = small_network(method).float()
+    weight, bias = net.heads["main"].weight, net.heads["main"].bias
+    loss = method.loss(net, labelled(IMAGES.float(), noise=[share]), clock())
+    features = net.features(torch.stack([share * IMAGES[i] + (1 - share) * IMAGES[i - 1] for i in range(12)]).float())
+
+    def mixture(i: int) -> Tensor:
+        row = (features[i] @ weight.T + bias).log_softmax(0)
+        return -share * row[LABELS[i]] - (1 - share) * row[LABELS[i - 1]]
+
+    total, k = torch.zeros(()), weight.numel() + bias.numel()
+    length = float((weight**2).sum().detach() + (bias**2).sum().detach()) ** 0.5
+    for y in range(3):
+        members, steps = [i for i in range(12) if LABELS[i] == y], []
+        mean = torch.stack([mixture(i) for i in members]).mean()
+        for g in torch.autograd.grad(mean, (weight, bias), retain_graph=True):
+            radius = rho * (length / float(g.norm())) ** 0.5 * (k / max(counts[y] - 1, 1)) ** 0.25 / 2**0.5
+            steps.append(radius * g / g.norm())
+        for i in members:
+            climbed = features[i] @ (weight + steps[0]).T + bias + steps[1]
+            total = total + 0.5 * mixture(i) - 0.5 * climbed.log_softmax(0)[y]
+    assert_same(loss, total / 12, list(net.parameters()), 1e-4, of_gradient=1e-3)
+
+
+@pytest.mark.parametrize(("progress", "share"), [(0.0, 1 / 30), (0.1, 2 / 15), (0.9, 0.3)])
+def test_the_second_stage_of_cc_sam_moves_features_of_rare_classes_farther(progress: float, share: float) -> None:
+    method = method_of("cc_sam", COUNTS[0])
+    net = small_network(method).float()
+    head, features = net.heads["main"], net.features(IMAGES.float())
+    loss = method.stages()[1].loss(net, labelled(IMAGES.float()), clock(progress))
+    given, total = features.detach().requires_grad_(), torch.zeros(())
+    for y in range(3):
+        members = [i for i in range(12) if LABELS[i] == y]
+        own = -head(given[members]).log_softmax(1)[:, y].mean()
+        d = torch.autograd.grad(own, given, retain_graph=True)[0]
+        v = math.log(120 / COUNTS[0][y] + 0.01) / 2
+        for i in members:
+            moved = head(features[i] + v * d[i] / d.norm()).log_softmax(0)[y]
+            total = total - share * v * moved - (1 - share) * head(features[i]).log_softmax(0)[y]
+    assert_same(loss, total / 12, list(head.parameters()), 1e-4, of_gradient=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("sam(base=logit-adjustment)", "log prior in the logits (sam)"),
+        ("sam(base=ce+drw)", "class weights in the loss (sam)"),
+    ],
+)
+def test_a_base_that_corrects_the_class_prior_is_named(entry: str, says: str) -> None:
+    with pytest.raises(InputError, match=re.escape(f"twice, by {says}")):
+        REGISTRY.chain("tau_norm", {"after": entry})
+
+
+def test_plain_cross_entropy_under_sam_corrects_nothing() -> None:
+    assert [entry.name for entry, _ in REGISTRY.chain("tau_norm", {"after": "sam(base=ce)"})] == ["sam", "tau_norm"]
 
 
 def test_weights_return_bit_for_bit_and_a_gradient_of_0_moves_nothing() -> None:
