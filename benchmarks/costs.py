@@ -6,6 +6,7 @@ beside it, such as a momentum encoder, is trained by no gradient and not stored.
 """
 
 import argparse
+import functools
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -37,7 +38,8 @@ def sizes(method: Method, backbone: str) -> tuple[int, int]:
     """Parameters of the network of a method, and the real numbers that it remembers beside it."""
     parts = method.branches_own, method.branches_width
     seeds = list(range(method.branches))
-    body, width = initialised_backbone(backbone, 3, (32, 32), seeds, *parts, rebuild=method.rebuild)
+    rebuild = functools.partial(method.rebuild, classes=CLASSES)
+    body, width = initialised_backbone(backbone, 3, (32, 32), seeds, *parts, rebuild=rebuild)
     net = Network(body, {name: method.build_head(name, width, CLASSES) for name in method.heads})
     memory = method.build_memory(net, torch.full((CLASSES,), 100.0, dtype=torch.float64))
     buffers = (value for value in memory.buffers() if value.is_floating_point())

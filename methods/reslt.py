@@ -59,7 +59,7 @@ class ResLt(Method):
         accuracies={"cifar10": {100: 82.4, 50: 85.17, 10: 89.7}, "cifar100": {100: 48.21, 50: 52.71, 10: 62.01}},
     )
 
-    def rebuild(self, backbone: nn.Module) -> nn.Module:
+    def rebuild(self, backbone: nn.Module, classes: int) -> nn.Module:
         return Normalised(backbone)
 
     def setup(self, counts: Tensor) -> None:

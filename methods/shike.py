@@ -87,14 +87,22 @@ class Shike(Method):
         )
     )
 
-    def rebuild(self, backbone: nn.Module) -> nn.Module:
+    def rebuild(self, backbone: nn.Module, classes: int) -> nn.Module:
         assert isinstance(backbone, Branched)
         return Fused(backbone.trunk, list(backbone.tails))
 
     def stages(self) -> Sequence[Stage]:
         return (
             Stage("experts", epochs=1 - self.epochs),
-            Stage("classifiers", "heads", True, epochs=self.epochs, lr=self.lr, schedule="cosine", loss=self.balanced),
+            Stage(
+                "classifiers",
+                "heads",
+                new_heads=True,
+                epochs=self.epochs,
+                lr=self.lr,
+                schedule="cosine",
+                loss=self.balanced,
+            ),
         )
 
     def setup(self, counts: Tensor) -> None:

@@ -1,5 +1,6 @@
 """The network of a stage: new, continued from the stage before, or as it was stored."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,7 +29,7 @@ def network(method: Method, task: Task, position: int) -> Network:
         method.branches_own,
         method.branches_width,
         weights,
-        method.rebuild,
+        functools.partial(method.rebuild, classes=len(task.data.counts)),
     )
     heads = {}
     for name in method.heads:

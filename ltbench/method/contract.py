@@ -13,7 +13,7 @@ A method is a class in a file of its own, named like the method. It defines only
 When each hook runs, in pseudocode::
 
     for stage in method.stages():               # after those of the method named in ``after``
-        rebuild(backbone)                       # change the new backbone, if the method needs another one
+        rebuild(backbone, classes)              # change the new backbone, if the method needs another one
         build_head(name, width, classes)        # for each head; then the weights of the previous stage are loaded
         build_memory(net, counts)               # what the stage remembers beside its network: ``net.memory``
         setup(counts)
@@ -255,7 +255,7 @@ class Method:
         """Return the streams of a stage."""
         return self.streams if stage.streams is None else stage.streams
 
-    def rebuild(self, backbone: nn.Module) -> nn.Module:
+    def rebuild(self, backbone: nn.Module, classes: int) -> nn.Module:
         """Change a new backbone: add adapters inside, further layers or further outputs.
 
         What it adds is a part of the network like any other: trained unless ``Stage.trains`` says otherwise, stored,
@@ -265,6 +265,7 @@ class Method:
         Args:
             backbone: with its first weights, initialised or pretrained, on the CPU: images [B, channels, H, W] ->
                 features [B, D], or a `Branched` one. Torch's generator is seeded.
+            classes: number of classes C.
 
         Returns:
             The same module or another one: images -> features [B, D], or [B, K, D] for K heads, see

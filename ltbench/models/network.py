@@ -99,7 +99,7 @@ class Branched(nn.Module):
 
 
 Rebuild = Callable[[nn.Module], nn.Module]
-"""Changes a backbone, see ``Method.rebuild``."""
+"""Changes a backbone, see ``Method.rebuild``, for a number of classes."""
 
 
 def initialised_backbone(

@@ -1,7 +1,7 @@
 """Several backbones with pretrained weights in one table, and the methods that can be trained with each."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,13 @@ from ltbench.plan.request import Request
 from ltbench.plan.selection import Chain
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ltbench.method.contract import Method
     from ltbench.models.backbones import Part
-    from ltbench.models.network import Rebuild
 
-    Layout = tuple[int, Part, float, Rebuild | None]  # number of branches, what they own, their width, other changes
+    Changes = Callable[..., nn.Module]  # ``Method.rebuild``
+    Layout = tuple[int, Part, float, Changes | None]  # number of branches, what they own, their width, other changes
 
 PLAIN: "Layout" = (1, "last stage", 1.0, None)
 """Of most methods."""
@@ -93,12 +95,18 @@ def buildable(trained: Trained, sets: Mapping[str, ImageSet]) -> tuple[Trained, 
     found: dict[tuple[str, Imbalance], list[tuple[Chain, Recipe]]] = {}
     unbuilt: dict[str, str] = {}
     for place, rows in trained.items():
-        height, width, channels = sets[place[0]].train.images.shape[1:]
+        images = sets[place[0]]
+        height, width, channels = images.train.images.shape[1:]
         found[place] = []
         for chain, recipe in rows:
             weights = recipe.weights.file if recipe.weights else None
             takes = functools.partial(
-                _check_network, recipe.backbone, channels, recipe.input_size(height, width), weights
+                _check_network,
+                len(images.classes),
+                recipe.backbone,
+                channels,
+                recipe.input_size(height, width),
+                weights,
             )
             takes(PLAIN)
             try:
@@ -123,11 +131,14 @@ def _layout(method: "Method") -> "Layout":
 
 
 @functools.cache
-def _check_network(backbone: str, channels: int, size: tuple[int, int], weights: Path | None, layout: "Layout") -> None:
+def _check_network(
+    classes: int, backbone: str, channels: int, size: tuple[int, int], weights: Path | None, layout: "Layout"
+) -> None:
     """Raises InputError where a backbone with these changes does not take images of H x W = ``size``."""
     from ltbench.models.network import initialised_backbone
 
-    branches, own, width, rebuild = layout
+    branches, own, width, changes = layout
+    rebuild = None if changes is None else functools.partial(changes, classes=classes)
     initialised_backbone(backbone, channels, size, [0] * branches, own, width, weights, rebuild)
 
 

@@ -210,6 +210,10 @@ WRONG = {
         ["--methods", "ride", "--set", "recipe.backbone=vit_tiny_patch16_224", "--set", "recipe.image_size=32"],
         "backbone 'vit_tiny_patch16_224' cannot be split into branches",
     ),
+    "no transformer": (
+        ["--methods", "lift"],
+        "lift cannot be trained with backbone 'resnet8_cifar': lift needs a vision transformer; set recipe.backbone",
+    ),
     "empty list": (["--methods", ","], "an empty list of names"),
 }
 

@@ -173,7 +173,7 @@ class Rebuilt(Method):
 
     heads = ("plain", "deeper")
 
-    def rebuild(self, backbone: nn.Module) -> nn.Module:
+    def rebuild(self, backbone: nn.Module, classes: int) -> nn.Module:
         return Deeper(backbone)
 
     def stages(self) -> Sequence[Stage]:
@@ -189,7 +189,7 @@ class Rebuilt(Method):
 class Shifted(Method):
     """A shift inside of the backbone, whose layers keep their names; it alone is trained, with the head."""
 
-    def rebuild(self, backbone: nn.Module) -> nn.Module:
+    def rebuild(self, backbone: nn.Module, classes: int) -> nn.Module:
         backbone.register_parameter("shift", nn.Parameter(torch.randn(64, 1, 1)))
         backbone.get_submodule("layers").register_forward_hook(lambda _, given, found: found + backbone.shift)
         return backbone

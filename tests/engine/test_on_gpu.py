@@ -13,7 +13,7 @@ from torch.func import functional_call
 
 from ltbench import Batch, Clock, Method, Network, Stage
 from ltbench.check.pretended import CUDA, Device, pretended
-from ltbench.check.problem import TINY, Forgetful, Memory, Problem, foundation
+from ltbench.check.problem import TINY, Forgetful, Memory, Problem, foundation, suited
 from ltbench.engine import stage as stage_module
 from ltbench.engine import step as step_module
 from ltbench.engine.networks import network
@@ -30,6 +30,7 @@ from tests.engine.test_engine import same
 
 REGISTRY = discover()
 NAMES = [name for name in REGISTRY if not REGISTRY[name].method().eager_only]
+CHAINS = {name: tuple(entry.method for entry, _ in REGISTRY.chain(name, {})) for name in NAMES}
 
 
 @pytest.fixture(autouse=True)
@@ -85,11 +86,12 @@ def unlike_stages() -> list[tuple[str, int]]:
 @pytest.mark.parametrize(("name", "index"), unlike_stages())
 def test_compiled_steps_of_every_kind_of_stage_are_the_eager_ones(gpu: Device | None, name: str, index: int) -> None:
     """The learning rate changes between two replays. Every part of the backbone runs compiled."""
-    before, position = foundation(tuple(entry.method for entry, _ in REGISTRY.chain(name, {}))[:-1], TINY)
+    problem = suited(TINY, CHAINS[name])
+    before, position = foundation(CHAINS[name][:-1], problem)
     found: dict[Tier, list[float]] = {}
     for tier in ("eager", "compiled"):
         method = REGISTRY[name].method()
-        task = TINY.task(device=CUDA, tier=tier)
+        task = problem.task(device=CUDA, tier=tier)
         running = RunningStage(method, method.stages()[index], position + index, task, before)
         found[tier] = []
         for epoch, rate in enumerate((0.1, 0.001)):
@@ -154,10 +156,11 @@ def test_several_runs_captured_side_by_side_are_those_alone(gpu: Device | None) 
 def test_torch_dispatches_a_forward_pass_to_kernels_of_cuda(name: str) -> None:
     """With fake tensors, which have the real device and no values."""
     method = REGISTRY[name].method()
-    net = network(method, TINY.task(), 0)
+    problem = suited(TINY, CHAINS[name])
+    net = network(method, problem.task(), 0)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         values = {key: torch.empty_like(value, device="cuda") for key, value in net.backbone.state_dict().items()}
-        features = functional_call(net.backbone, values, (torch.empty(6, 3, 8, 8, device="cuda"),))
+        features = functional_call(net.backbone, values, (torch.empty(6, 3, *[problem.size] * 2, device="cuda"),))
     assert features.device.type == "cuda"
 
 
@@ -180,13 +183,14 @@ SLOW = {"index_copy_", "index_copy", "index_add", "index_add_", "scatter_add", "
 
 @pytest.mark.parametrize(("name", "index"), stages())
 def test_no_step_uses_an_operation_that_is_slow_if_deterministic(name: str, index: int) -> None:
-    before, position = foundation(tuple(entry.method for entry, _ in REGISTRY.chain(name, {}))[:-1], TINY)
+    problem = suited(TINY, CHAINS[name])
+    before, position = foundation(CHAINS[name][:-1], problem)
     method = REGISTRY[name].method()
     with pretended() as gpu:
-        running = RunningStage(method, method.stages()[index], position + index, TINY.task(device=CUDA), before)
+        running = RunningStage(method, method.stages()[index], position + index, problem.task(device=CUDA), before)
         plan = running.begin(0)
         gpu.operations.clear()
-        Static(running.step, plan.shape, TINY.recipe.batch_size, CUDA)(plan)
+        Static(running.step, plan.shape, problem.recipe.batch_size, CUDA)(plan)
     streams = method.streams_of(method.stages()[index]).values()
     equalised = any(augment_of(stream) or graded_of(stream) for stream in streams)
     histograms = {"scatter_add_"} if equalised else set()  # of "Equalize": a few kernels of a step of hundreds

@@ -158,7 +158,7 @@ class Maps(nn.Module):
 def test_reslt(counts: list[int], share: float) -> None:
     method = method_of("reslt", counts, alpha=share, medium_from=0.4, few_from=0.7)
     torch.manual_seed(0)
-    net = Network(method.rebuild(Maps()), {"main": method.build_head("main", 2, 3)}).double()
+    net = Network(method.rebuild(Maps(), 3), {"main": method.build_head("main", 2, 3)}).double()
     for k, norm in enumerate(net.backbone.norms):
         nn.init.constant_(norm.weight, 0.5 + k)
         nn.init.constant_(norm.bias, 0.1 * k)
@@ -187,7 +187,7 @@ def test_reslt_needs_maps_of_features() -> None:
             return images.flatten(2).transpose(1, 2)
 
     with pytest.raises(InputError, match="reslt normalises maps of features"):
-        method_of("reslt", COUNTS[0]).rebuild(Tokens())(random(2, 1, 4, 4))
+        method_of("reslt", COUNTS[0]).rebuild(Tokens(), 3)(random(2, 1, 4, 4))
 
 
 # MDCS

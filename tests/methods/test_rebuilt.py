@@ -1,4 +1,7 @@
-"""Methods that change the backbone: SHIKE."""
+"""Methods that change the backbone: SHIKE and LIFT."""
+
+import functools
+from typing import Any
 
 import pytest
 import torch
@@ -6,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltbench import InputError
+from ltbench.check.problem import TINY, suited, train
 from ltbench.models.network import Network, initialised_backbone
 from tests.methods.given import COUNTS, LABELS, REGISTRY, Answers, assert_same, clock, labelled, mean, method_of, random
 from tests.methods.given import log_softmax as log_p
@@ -15,7 +19,13 @@ def network(name: str, backbone: str = "resnet8_cifar", classes: int = 3, size: 
     method = REGISTRY[name].method()
     seeds = list(range(method.branches))
     body, width = initialised_backbone(
-        backbone, 3, (size, size), seeds, method.branches_own, method.branches_width, rebuild=method.rebuild
+        backbone,
+        3,
+        (size, size),
+        seeds,
+        method.branches_own,
+        method.branches_width,
+        rebuild=functools.partial(method.rebuild, classes=classes),
     )
     return Network(body, {head: method.build_head(head, width, classes) for head in method.heads}).eval()
 
@@ -131,3 +141,89 @@ def test_shike_has_the_parameters_of_the_authors_network_without_shortcuts() -> 
 def test_shike_needs_a_residual_network() -> None:
     with pytest.raises(InputError, match="methods with several experts need a residual network"):
         network("shike", "test_vit")
+
+
+# LIFT
+
+
+def adapted(classes: int = 3) -> Network:
+    """A small vision transformer whose adapters are not at their first values."""
+    torch.manual_seed(0)
+    net = network("lift", "test_vit", classes).double()
+    for name, value in net.named_parameters():
+        if ".adapter." in name:
+            value.data.normal_()
+    return net
+
+
+def norm(x: Tensor, layer: Any) -> Tensor:
+    centred = x - x.mean(-1, keepdim=True)
+    length = (centred.square().mean(-1, keepdim=True) + layer.eps).sqrt()
+    return centred / length * layer.weight + layer.bias
+
+
+def slow_features(net: Network, images: Tensor) -> Tensor:
+    """``AdaptFormer`` in peft_modules.py and ``Peft_ViT`` in peft_vit.py of LIFT's code: the class token at the end."""
+    vit: Any = net.backbone
+    patches = vit.patch_embed.proj(images).flatten(2).transpose(1, 2)
+    x = torch.cat([vit.cls_token.expand(len(images), 1, -1), patches], 1) + vit.pos_embed
+    for block in vit.blocks:
+        x = x + block.attn(norm(x, block.norm1))
+        down = norm(x, block.adapter.norm) @ block.adapter.down.weight.T + block.adapter.down.bias
+        up = down.clamp_min(0) @ block.adapter.up.weight.T + block.adapter.up.bias
+        x = block.mlp(norm(x, block.norm2)) + up * block.adapter.scale + x
+    return norm(x[:, 0], vit.norm)
+
+
+def test_every_block_of_lift_has_an_adapter_beside_its_mlp() -> None:
+    net, images = adapted(), random(4, 3, 32, 32)
+    adapters = [value for name, value in net.named_parameters() if ".adapter." in name]
+    assert len(adapters) == 6 * 7
+    weights = random(4, 64)
+    assert_same((net.features(images) * weights).sum(), (slow_features(net, images) * weights).sum(), adapters, 1e-8)
+
+
+def test_a_new_adapter_changes_nothing() -> None:
+    plain, _ = initialised_backbone("test_vit", 3, (32, 32), [0])
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(network("lift", "test_vit").features(images), plain(images))
+
+
+@pytest.mark.parametrize(("classes", "inner"), [(5, 1), (47, 2), (100, 8), (1000, 64)])
+def test_the_width_of_an_adapter_grows_with_the_classes(classes: int, inner: int) -> None:
+    """``adapter_dim`` in peft_vit.py, for six blocks."""
+    down = network("lift", "test_vit", classes).get_parameter("backbone.blocks.0.adapter.down.weight")
+    assert down.shape == (inner, 64)
+    assert down.std().item() == pytest.approx((1 / (3 * 64)) ** 0.5, rel=0.25)
+
+
+@pytest.mark.parametrize("counts", COUNTS, ids=str)
+def test_lift(counts: list[int]) -> None:
+    cosines = random(12, 3).tanh().requires_grad_()
+    loss = method_of("lift", counts).loss(Answers(cosines), labelled(), clock())
+    prior = (torch.tensor(counts, dtype=torch.float64) / sum(counts)).log()
+    slow = -mean([log_p(25 * row + prior, y) for row, y in zip(cosines, LABELS, strict=True)])
+    assert_same(loss, slow, [cosines], 1e-5, of_gradient=1e-4)
+
+
+def test_lift_begins_with_the_class_means_of_the_features() -> None:
+    net, seen, labels = network("lift", "test_vit"), random(12, 64).float(), torch.tensor(LABELS)
+    with torch.no_grad():
+        method_of("lift", COUNTS[0]).take_means(net, lambda split: (seen, labels))
+    for c, row in enumerate(net.heads["main"].get_parameter("weight")):
+        centre = seen[labels == c].mean(0)
+        assert torch.allclose(row, centre / centre.norm(), atol=1e-6)
+
+
+def test_lift_trains_adapters_and_classifier_only() -> None:
+    method = REGISTRY["lift"].method
+    means, states = train(method, None, 0, suited(TINY, (method,)).task())
+    changed = {name for name, value in means["network"].items() if not torch.equal(value, states["network"][name])}
+    assert "heads.main.weight" in changed
+    assert len(changed) > 6 * 2
+    assert all(".adapter." in name for name in changed - {"heads.main.weight"})
+
+
+def test_lift_needs_a_vision_transformer() -> None:
+    with pytest.raises(InputError, match="lift needs a vision transformer; set recipe.backbone to one of timm"):
+        network("lift", "resnet8_cifar")

@@ -8,7 +8,7 @@ from ltbench.plan.request import Request
 RESNETS = """
 from ltbench import Method
 class Resnets(Method):
-    def rebuild(self, backbone):
+    def rebuild(self, backbone, classes):
         return backbone if backbone.layer4 else None
 """
 
