@@ -5,8 +5,8 @@ feature map passes three batch norms and one classifier; the sum of their logits
 the cross-entropy of this sum, plus alpha times that of each branch on its own: the first on all images, the second on
 those of medium and rare classes, the third on those of rare ones, divided by the number of images of all three.
 Deviation: none from the authors' code for CIFAR. The defaults are those for CIFAR-100 with imbalance factor 100, where
-the branches begin at the 35th and the 70th class of 100; the authors' differ by data set and factor (see
-``published``). On large images their branches are 1x1 convolutions, with a scaled classifier at prediction.
+the branches begin after 35 and 70 of 100 classes; the authors' differ by data set and factor (see ``published``). On
+large images their branches are 1x1 convolutions, with a scaled classifier at prediction.
 """
 
 from typing import Any, cast
@@ -38,8 +38,8 @@ class ResLt(Method):
 
     needs_pixels = "normalises maps of features before they are averaged"
     alpha = Range(0.995, 0.5, 1.0)
-    medium_from = Range(0.35, 0.1, 0.5)  # share of the classes that are more frequent
-    few_from = Range(0.7, 0.3, 0.9)
+    medium_from = Range(0.35, 0.1, 0.4)  # share of the classes that are more frequent
+    few_from = Range(0.7, 0.4, 0.9)
     corrects = "further losses of rare classes"
     published = Published.table(
         source="ResLT (copy in SURE)",
