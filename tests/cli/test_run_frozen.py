@@ -31,7 +31,7 @@ NEED_PIXELS = {
     "cmo_ldam_drw",
     "cuda_augmentation",
 }
-NEED_PIXELS |= {"glmc", "gpaco", "lift", "paco", "proco", "shike"}
+NEED_PIXELS |= {"glmc", "gpaco", "lift", "m2m", "mdcs", "paco", "proco", "reslt", "shike"}
 Run = Callable[..., Answer]
 
 
