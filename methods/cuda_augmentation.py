@@ -5,9 +5,10 @@ strength s, an image gets s random operations of magnitude s. Every class has a 
 is tested: for each strength s up to its level, ``tests`` * (s + 1) images of the class are augmented with s. If the
 network recognises more than ``threshold`` of them for every s, the level rises by 1; otherwise it falls by 1 (0 to 10).
 In training, an image is augmented with the level of its class with probability ``probability``.
-Deviation: 14 of the authors' 22 operations, those of AutoAugment and RandAugment, with the arguments of the authors'
-code; outside of an image it is grey (code: black). Cross-entropy; the authors combine CUDA with other losses too. A
-level L costs 5 (L + 1) (L + 2) forward passes of images of its class in every epoch.
+Deviation: none from the 22 operations of the authors' code. Cross-entropy; the authors combine CUDA with other losses
+too. A level L costs 5 (L + 1) (L + 2) forward passes of images of its class in every epoch: on digits 46 for each class
+on average of 20 epochs and 76 of 60, on CIFAR-10 28 in the seventh epoch. So many tests of a class cost little where it
+has many images: 46 are 0.52 of plain training on digits, 0.14 on CIFAR-100 and 0.01 on CIFAR-10 (imbalance 100).
 """
 
 from collections.abc import Sequence
@@ -44,6 +45,7 @@ class CudaAugmentation(Method):
     probability = Range(0.5, 0.2, 0.8)
     tests = Range(10, 5, 20)
     threshold = Range(0.6, 0.4, 0.8)
+    cost = 1.14  # with 46 tests for each class of CIFAR-100 in an epoch
 
     def stages(self) -> Sequence[Stage]:
         return (Stage(streams={"main": Augmented(instance_balanced, graded=self.probability)}, strengths=self.test),)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ltbench import Batch, Clock, Features, Method, Network, Published, Range, Stage
+from ltbench import Batch, Clock, Method, Network, Published, Range, Stage
 from ltbench.method.samplers import four_in_a_row
 
 
@@ -94,11 +94,10 @@ class DroLt(Method):
     def setup(self, counts: Tensor) -> None:
         self.weights = (counts / counts.max()).float()
 
-    def take_means(self, net: Network, features: Features) -> None:
+    def take_means(self, net: Network, features: Tensor, labels: Tensor) -> None:
         """Compute the mean feature of each class."""
-        seen, labels = features("train")
         means = net.memory.get_buffer("means")
-        means.zero_().index_add_(0, labels, seen).div_(labels.bincount(minlength=len(means))[:, None])
+        means.zero_().index_add_(0, labels, features).div_(labels.bincount(minlength=len(means))[:, None])
 
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
         features = net.features(batch.images)

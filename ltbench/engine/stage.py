@@ -111,7 +111,7 @@ class RunningStage:
         late = stage.late_loss is not None and progress >= min(stage.late_from, 1 - 1 / self.epochs) - 1e-9
         if late != self.late:
             self.close()
-            self.late, self._run = late, None
+            self.late, self._run, self._draws = late, None, Draws(self.task.device)
         self.clock.progress.fill_(progress)
         for group in self.optimiser.param_groups:
             group["lr"].fill_(group["factor"] * rate)

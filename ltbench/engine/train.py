@@ -80,7 +80,7 @@ def call_before_epoch(running: RunningStage) -> None:
     """Call the function of the stage that comes before every epoch, if there is one."""
     if running.stage.before_epoch is not None:
         with torch.no_grad():
-            running.stage.before_epoch(running.net, functools.partial(features, running))
+            running.stage.before_epoch(running.net, *features(running, "train"))
 
 
 def _check_finite(losses: list[float], running: RunningStage) -> None:

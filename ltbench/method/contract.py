@@ -19,7 +19,7 @@ When each hook runs, in pseudocode::
         setup(counts)
         for epoch in stage:
             stage.strengths(net, trial)         # if there is one: how strongly each class is augmented
-            stage.before_epoch(net, features)   # if there is one
+            stage.before_epoch(net, features, labels)  # if there is one
             noise(draws, generator)
             for batch in epoch:
                 loss(net, batch, clock)         # or stage.loss, later stage.late_loss; then the backward pass, or all
@@ -51,7 +51,7 @@ from ltbench.models.network import Network
 
 
 class Features(Protocol):
-    """Features of un-augmented images, between epochs and for a post-hoc step. Test images are not available."""
+    """Features of un-augmented images, for a post-hoc step. Test images are not available."""
 
     def __call__(self, split: Literal["train", "val"]) -> tuple[Tensor, Tensor]:
         """Compute the features [N, D] (float32, network in evaluation mode) and labels [N] of a split.
@@ -155,8 +155,9 @@ class Stage:
         strengths: a function that is called before every epoch, with the network and `Trial` and without gradients. It
             returns the strength of augmentation of each class in the epoch, [C] int64, from 0 to 10. Streams use it
             with a probability of their own, see `Augmented`.
-        before_epoch: a function that is called before every epoch, with the network and `Features` and without
-            gradients. It changes ``net.memory`` in place.
+        before_epoch: a function that is called before every epoch without gradients, with the network, the features
+            [N, D] of all training images without augmentation (float32, network in evaluation mode) and their labels
+            [N]. It changes ``net.memory`` in place.
         average_from: progress of the stage from which the weights after every epoch are averaged, all with the same
             share; None: no average. The average is evaluated, and is the network at the end of the stage. Its
             batch-norm statistics are computed again on an epoch of training images.
@@ -181,7 +182,7 @@ class Stage:
     project: Callable[[Network], None] | None = None
     project_after: Literal["step", "epoch"] = "step"
     strengths: Callable[[Network, Trial], Tensor] | None = None
-    before_epoch: Callable[[Network, Features], None] | None = None
+    before_epoch: Callable[[Network, Tensor, Tensor], None] | None = None
     average_from: float | None = None
     finish: Callable[[Network, Features], None] | None = None
 

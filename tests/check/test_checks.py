@@ -152,6 +152,15 @@ WRITTEN = {
             "declares cost = 1, but the operations of all stages give 2.00",
         ),
         ("cost = 1.5", "declares cost = 1.5, but the operations of all stages give 1.00"),
+        (
+            "def stages(self):\n return (Stage(late_loss=self.twice, late_from=0.6),)\n"
+            "def twice(self, net, batch, clock):\n return self.loss(net, batch, clock) + self.loss(net, batch, clock)",
+            "give 1.40",
+        ),
+        (
+            "def stages(self):\n return (Stage(before_epoch=lambda net, features, labels: None),)",
+            "give 1.33",
+        ),
     ],
     "no waiting": [
         (f"def loss(self, net, batch, clock):\n {line}\n return super().loss(net, batch, clock)", said)

@@ -144,10 +144,9 @@ class Centred(Method):
         memory.register_buffer("epochs", torch.zeros(()))
         return memory
 
-    def take_means(self, net: Network, features: Features) -> None:
-        seen, labels = features("train")
+    def take_means(self, net: Network, features: Tensor, labels: Tensor) -> None:
         means = net.memory.get_buffer("means")
-        means.zero_().index_add_(0, labels, seen).div_(labels.bincount(minlength=len(means))[:, None])
+        means.zero_().index_add_(0, labels, features).div_(labels.bincount(minlength=len(means))[:, None])
         net.memory.get_buffer("epochs").add_(1)
 
     def loss(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
@@ -419,6 +418,14 @@ def test_a_late_loss_takes_the_place_of_the_loss_and_is_used_in_the_last_epoch_a
     assert found == epochs
 
 
+def test_only_a_late_loss_may_draw_from_torchs_generator() -> None:
+    class Drawing(Late):
+        def doubled(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
+            return F.cross_entropy(net.heads["main"](F.dropout(net.features(batch.images))), batch.labels)
+
+    assert differences([trained(Drawing)], [trained(Drawing)]) == ""
+
+
 def test_a_batch_has_the_normalisation_of_its_images() -> None:
     running = RunningStage(Method(), Stage(), 0, TINY.task())
     columns = running.begin(0).flatten(1)
@@ -429,10 +436,9 @@ def test_a_batch_has_the_normalisation_of_its_images() -> None:
 
 def test_before_an_epoch_a_method_sees_features_of_images_without_augmentation_in_evaluation_mode() -> None:
     class Seeing(Centred):
-        def take_means(self, net: Network, features: Features) -> None:
-            assert not torch.is_grad_enabled()
-            super().take_means(net, features)
-            assert not net.training
+        def take_means(self, net: Network, features: Tensor, labels: Tensor) -> None:
+            assert not (torch.is_grad_enabled() or net.training)
+            super().take_means(net, features, labels)
 
     running = RunningStage(Seeing(), Seeing().stages()[0], 0, TINY.task())
     plain = copy.deepcopy(running.net).eval().features(running.task.normalise(torch.from_numpy(TINY.data.train.images)))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ltbench.engine.augment.graded import Graded
-from ltbench.engine.augment.kinds import NAMES
+from ltbench.engine.augment.kinds import NUMBER
 from tests.methods.given import formula, method_of
 
 
@@ -32,6 +32,7 @@ def test_a_level_rises_if_every_strength_up_to_it_is_recognised(seed: int) -> No
         answers.setdefault((c, s), []).append(answer)
     assert set(answers) == {(c, s) for c, level in enumerate(levels) for s in range(level + 1)}
     assert all(len(asked) == 10 * (s + 1) for (_, s), asked in answers.items())
+    assert len(classes) == sum(5 * (level + 1) * (level + 2) for level in levels)
     found = formula("cuda_augmentation", "next_levels")(torch.tensor(levels), classes, strengths, right, 0.6)
     assert found.tolist() == slow_levels(levels, answers, 0.6)
 
@@ -66,11 +67,20 @@ def test_the_strength_is_the_number_of_operations_and_their_magnitude(strength: 
     rows = Graded(32, 48).draw_for(np.full(4000, strength), np.random.default_rng(0))
     operations, values = rows[::2], rows[1::2].view(np.float64)
     assert ((operations != 0).sum(0) == strength).all()
+    assert set(np.unique(operations)) - {0} == (set(range(1, 23)) if strength else set())  # all 22 of the authors
     m = strength / 30
     expected = {"ShearY": 0.3 * m, "Rotate": 30 * m, "TranslateX": 150 * m, "TranslateY": 100 * m}
     for name, most in expected.items():
-        found = np.unique(values[operations == NAMES.index(name)])
+        found = np.unique(values[operations == NUMBER[name]])
         np.testing.assert_allclose(found, [-most, most] if strength else [], atol=1e-12)
-    once = {"Color": 0.1 + 1.8 * m, "Sharpness": 0.1 + 1.8 * m, "Posterize": max(1, int(4 * m)), "Solarize": 256 * m}
+    once = {
+        "GaussianBlur": 2 * m,
+        "ResizeCrop": 1 + 0.5 * m,
+        "SolarizeAdd": 110 * m,
+        "Color": 0.1 + 1.8 * m,
+        "Sharpness": 0.1 + 1.8 * m,
+        "Posterize": max(1, int(4 * m)),
+        "Solarize": 256 * m,
+    }
     for name, value in once.items():
-        np.testing.assert_allclose(np.unique(values[operations == NAMES.index(name)]), [value] if strength else [])
+        np.testing.assert_allclose(np.unique(values[operations == NUMBER[name]]), [value] if strength else [])

@@ -1,4 +1,4 @@
-"""Shears, translations and rotations: each new pixel is the nearest old one, or grey outside the image."""
+"""Shears, translations and rotations: each new pixel is the nearest old one, or has one level outside the image."""
 
 import torch
 import torch.nn.functional as F
@@ -13,11 +13,12 @@ ONE = 1 << 16
 """PIL computes positions in units of 1/65536 pixel; so does this file, since a rounded position decides on a pixel."""
 
 
-def moved(pixels: Tensor, operation: Tensor, value: Tensor) -> Tensor:
+def moved(pixels: Tensor, operation: Tensor, value: Tensor, fill: int = FILL) -> Tensor:
     """Images [B, H, W, channels] uint8 after their shear, translation or rotation; others as they are.
 
     New pixel (x, y) shows old pixel (cos x + (shear_x - sin) y, (sin + shear_y) x + cos y), plus an offset that
     contains the translation. Rotations are around the centre of the image, shears around its upper left corner.
+    ``fill`` is the level outside of the image.
     """
     _, height, width, channels = pixels.shape
     shear_x, shear_y, right, down, angle = (argument_of(name, operation, value, 0.0) for name in NAMES)
@@ -28,7 +29,7 @@ def moved(pixels: Tensor, operation: Tensor, value: Tensor) -> Tensor:
     start_y = height / 2 - sin * (width / 2) - cos * (height / 2) - down
     old_x = _positions(x, y, cos, shear_x - sin, start_x)
     old_y = _positions(x, y, sin + shear_y, cos, start_y)
-    framed = F.pad(pixels, (0, 0, 1, 1, 1, 1), value=FILL)  # positions outside are clamped to the grey frame
+    framed = F.pad(pixels, (0, 0, 1, 1, 1, 1), value=fill)  # positions outside are clamped to this frame
     image = torch.arange(len(pixels), device=pixels.device, dtype=torch.int32)[:, None, None]
     row = old_y.clamp_(-1, height).add_(image * (height + 2) + 1)
     index = row.mul_(width + 2).add_(old_x.clamp_(-1, width)).add_(1)

@@ -5,16 +5,29 @@ Arguments are those of the authors' code, where a small magnitude can be a stron
 low threshold for "Solarize", small factors.
 """
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ltbench.engine.augment.kinds import FACTORS, NAMES, NUMBER
-from ltbench.engine.augment.operations import as_rows, operate
+from ltbench.engine.augment import further, geometry
+from ltbench.engine.augment.kinds import FACTORS, NUMBER
+from ltbench.engine.augment.operations import KINDS, Kinds, as_rows, operate
 from ltbench.method.samplers import MOST_STRENGTH
 
 FULL = 30
 """The strength that would have the largest arguments."""
+ALL_KINDS: Kinds = (
+    (functools.partial(geometry.moved, fill=0), geometry.NAMES),
+    *(kind for kind in KINDS if kind[0] is not geometry.moved),
+    (further.turned, ("Flip", "Mirror")),
+    (further.filtered, tuple(further.FILTERS)),
+    (further.blurred, ("GaussianBlur",)),
+    (further.enlarged, ("ResizeCrop",)),
+    (further.solarized_sum, ("SolarizeAdd",)),
+)
+"""Those of AutoAugment, black outside of the image, and further ones, which AutoAugment need not pay for on a GPU."""
 
 
 class Graded:
@@ -36,7 +49,7 @@ class Graded:
     def draw_for(self, strengths: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.int64]:
         """Draw the rows [rows, draws] for images with these strengths [draws], from 0 to ``MOST_STRENGTH``."""
         size = (MOST_STRENGTH, len(strengths))
-        drawn = random.integers(1, len(NAMES), size=size)  # 0 is "Identity"
+        drawn = random.integers(1, len(NUMBER), size=size)  # 0 is "Identity"
         direction = random.integers(2, size=size)
         used = np.arange(MOST_STRENGTH)[:, None] < strengths
         values = self.arguments[direction, drawn, strengths]
@@ -44,7 +57,7 @@ class Graded:
 
     def apply(self, pixels: Tensor, rows: Tensor) -> Tensor:
         """See ``Augmentation``."""
-        return operate(pixels, rows)
+        return operate(pixels, rows, ALL_KINDS)
 
 
 def graded_arguments(height: int, width: int) -> NDArray[np.float64]:
@@ -62,4 +75,7 @@ def graded_arguments(height: int, width: int) -> NDArray[np.float64]:
         found[:, NUMBER[name]] = 0.1 + 1.8 * magnitude
     found[:, NUMBER["Posterize"]] = np.maximum(1, np.trunc(4 * magnitude))
     found[:, NUMBER["Solarize"]] = 256 * magnitude
+    found[:, NUMBER["SolarizeAdd"]] = 110 * magnitude
+    found[:, NUMBER["GaussianBlur"]] = 2 * magnitude
+    found[:, NUMBER["ResizeCrop"]] = 1 + 0.5 * magnitude
     return found

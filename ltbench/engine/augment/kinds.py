@@ -20,7 +20,18 @@ NAMES = (
     "Equalize",
     "Invert",
 )
-NUMBER = {name: number for number, name in enumerate(NAMES)}
+FURTHER = (
+    "Flip",
+    "Mirror",
+    "EdgeEnhance",
+    "Detail",
+    "Smooth",
+    "GaussianBlur",
+    "ResizeCrop",
+    "SolarizeAdd",
+)
+"""Operations of graded augmentation only."""
+NUMBER = {name: number for number, name in enumerate((*NAMES, *FURTHER))}
 FACTORS = ("Brightness", "Color", "Contrast", "Sharpness")
 """Operations whose argument is a factor; 1 leaves an image as it is."""
 

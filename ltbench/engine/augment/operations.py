@@ -5,15 +5,20 @@ and does not change those of another kind: no shape depends on a value, so such 
 same pixels.
 """
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ltbench.engine.augment import geometry, tones
-from ltbench.engine.augment.kinds import FACTORS, NAMES, NUMBER
+from ltbench.engine.augment.kinds import FACTORS, NUMBER
 
-KINDS = (
+Function = Callable[[Tensor, Tensor, Tensor], Tensor]
+Kinds = tuple[tuple[Function, tuple[str, ...]], ...]
+KINDS: Kinds = (
     (geometry.moved, geometry.NAMES),
     (tones.mapped, tones.MAPPED),
     (tones.stretched, ("AutoContrast",)),
@@ -22,8 +27,6 @@ KINDS = (
     (tones.sharpened, ("Sharpness",)),
 )
 """Functions of images [B, H, W, channels], operations [B] and arguments [B], with the operations that each performs."""
-KIND_OF = torch.tensor([next((i for i, (_, own) in enumerate(KINDS) if name in own), len(KINDS)) for name in NAMES])
-"""The index in ``KINDS`` of each operation; of "Identity" none."""
 
 
 def arguments(levels: int, height: int, width: int) -> NDArray[np.float64]:
@@ -57,20 +60,30 @@ def as_rows(operations: NDArray[np.int64], values: NDArray[np.float64]) -> NDArr
     return np.stack([operations, values.view(np.int64)], axis=1).reshape(-1, operations.shape[1])
 
 
-def operate(pixels: Tensor, rows: Tensor) -> Tensor:
-    """Images [B, H, W, channels] uint8 after the K operations of their rows [2 K, B], one after another."""
+def operate(pixels: Tensor, rows: Tensor, kinds: Kinds = KINDS) -> Tensor:
+    """Images [B, H, W, channels] uint8 after the K operations of their rows [2 K, B], one after another.
+
+    Args:
+        kinds: functions that perform all operations that may occur.
+    """
     step = _by_kind if pixels.device.type == "cpu" else _at_once
     for operation, value in rows.unflatten(0, (-1, 2)):
-        pixels = step(pixels, operation, value.view(torch.float64))
+        pixels = step(pixels, operation, value.view(torch.float64), kinds)
     return pixels
 
 
-def _by_kind(pixels: Tensor, operation: Tensor, value: Tensor) -> Tensor:
+@functools.cache
+def _kind_of(kinds: Kinds) -> Tensor:
+    """The index in ``kinds`` of each operation; their number for "Identity", and for others that do not occur."""
+    return torch.tensor([next((i for i, (_, own) in enumerate(kinds) if name in own), len(kinds)) for name in NUMBER])
+
+
+def _by_kind(pixels: Tensor, operation: Tensor, value: Tensor, kinds: Kinds) -> Tensor:
     """One operation of each image, kind by kind."""
     parts, place = [pixels], torch.arange(len(pixels))
-    kinds, done = KIND_OF[operation], len(pixels)
-    for kind, (function, _) in enumerate(KINDS):
-        which = (kinds == kind).nonzero().flatten()
+    kind_of, done = _kind_of(kinds)[operation], len(pixels)
+    for kind, (function, _) in enumerate(kinds):
+        which = (kind_of == kind).nonzero().flatten()
         if len(which):
             parts.append(function(pixels.index_select(0, which), operation[which], value[which]))
             place[which] = torch.arange(done, done + len(which))
@@ -78,8 +91,8 @@ def _by_kind(pixels: Tensor, operation: Tensor, value: Tensor) -> Tensor:
     return torch.cat(parts).index_select(0, place)  # faster than to copy each part into place
 
 
-def _at_once(pixels: Tensor, operation: Tensor, value: Tensor) -> Tensor:
+def _at_once(pixels: Tensor, operation: Tensor, value: Tensor, kinds: Kinds) -> Tensor:
     """The same without shapes that depend on values."""
-    for function, _ in KINDS:
+    for function, _ in kinds:
         pixels = function(pixels, operation, value)
     return pixels
