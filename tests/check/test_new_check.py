@@ -133,11 +133,11 @@ def test_the_examples_of_the_page_pass(ltbench: Cli, name: str) -> None:
     assert answer.status == 0, answer.out
 
 
-def test_the_page_shows_eight_shapes_and_only_what_exists() -> None:
+def test_the_page_shows_nine_shapes_and_only_what_exists() -> None:
     from ltbench import Method, Stage
     from ltbench.cli import app
 
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 9
     from typer.main import get_command
 
     known = set(get_command(app).commands)  # type: ignore[attr-defined]
