@@ -1,4 +1,4 @@
-"""Inputs that hypothesis makes up: no traceback, nothing written outside, whatever the words, suites, files or methods.
+"""Inputs that hypothesis makes up: no traceback, nothing written outside, and less than 1 GiB of memory.
 
 Each family has 10 examples by default, 50 more with the marker ``slow``, and 2,000 with the marker ``long``.
 """
@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import io
 import json
+import re
 import shutil
 import sys
 import tarfile
@@ -37,6 +38,7 @@ QUIET = {
     "database": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
+MOST_KIB = 1 << 20
 ODD = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=12)
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), ODD, st.lists(st.integers(), max_size=3), st.just({})
@@ -51,11 +53,22 @@ def examples(strategy: st.SearchStrategy[object]) -> Callable[[Callable[..., Non
     def both(test: Callable[..., None]) -> object:
         @pytest.mark.parametrize("count", COUNTS)
         def run(count: int) -> None:
+            before = most_memory(reset=True)
             settings(max_examples=count, **QUIET)(given(strategy)(test))()
+            assert most_memory() - before < MOST_KIB
 
         return run
 
     return both
+
+
+def most_memory(reset: bool = False) -> int:
+    """The largest memory of this process so far in KiB, or since the last reset; 0 where Linux does not tell."""
+    if not (where := Path("/proc/self/clear_refs")).exists():
+        return 0
+    if reset:
+        where.write_text("5")
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])  # type: ignore[index]
 
 
 def outside() -> set[Path]:
