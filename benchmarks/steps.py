@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
 from ltbench.data import Imbalance, LongTailed, Split, cut
 from ltbench.data.images import ImageSet
+from ltbench.engine.batches import Normaliser
 from ltbench.engine.optimiser import optimiser_of
 from ltbench.engine.process import numerics, own_stream
 from ltbench.engine.stage import RunningStage
@@ -35,6 +36,16 @@ def noise(classes: int, train: int, test: int = 1, side: int = 32) -> LongTailed
     return cut(pictures, Imbalance("natural"))
 
 
+class _Contiguous(Normaliser):
+    """The same normalisation; the images are in contiguous layout."""
+
+    def __init__(self, usual: Normaliser) -> None:
+        vars(self).update(vars(usual))
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        return super().__call__(pixels).contiguous()
+
+
 @dataclass(frozen=True)
 class Kernels:
     """Which kernels a GPU runs. The defaults are those of the engine."""
@@ -49,8 +60,7 @@ class Kernels:
             task = running.task
             running.net.to(memory_format=torch.contiguous_format)
             running.optimiser = optimiser_of(running.net, running.stage, task.recipe, task.device)
-            contiguous: Any = lambda pixels: task.normalise(pixels).contiguous()  # noqa: E731
-            running.task = replace(task, normalise=contiguous)
+            running.task = replace(task, normalise=_Contiguous(task.normalise))
         for module in running.net.modules() if self.batch_norm == "native" else ():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.forward = functools.partial(_without_cudnn, module.forward)  # type: ignore[method-assign]
