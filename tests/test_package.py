@@ -66,7 +66,8 @@ def test_the_wheel_of_the_sdist_works_in_a_fresh_environment_with_a_dropped_in_m
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert {"ce", "mine"} <= set(done.stdout.split())
-    where = subprocess.run([python, "-c", "import ltbench; print(ltbench.__file__)"], capture_output=True, text=True)
+    find = [python, "-c", "import ltbench; print(ltbench.__file__)"]
+    where = subprocess.run(find, capture_output=True, text=True, env=environment)
     assert Path(where.stdout.strip()).is_relative_to(fresh)
 
 
