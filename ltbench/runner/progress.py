@@ -62,9 +62,13 @@ class TimeLeft:
     """Estimates when a run ends: work that is left takes as long as that which is done. Shared stages count once."""
 
     def __init__(self, work: Work) -> None:
-        self.of_cells, self.started = work, time.monotonic()
+        self.of_cells, self.started = work, 0.0
         self.left = {stage: amount for stages in work.values() for stage, amount in stages.items()}
         self.all = sum(self.left.values())
+
+    def begin(self) -> None:
+        """A cell begins; the first one starts the clock, so that the start of workers does not count."""
+        self.started = self.started or time.monotonic()
 
     def after(self, cell: str) -> float:
         """Seconds that are left once a cell has ended; 0 where that is not known either."""
@@ -80,6 +84,9 @@ class Lines(Silent):
 
     def begin(self, work: Work) -> None:  # noqa: D102
         self.cells, self.done, self.time = len(work), 0, TimeLeft(work)
+
+    def cell(self, name: str) -> None:  # noqa: D102
+        self.time.begin()
 
     def say(self, line: str) -> None:  # noqa: D102
         print(printable(line), file=sys.stderr, flush=True)
@@ -130,6 +137,7 @@ class Bars(Silent):
         self.running: dict[str, TaskID] = {}
 
     def cell(self, name: str) -> None:  # noqa: D102
+        self.time.begin()
         self.running[name] = self.progress.add_task(name, total=None)
 
     def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:  # noqa: D102
@@ -154,6 +162,9 @@ class Notebook(Silent):
         form = "{desc}: {n_fmt}/{total_fmt}|{bar}| {elapsed}{postfix}"
         self.bar = tqdm(total=len(work), desc="cells", bar_format=form, disable=not work)
         self.time, self.left = TimeLeft(work), ""
+
+    def cell(self, name: str) -> None:  # noqa: D102
+        self.time.begin()
 
     def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:  # noqa: D102
         self.bar.set_postfix_str(printable(f"{self.left}{name} · {stage} {done}/{epochs}"))
