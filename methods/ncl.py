@@ -15,13 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ltbench import Batch, Clock, Method, Network, Published, Range
+from ltbench.method.functional import mutual_divergence
 
 
 def imitation(logits: Tensor) -> Tensor:
     """Sum over i of the mean over j != i of KL(p_j || p_i), the mean over the batch. logits: [K, B, C] -> 0-dim."""
-    log_p = F.log_softmax(logits, dim=2)
-    divergence = (log_p[:, None].exp() * (log_p[:, None] - log_p)).sum(3).mean(2)  # [j, i]
-    return divergence.sum() / (len(logits) - 1)
+    return mutual_divergence(logits) / (len(logits) - 1)
 
 
 def hard_classes(logits: Tensor, labels: Tensor, number: int) -> Tensor:

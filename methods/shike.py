@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ltbench import Batch, Clock, Method, Network, Published, Range, Stage
+from ltbench.method.functional import mutual_divergence
 from ltbench.models.fused import Fused
 from ltbench.models.network import Branched
 
@@ -34,12 +35,6 @@ def from_teacher(logits: Tensor, labels: Tensor, lowest: float) -> Tensor:
     teacher = torch.where(hardest, mean, logits.amax(0)).masked_fill(own, 0.0)
     log_t, log_q = teacher.log_softmax(1), logits.masked_fill(own, lowest).log_softmax(2)
     return (log_t.exp() * (log_t - log_q)).sum(2).mean(1).sum()
-
-
-def from_each_other(logits: Tensor) -> Tensor:
-    """Sum over pairs j != k of the mean KL(p_j || p_k). logits: [K, B, C] -> 0-dim."""
-    log_p = logits.log_softmax(2)
-    return (log_p[:, None].exp() * (log_p[:, None] - log_p)).sum(3).mean(2).sum()
 
 
 class Shike(Method):
@@ -116,7 +111,7 @@ class Shike(Method):
         logits, labels = self.logits(net, batch.images), batch.labels.repeat(3)
         plain = 3 * F.cross_entropy(logits.flatten(0, 1), labels)
         suppressed = from_teacher(logits, batch.labels, -self.scale)
-        return plain + self.suppression * suppressed + self.transfer * from_each_other(logits)
+        return plain + self.suppression * suppressed + self.transfer * mutual_divergence(logits)
 
     def balanced(self, net: Network, batch: Batch, clock: Clock) -> Tensor:
         """Compute balanced softmax of every expert."""

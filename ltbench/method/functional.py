@@ -153,3 +153,9 @@ def spread(noise: Tensor, classes: int) -> Tensor:
     for factor in (0x2545F4914F6CDD1D, 0x369DEA0F31A53F85):
         mixed = (mixed ^ ((mixed >> 32) & 0xFFFFFFFF)) * factor
     return (((mixed >> 41) & 0x7FFFFF).float() + 0.5) / 2**23
+
+
+def mutual_divergence(logits: Tensor) -> Tensor:
+    """Sum over pairs j != k of experts of the mean KL(p_j || p_k) over the batch. logits: [K, B, C] -> 0-dim."""
+    log_p = F.log_softmax(logits, dim=2)
+    return (log_p[:, None].exp() * (log_p[:, None] - log_p)).sum(3).mean(2).sum()
