@@ -37,7 +37,7 @@ def parts_of_files(root: Path, age_s: float) -> list[Path]:
 
 
 def sweep(root: Path) -> None:
-    """Remove parts of files, and locks that nobody renewed, that are older than a day."""
+    """Remove parts of files, and locks of other machines that nobody renewed, that are older than a day."""
     for path in (*parts_of_files(root, DAY_S), *(lock for lock in root.glob("locks/*") if _old(lock, DAY_S))):
         with contextlib.suppress(OSError):  # another process removed it
             path.unlink()

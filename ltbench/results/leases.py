@@ -104,6 +104,12 @@ class Leases:
         lease.release()
         return False
 
+    def sweep(self) -> None:
+        """Remove the leases of processes of this machine that have ended."""
+        for path in self.folder.glob("*.lease"):
+            with suppress(InputError, OSError):  # what is no lease stays until someone wants its name
+                self.taken(path.stem)
+
     def _path(self, name: str) -> Path:
         return self.folder / f"{name if len(name.encode()) <= LONGEST_NAME else digest(name)}.lease"
 

@@ -86,7 +86,7 @@ class Store:
         self._held: dict[str, Lease] = {}
 
     def prepare(self) -> None:
-        """Make the folder, and remove what killed processes left in it more than a day ago.
+        """Make the folder, and remove what killed processes left in it: locks at once, parts of files after a day.
 
         Raises:
             InputError: when nothing can be written into it, or a part of it leads to another place.
@@ -102,6 +102,7 @@ class Store:
                 f"results folder {self.root} cannot be written ({error.strerror}); give another one with --results"
             ) from error
         sweep(self.root)
+        self._leases.sweep()
 
     # records
 

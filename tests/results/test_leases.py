@@ -86,6 +86,21 @@ def test_the_lease_of_a_killed_process_is_free_at_once(owner: Callable[[], subpr
     assert Leases(Path("locks")).take("cell") is not None
 
 
+def test_a_store_sweeps_the_leases_of_dead_processes_and_of_no_others(
+    owner: Callable[[], subprocess.Popen[str]],
+) -> None:
+    mine = Leases(Path("locks")).take("mine")
+    process = owner()
+    Store(".").prepare()
+    assert {path.name for path in Path("locks").iterdir()} == {"mine.lease", "cell.lease"}
+    process.kill()
+    process.wait()
+    Store(".").prepare()
+    assert {path.name for path in Path("locks").iterdir()} == {"mine.lease"}
+    assert mine is not None
+    assert not mine.lost
+
+
 def test_a_process_that_sleeps_too_long_loses_its_lease_and_knows_it(
     owner: Callable[[], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
