@@ -19,6 +19,7 @@ from ltbench.api.training import tracked
 from ltbench.cli.run import run as run_command
 from ltbench.cli.run import tune as tune_command
 from ltbench.errors import InputError
+from ltbench.plan.expand import PlannedStage
 from ltbench.results.store import Store
 from ltbench.runner.progress import Lines, reporter
 from tests.conftest import Answer
@@ -105,7 +106,7 @@ def test_in_a_notebook_progress_is_a_bar(monkeypatch: pytest.MonkeyPatch, capsys
     shell = SimpleNamespace(config={"IPKernelApp": {}})
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))  # type: ignore[arg-type]
     with reporter() as listen:
-        listen.begin({f"ce / seed {seed}": {str(seed): 5.0} for seed in (0, 1)})
+        listen.begin({f"ce / seed {seed}": [PlannedStage("train", str(seed), 9, 5.0)] for seed in (0, 1)})
         listen.epoch("ce / seed 0", "train", 3, 9)
         listen.finished("ce / seed 0", "50.0 %")
         listen.finished("ce / seed 1", "51.0 %")

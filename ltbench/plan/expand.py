@@ -77,8 +77,9 @@ class Library:
 
 
 class PlannedStage(NamedTuple):
-    """A stage of a cell: its identity, its length, and its declared work: as long as so many images of ``ce``."""
+    """A stage of a cell: its name, identity and length, and its declared work: as long as so many images of ``ce``."""
 
+    name: str
     id: str
     epochs: int
     work: float
@@ -106,12 +107,13 @@ class Planned:
         """All stages of its chain, in order. Those of one method share its work by the batches that they draw."""
         found, plain, before = [], sum(self.counts) * self.cell.recipe.epochs, 0.0
         for number, (method, cost) in enumerate(zip(self.methods, self.cell.costs, strict=True)):
-            epochs = [self.cell.recipe.stage_epochs(stage.epochs) for stage in method.stages()]
-            batches = [n * len(method.streams_of(stage)) for n, stage in zip(epochs, method.stages(), strict=True)]
+            stages = method.stages()
+            epochs = [self.cell.recipe.stage_epochs(stage.epochs) for stage in stages]
+            batches = [n * len(method.streams_of(stage)) for n, stage in zip(epochs, stages, strict=True)]
             work = max(cost - before, 0.0) * plain / max(sum(batches), 1)
             found += [
-                PlannedStage(self.cell.stage_id(number, index), n, drawn * work)
-                for index, (n, drawn) in enumerate(zip(epochs, batches, strict=True))
+                PlannedStage(f"{method.name}: {stage.name}", self.cell.stage_id(number, index), n, drawn * work)
+                for index, (stage, n, drawn) in enumerate(zip(stages, epochs, batches, strict=True))
             ]
             before = cost
         return tuple(found)

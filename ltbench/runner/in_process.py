@@ -205,11 +205,11 @@ class _Work:
             found = self.cuts(images, cell.imbalance, cell.subset_seed, cell.holdout)
         return replace(found, test=test()) if cell.recipe.test_curve and test else found
 
-    def on_epoch(self, planned: Planned, stage: str, done: int, epochs: int) -> None:
+    def on_epoch(self, planned: Planned, stage: int, done: int, epochs: int) -> None:
         """Count and report an epoch."""
         self.speed.epoch(str(planned.cell), planned.work_an_epoch)
         with self.reporting:
-            self.listen.epoch(str(planned.cell), stage, done, epochs)
+            self.listen.epoch(str(planned.cell), planned.stages[stage].name, done, epochs)
 
     def say(self, line: str) -> None:
         """Report a line."""

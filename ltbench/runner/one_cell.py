@@ -36,7 +36,7 @@ def run_cell(
     *,
     device: torch.device,
     checkpoint_every_s: float,
-    on_epoch: Callable[[str, int, int], None],
+    on_epoch: Callable[[int, int, int], None],
     tier: Tier = "eager",
     images_in: Place | Literal["auto"] = "auto",
     processes: int = 1,
@@ -51,7 +51,8 @@ def run_cell(
         store: where stages are looked up and stored, and the arrays.
         device: where to train.
         checkpoint_every_s: seconds between checkpoints.
-        on_epoch: called after each epoch with (stage, epochs done, epochs); once for a stage that is reused.
+        on_epoch: called after each epoch with (index of the stage, epochs done, epochs); once for a stage that is
+            reused.
         tier: the highest tier that steps may run in.
         images_in: where the images are stored while training.
         processes: number that share this machine.
@@ -77,7 +78,7 @@ def run_cell(
     for number, method in enumerate(methods):
         for index, stage in enumerate(method.stages()):
             before = phases[-1].state if phases else None
-            notify = functools.partial(on_epoch, f"{method.name}: {stage.name}")
+            notify = functools.partial(on_epoch, len(phases))
             own = number == len(methods) - 1
             evaluates = cell.recipe.evaluation if own else None
             files = StageFiles(store, cell.stage_id(number, index), device, checkpoint_every_s, evaluates)

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -11,10 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID,
 from rich.text import Text
 
 from ltbench.errors import printable
+from ltbench.plan.expand import PlannedStage
 from ltbench.units import duration
 
-Work = Mapping[str, Mapping[str, float]]
-"""For each cell, by name, the work of each stage of its chain that is not trained yet, by the stage's identity."""
+Work = Mapping[str, Sequence[PlannedStage]]
+"""For each cell, by name, the stages of its chain that are not trained yet."""
 
 
 class Reporter(Protocol):
@@ -59,24 +60,38 @@ class Silent:
 
 
 class TimeLeft:
-    """Estimates when a run ends: work that is left takes as long as that which is done. Shared stages count once."""
+    """Estimates when a run ends: work that is left takes as long as that which is done. Shared stages count once.
+
+    The clock starts after the first epoch, so that the start of workers does not count.
+    """
 
     def __init__(self, work: Work) -> None:
         self.of_cells, self.started = work, 0.0
-        self.left = {stage: amount for stages in work.values() for stage, amount in stages.items()}
+        self.left = {stage.id: stage.work for stages in work.values() for stage in stages}
         self.all = sum(self.left.values())
+        self.begun: set[str] = set()
 
-    def begin(self) -> None:
-        """A cell begins; the first one starts the clock, so that the start of workers does not count."""
+    def epoch(self, cell: str, name: str, done: int, epochs: int) -> float:
+        """Seconds that are left once ``done`` of the epochs of a stage are complete; 0 where that is not known."""
+        for stage in self.of_cells.get(cell, ()):
+            if stage.name == name and stage.id in self.left and epochs:
+                if stage.id not in self.begun:  # the epochs of an earlier run, from whose checkpoint it goes on
+                    self.begun.add(stage.id)
+                    self.all -= stage.work * (done - 1 if self.started else done) / epochs
+                self.left[stage.id] = stage.work * (1 - done / epochs)
         self.started = self.started or time.monotonic()
+        return self._seconds()
 
     def after(self, cell: str) -> float:
         """Seconds that are left once a cell has ended; 0 where that is not known either."""
-        for stage in self.of_cells.get(cell, {}):
-            self.left.pop(stage, None)
+        for stage in self.of_cells.get(cell, ()):
+            self.left.pop(stage.id, None)
+        return self._seconds()
+
+    def _seconds(self) -> float:
         left = sum(self.left.values())
         done = self.all - left
-        return (time.monotonic() - self.started) * left / done if done > 0 else 0.0
+        return (time.monotonic() - self.started) * left / done if self.started and done > 0 else 0.0
 
 
 class Lines(Silent):
@@ -85,8 +100,8 @@ class Lines(Silent):
     def begin(self, work: Work) -> None:  # noqa: D102
         self.cells, self.done, self.time = len(work), 0, TimeLeft(work)
 
-    def cell(self, name: str) -> None:  # noqa: D102
-        self.time.begin()
+    def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:  # noqa: D102
+        self.time.epoch(name, stage, done, epochs)
 
     def say(self, line: str) -> None:  # noqa: D102
         print(printable(line), file=sys.stderr, flush=True)
@@ -137,17 +152,23 @@ class Bars(Silent):
         self.running: dict[str, TaskID] = {}
 
     def cell(self, name: str) -> None:  # noqa: D102
-        self.time.begin()
         self.running[name] = self.progress.add_task(name, total=None)
 
     def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:  # noqa: D102
         self.progress.update(self.running[name], description=f"{name} · {stage}", completed=done, total=epochs)
+        self._show(self.time.epoch(name, stage, done, epochs))
 
     def finished(self, name: str, outcome: str) -> None:  # noqa: D102
         if name in self.running:
             self.progress.remove_task(self.running.pop(name))
-        self.progress.update(self.suite, advance=1, ends=time.monotonic() + self.time.after(name))
+        self.progress.update(self.suite, advance=1)
+        self._show(self.time.after(name))
         self.say(f"{name}: {outcome}")
+
+    def _show(self, left: float) -> None:
+        """Show the remaining seconds of the suite, where they are known."""
+        if left > 0:
+            self.progress.update(self.suite, ends=time.monotonic() + left)
 
 
 class Notebook(Silent):
@@ -163,17 +184,18 @@ class Notebook(Silent):
         self.bar = tqdm(total=len(work), desc="cells", bar_format=form, disable=not work)
         self.time, self.left = TimeLeft(work), ""
 
-    def cell(self, name: str) -> None:  # noqa: D102
-        self.time.begin()
-
     def epoch(self, name: str, stage: str, done: int, epochs: int) -> None:  # noqa: D102
+        self._keep(self.time.epoch(name, stage, done, epochs))
         self.bar.set_postfix_str(printable(f"{self.left}{name} · {stage} {done}/{epochs}"))
 
     def finished(self, name: str, outcome: str) -> None:  # noqa: D102
-        left = self.time.after(name)
-        self.left = f"{duration(left)} left; " if left > 0 else ""
+        self._keep(self.time.after(name))
         self.bar.update()
         self.say(f"{name}: {outcome}")
+
+    def _keep(self, left: float) -> None:
+        """Keep the remaining seconds, to be shown."""
+        self.left = f"{duration(left)} left; " if left > 0 else ""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -8,6 +8,7 @@ from typing import Any
 from ltbench.plan.expand import Plan, Planned
 from ltbench.results.record import Record
 from ltbench.results.store import Store
+from ltbench.runner.progress import Work
 
 
 def missing(plan: Plan, records: Mapping[str, Record]) -> list[Planned]:
@@ -23,14 +24,14 @@ def longest_first(cells: Sequence[Planned]) -> list[Planned]:
     return sorted(cells, key=lambda planned: -planned.work)
 
 
-def untrained(cells: Iterable[Planned], store: Store) -> dict[str, dict[str, float]]:
-    """For each cell, by name, the work of each stage that the results folder does not have, by the stage's identity."""
+def untrained(cells: Iterable[Planned], store: Store) -> Work:
+    """For each cell, by name, the stages that the results folder does not have."""
 
     @functools.cache
     def there(stage: str) -> bool:
         return store.stage_path(stage).exists()
 
-    return {str(p.cell): {s.id: s.work for s in p.stages if not there(s.id)} for p in cells}
+    return {str(p.cell): [stage for stage in p.stages if not there(stage.id)] for p in cells}
 
 
 def estimate_seconds(cells: Sequence[Planned], store: Store) -> float | None:
@@ -57,6 +58,6 @@ def estimate_seconds(cells: Sequence[Planned], store: Store) -> float | None:
         like = kind(planned.cell.recipe.identity(), planned.images.train.images.shape[1:])
         if like not in speeds:
             return None
-        for stage, work in left[str(planned.cell)].items():  # one that several cells share is trained once
-            seconds[stage] = work / statistics.median(speeds[like])
+        for stage in left[str(planned.cell)]:  # one that several cells share is trained once
+            seconds[stage.id] = stage.work / statistics.median(speeds[like])
     return sum(seconds.values())

@@ -6,8 +6,13 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from ltbench.plan.expand import PlannedStage
 from ltbench.runner import progress
 from ltbench.runner.progress import Bars, Lines
+
+
+def stage(name: str, work: float) -> PlannedStage:
+    return PlannedStage(name, id=name, epochs=10, work=work)
 
 
 @pytest.fixture
@@ -22,11 +27,17 @@ def test_the_time_left_is_that_of_the_work_left_not_of_the_number_of_cells(
     clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Lines() as lines:
-        crt, tau_norm = {"features": 250.0, "classifier": 50.0}, {"features": 250.0, "tau": 50.0}
-        lines.begin({"crt": crt, "tau_norm": tau_norm, "focal": {"focal": 50.0}})
+        shared = stage("features", 300.0)
+        lines.begin(
+            {
+                "crt": [shared, stage("classifier", 50.0)],
+                "tau_norm": [shared, stage("tau", 50.0)],
+                "focal": [stage("focal", 50.0)],
+            }
+        )
         clock.now = 110.0  # workers have started
-        lines.cell("crt")
-        for clock.now, cell in ((140.0, "crt"), (145.0, "tau_norm"), (150.0, "focal")):
+        lines.epoch("crt", "features", 1, 10)
+        for clock.now, cell in ((142.0, "crt"), (147.0, "tau_norm"), (152.0, "focal")):
             lines.finished(cell, "71.0 %")
     assert re.findall(r"\[(.)/3\] \w+: 71.0 %(.*)", capsys.readouterr().err) == [
         ("1", "; 10.0 s left"),
@@ -39,11 +50,22 @@ def test_no_time_is_shown_before_anything_was_trained(
     clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Lines() as lines:
-        lines.begin({"ncm": {"ncm": 0.0}, "ce": {"ce": 100.0}})
-        lines.cell("ncm")
+        lines.begin({"ncm": [stage("ncm", 0.0)], "ce": [stage("ce", 100.0)]})
         clock.now += 1.0
         lines.finished("ncm", "71.0 %")
     assert capsys.readouterr().err == "[1/2] ncm: 71.0 %\n"
+
+
+def test_epochs_of_running_cells_count_and_those_of_an_earlier_run_do_not(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Lines() as lines:
+        lines.begin({name: [stage(name, 100.0)] for name in ("resumed", "short", "waiting")})
+        lines.epoch("resumed", "resumed", 6, 10)
+        clock.now += 11.0
+        lines.epoch("resumed", "resumed", 7, 10)
+        lines.finished("short", "71.0 %")  # 110 images in 11 seconds; 30 and 100 are left
+    assert capsys.readouterr().err == "[1/3] short: 71.0 %; 13.0 s left\n"
 
 
 def test_the_bar_of_a_suite_shows_the_same_time_and_counts_it_down(clock: SimpleNamespace) -> None:
@@ -56,14 +78,17 @@ def test_the_bar_of_a_suite_shows_the_same_time_and_counts_it_down(clock: Simple
         return next(line for line in text.get().splitlines() if line.startswith("suite"))
 
     with bars:
-        bars.begin({"one": {"1": 300.0}, "two": {"2": 50.0}, "three": {"3": 50.0}})
+        bars.begin({"one": [stage("train", 300.0)], "two": [stage("2", 50.0)], "three": [stage("3", 50.0)]})
         bars.cell("one")
-        bars.epoch("one", "train", 1, 2)
-        clock.now = 130.0
+        bars.epoch("one", "train", 1, 4)
+        clock.now = 115.0
+        bars.epoch("one", "train", 2, 4)
+        assert bars.progress.tasks[0].fields["ends"] == 115.0 + 50.0  # 75 images in 15 seconds; 250 are left
+        clock.now = 145.0
         bars.finished("one", "71.0 %")
-        assert "10.0 s" in suite()
-        clock.now = 134.0
-        assert "6.0 s" in suite()
-        for clock.now, cell in ((135.0, "two"), (140.0, "three")):
+        assert "20.0 s" in suite()
+        clock.now = 149.0
+        assert "16.0 s" in suite()
+        for clock.now, cell in ((155.0, "two"), (165.0, "three")):
             bars.finished(cell, "71.0 %")
         assert "3/3" in suite() and " s" not in suite()
