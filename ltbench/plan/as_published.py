@@ -70,7 +70,7 @@ def reproducible(figures: Iterable[Published], names: Collection[str], dataset: 
             return figure
     if not there:
         raise InputError("no published accuracy")
-    raise InputError(f"{there[0].source} has another {', another '.join(obstacles(there[0], names))}")
+    raise InputError(f"the settings of {there[0].source} differ in {', '.join(obstacles(there[0], names))}")
 
 
 def preset(method: str, figures: Iterable[Published], names: Collection[str], asked: object) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def test_the_first_accuracy_that_can_be_reproduced_is_chosen() -> None:
     assert reproducible(figures, (), "cifar10", "100").accuracy == 71.0
     with pytest.raises(InputError, match="^no published accuracy$"):
         reproducible(figures, (), "cifar10", "10")
-    with pytest.raises(InputError, match="^x has another network$"):
+    with pytest.raises(InputError, match="^the settings of x differ in network$"):
         reproducible(figures[:1], (), "cifar10", "100")
 
 
@@ -126,7 +126,7 @@ def test_methods_that_cannot_be_trained_as_published_are_named_with_the_reason(l
     plan = planned(library, methods=("mine", "ce"), imbalance=("20", "100"))
     assert {(p.cell.method, str(p.cell.imbalance)) for p in plan.cells} == {("mine", "20")}
     assert set(plan.skipped.values()) == {
-        "mine as published on digits / 100: C has another recipe family F6",
+        "mine as published on digits / 100: the settings of C differ in recipe family F6",
         "ce as published on digits / 20, digits / 100: no published accuracy",
     }
     with pytest.raises(InputError, match="nothing can be trained as published; ce as published on digits / 20: no pub"):
