@@ -22,7 +22,7 @@ def announcement(plan: Plan, to_do: Sequence[Planned], store: Store, how: RunOpt
         store: of the results.
         how: resolved options.
     """
-    skipped = [f"skipped method: {why}" for why in {**plan.skipped, **plan.broken}.values()]
+    skipped = [f"skipped: {why}" for why in {**plan.skipped, **plan.broken}.values()]
     return [*skipped, *_image_files(plan), *_weights(plan), _workload(plan, to_do, store, how)]
 
 

@@ -109,7 +109,7 @@ def _listing(what: str, methods_dir: list[Path]) -> dict[str, str]:
 
         registry = discover(methods_dir)
         for why in registry.broken.values():
-            print(f"skipped method: {why}", file=sys.stderr)
+            print(f"skipped: {why}", file=sys.stderr)
         return {name: entry.about for name, entry in registry.items()}
     if what == "suites":
         from ltbench.plan.suite import load_suite, suite_names

@@ -25,7 +25,7 @@ def train(request: Request, how: RunOptions, folder: Path, listen: Reporter) -> 
     library = Library()
     plan = make_plan(request, library)
     for why in {**plan.skipped, **plan.broken}.values():
-        listen.say(f"skipped method: {why}")
+        listen.say(f"skipped: {why}")
     store, resolved = Store(folder), how.resolved(plan.cells)
     listen.say(f"{plan.suite.name}: {len(plan.cells)} cells, in {folder}")
     with trainer(store, resolved, library, listen) as run:

@@ -30,7 +30,7 @@ class Selection:
 
     Attributes:
         trained: at each place (data set, imbalance), the chains, each with its recipe.
-        skipped: why a method or a combination is not trained, by its name.
+        skipped: lines on why methods or combinations are not trained; the keys only tell them apart.
         broken: why a method that is named in full cannot be used, by its name.
         compared_under: name of the recipe, or of the published settings, in titles of tables.
     """
@@ -104,7 +104,10 @@ def _as_published(
                 continue
             values = values_of(figure, names) | dict(given)
             rows.append((registry.chain(name, values, suite.hyperparameters), recipe_of(figure).changed(changes)))
-    lines = {f"{name}: {why}": f"{name} as published on {', '.join(at)}: {why}" for (name, why), at in missing.items()}
+    alike: dict[str, list[str]] = {}
+    for (name, reason), at in missing.items():
+        alike.setdefault(f"as published on {', '.join(at)}: {reason}", []).append(name)
+    lines = {where: f"{', '.join(names)} {where}" for where, names in alike.items()}
     if not any(trained.values()):
         raise InputError(f"nothing can be trained as published; {'; '.join(lines.values())}")
     return trained, lines

@@ -66,7 +66,7 @@ def test_a_suite_combines_its_methods_with_all_features_and_trains_each_once(
     assert trained == Counter(
         {"ce": 1, "aux_random": 1, "focal": 1, "crt": 2, "tau_norm": 2, "logit_adjustment_posthoc": 1}
     )
-    skipped = [line for line in answer.err.splitlines() if line.startswith("skipped method: ")]
+    skipped = [line for line in answer.err.splitlines() if line.startswith("skipped: ")]
     assert len(skipped) == 1
     assert "logit_adjustment_posthoc(after=aux_random): corrects the class prior twice" in skipped[0]
     for part in ("features", "joint", "recipe digits[epochs=1] · bal. accuracy", "few-shot accuracy"):

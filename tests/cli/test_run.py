@@ -261,7 +261,7 @@ def test_methods_are_trained_as_published_in_a_table_of_their_own(ltbench: Cli) 
     words = ("run", "--imbalance", "20", "--methods", "mine,ce", "--seeds", "2")
     answer = ltbench(*words, "--as-published")
     assert answer.status == 0
-    assert "skipped method: ce as published on digits / 20: no published accuracy" in answer.err
+    assert "skipped: ce as published on digits / 20: no published accuracy" in answer.err
     assert "2 cells as published, 0 done, 2 to do" in answer.err
     assert "digits · imbalance 20 · as published" in answer.out
     (row,) = json.loads(ltbench("leaderboard", "--format", "json").out)
