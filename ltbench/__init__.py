@@ -1,11 +1,13 @@
 """ltbench: an honest, fast benchmark of long-tailed image-classification methods.
 
-The names below are loaded when they are first used, so that ``import ltbench`` costs nothing: torch, pandas and scipy
-are imported only by what needs them.
+The names below are loaded when they are first used, so that ``import ltbench`` costs milliseconds: torch, pandas and
+scipy are imported only by what needs them.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+import ltbench.loaded  # noqa: F401  # before any other module
 
 __version__ = "0.2.0"
 

@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "ltbench"
 ROOMS = (
+    "loaded",
     "errors",
     "units",
     "randomness",

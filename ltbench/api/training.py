@@ -14,7 +14,7 @@ from ltbench.plan.shards import shard
 from ltbench.results.store import Store
 from ltbench.runner.options import RunOptions
 from ltbench.runner.progress import Reporter
-from ltbench.runner.workers import trainer, without_record
+from ltbench.runner.workers import of_edited_code, trainer, without_record
 from ltbench.runner.workload import missing
 from ltbench.tracking.follower import followed
 from ltbench.tuning import tune as tuning
@@ -90,13 +90,13 @@ def trained(
         tracking: whether to update MLflow.
 
     Yields:
-        A line that names the cells without a record; empty where each has one.
+        A line that names the cells without a record, or says that code was edited; empty where nothing is left to do.
     """
     store.prepare()
     with followed(store.root, tracking and bool(missing(plan, store.latest()))):
         with trainer(store, how, library, listen) as train:
             train(plan)
-        yield without_record(plan, store)
+        yield without_record(plan, store) or of_edited_code(plan)
 
 
 @contextlib.contextmanager

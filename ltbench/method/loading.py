@@ -18,14 +18,18 @@ from ltbench.method.source import ADDED_TO_PATH, Code, Scope
 MODULES = "ltbench_methods_"
 
 
-def load(file: Path) -> type[Method]:
+def load(file: Path, code: Code | None = None) -> type[Method]:
     """The method that a file defines. Whatever the file raises is passed on.
+
+    Args:
+        file: of the method.
+        code: reads it and the modules beside it before they are loaded.
 
     Raises:
         InputError: for a file that defines no method or more than one, and when Python finds another module first
             than the one beside the file.
     """
-    return method_of(_import(file), file.stem)
+    return method_of(_import(file, code or Code(Scope(file.parent))), file.stem)
 
 
 def method_of(module: ModuleType, name: str) -> type[Method]:
@@ -64,13 +68,13 @@ def is_file_module(method: type[Method]) -> bool:
     return method.__module__.startswith(MODULES)
 
 
-def _import(file: Path) -> ModuleType:
+def _import(file: Path, code: Code) -> ModuleType:
     package = f"{MODULES}{hashlib.sha256(bytes(file)).hexdigest()[:8]}"
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         del sys.modules[name]
     sys.modules[package] = ModuleType(package)
     sys.modules[package].__path__ = [str(file.parent)]
-    beside = Code(Scope(file.parent)).neighbours(file.stem)
+    beside = code.neighbours(file.stem)
     if beside:
         _prepare_path(file.parent, beside)
     name = f"{package}.{file.stem}"

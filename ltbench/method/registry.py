@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ltbench.errors import InputError, one_line, unknown
+from ltbench.loaded import forget, mixed, read, read_once
 from ltbench.method.chain import check_chosen, corrections
 from ltbench.method.contract import Method
 from ltbench.method.entries import AFTER, DOUBLE, of_chain, parse_entry, written
@@ -177,20 +178,22 @@ def discover(folders: Sequence[Path] = (), files: Sequence[Path] = ()) -> Regist
     broken: dict[Path, str] = {}
     codes: dict[Path, Code] = {}
     guard = Guard()
+    forget()
     found = [file for place in places(folders) for file in sorted(place.glob("*.py")) if not file.name.startswith("_")]
     for file in [*found, *(file.resolve() for file in files)]:
         if _is_there(file.stem, file, entries):
             continue
-        code = codes.setdefault(file.parent, Code(Scope(file.parent)))
+        code = codes.setdefault(file.parent, Code(Scope(file.parent), read))
         try:
             with guard.importing():
-                method = load(file)
+                method = load(file, code)
                 check(method)
             entries[file.stem] = Entry(file.stem, file, method, code)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # an error in one file must not stop the others
             broken[file] = one_line(error)
+    mixed()  # from here on, an edit of what was loaded changes nothing in this process
     used = {file for entry in entries.values() if broken for file in entry.code.neighbours(entry.name).values()}
     reasons = {file.stem: f"{file}: {why}" for file, why in broken.items() if file not in used}
     reasons |= _installed(entries, guard)
@@ -216,7 +219,7 @@ def _installed(entries: dict[str, Entry], guard: Guard) -> dict[str, str]:
             continue
         if not _is_there(point.name, file, entries):
             method.name = point.name
-            code = Code(Scope.installed(method.__module__, file))
+            code = Code(Scope.installed(method.__module__, file), read_once)
             entries[point.name] = Entry(point.name, file, method, code)
     return broken
 

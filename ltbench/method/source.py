@@ -14,10 +14,11 @@ import hashlib
 import importlib.machinery
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ltbench import loaded
 from ltbench.method.syntax import Chain, Import, Piece, Syntax, parse
 
 PACKAGE = Path(__file__).parent.parent
@@ -105,10 +106,15 @@ class Scope(NamedTuple):
 
 
 class Code:
-    """The source code in a scope, each file as it was when it was first needed."""
+    """The source code in a scope, each file as it was when it was first needed.
 
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
+    Args:
+        scope: where modules are looked for.
+        read: reads a file; `ltbench.loaded.read` where hashes become part of identities.
+    """
+
+    def __init__(self, scope: Scope, read: Callable[[Path], bytes] = Path.read_bytes) -> None:
+        self.scope, self._read = scope, read
         self._files: dict[str, Path | None] = {}
         self._syntax: dict[str, Syntax] = {}
         self._names: dict[tuple[str, str], frozenset[Found]] = {}
@@ -169,7 +175,7 @@ class Code:
             file = self._file(module)
             if file is None:
                 return None
-            self._syntax[module] = Syntax() if file.is_dir() else parse(file.read_bytes())
+            self._syntax[module] = Syntax() if file.is_dir() else parse(self._read(file))
         return self._syntax[module]
 
     def _examined(self, found: Found) -> tuple[str, set[Found]]:
@@ -302,7 +308,7 @@ def pieces_of(names: Iterable[str], package: Path = PACKAGE) -> Mapping[str, str
     Raises:
         LookupError: when one of them does not exist.
     """
-    code = Code(Scope(package=package))
+    code = Code(Scope(package=package), loaded.read)
     for name in names:
         if code.hash_of(name) is None:
             raise LookupError(f"{name} does not exist; correct its name in ltbench.method.source.ENGINE")

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from ltbench.data import LongTailed, cut
 from ltbench.errors import one_line
+from ltbench.loaded import mixed
 from ltbench.plan.cell import Cell
 from ltbench.plan.expand import Plan, Planned
 from ltbench.results.leases import Lost
@@ -89,7 +90,10 @@ class _Work:
 
         from ltbench.engine.process import numerics, prepare
         from ltbench.method.state import Guard
+        from ltbench.runner import inputs, one_cell  # noqa: F401  # everything that trains, before it is compared
 
+        if mixed():
+            return True  # the end of the run says why
         prepare()
         torch.set_num_threads(self.options.threads)
         if torch.device(self.options.device).type == "cuda":
@@ -149,15 +153,19 @@ class _Work:
         return found
 
     def guarded(self, claim: Claim) -> Record:
-        """Train a cell; where it changed the state of this process, it has failed and leaves no stage."""
+        """Train a cell; where it changed the state of this process, or loaded edited code, it leaves no stage."""
         noted, before = len(self.guard.changes), _stages(self.store, claim.planned)
         found = self.trained(claim)
+        reason = None
         if changed := self.guard.changed_since(noted):
+            beside = " (or a cell that was trained beside it did)" if claim.together > 1 else ""
+            reason = f"changed {changed}{beside}; other methods would give other numbers after it"
+        elif files := mixed():
+            reason = f"loaded {', '.join(files)}, which was edited after the run began; repeat the command"
+        if reason:
             for path, written in _stages(self.store, claim.planned).items():
                 if written != before.get(path):
                     path.unlink(missing_ok=True)  # a stage that was trained like this is never reused
-            beside = " (or a cell that was trained beside it did)" if claim.together > 1 else ""
-            reason = f"changed {changed}{beside}; other methods would give other numbers after it"
             return self.job.record(claim.planned.cell, self.options, reason=reason)
         return found
 

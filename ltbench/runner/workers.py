@@ -1,9 +1,11 @@
 """Trains the cells of plans: in this process, or in several workers that live until all plans are done."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ltbench.loaded import changed, mixed
+from ltbench.method.source import Present
 from ltbench.plan.cell import digest
 from ltbench.plan.expand import Library, Plan
 from ltbench.results.store import Store
@@ -20,8 +22,28 @@ def without_record(plan: Plan, store: Store) -> str:
     lost = [str(planned.cell) for planned in plan.cells if planned.cell.id not in known]
     if not lost:
         return ""
-    more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
-    return f"{len(lost)} of {len(plan.cells)} cells have no record: {', '.join(lost[:3])}{more}; repeat the command"
+    edited = _edited(plan)
+    why = f"; {edited} was edited, and a process that loads it later trains no cell of this plan" if edited else ""
+    return f"{len(lost)} of {len(plan.cells)} cells have no record: {_shortened(lost)}{why}; repeat the command"
+
+
+def of_edited_code(plan: Plan) -> str:
+    """One line that says that records of a run are stale already; empty where they are not."""
+    if not (edited := _edited(plan)):
+        return ""
+    return f"{edited} was edited during the run: its results are of the code before; repeat the command to train it"
+
+
+def _edited(plan: Plan) -> str:
+    """The source code of a plan's cells that was edited since the plan was made; empty where none was."""
+    sources = {name: value for planned in plan.cells for name, value in planned.cell.sources.items()}
+    edited = Present(plan.request.methods_dirs).changes(sources) if changed() else ()
+    return _shortened(sorted(edited) or mixed())
+
+
+def _shortened(names: Sequence[str]) -> str:
+    """The first three of these names, and how many more there are."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 class Trainer:
