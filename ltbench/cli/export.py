@@ -51,7 +51,7 @@ def export(
     from ltbench.export.card import card
     from ltbench.export.folder import export as write
     from ltbench.results.leaderboard import TABLE, leaderboard, load_results
-    from ltbench.results.status import ids_of
+    from ltbench.results.status import Sources, ids_of, is_stale
     from ltbench.results.store import Store
 
     if best == (cell is not None):
@@ -59,14 +59,17 @@ def export(
     store = Store(options.existing(results))
     cells = load_results(store, ids=ids_of(suite, store), methods_dirs=methods_dir)
     record = _recommended(cells, store) if best else _finished(str(cell), store)
+    if is_stale(changes := Sources(methods_dir).changes(record)):
+        why = f"its code was edited since ({', '.join(sorted(changes)[:3])})"
+        raise InputError(f"cell {record.id} is stale: {why}; undo the edit, or train the new code: {record.command}")
     own = cells[cells.id == record.id]
+    if own.empty and suite is None:
+        raise InputError(f"cell {record.id} is in no table: a later one took its place; see ltbench status --json")
     if own.empty:
         raise InputError(f"cell {record.id} is not in suite {suite}; remove --suite, or name another one", "suite")
     alike = cells[(cells[TABLE] == own[TABLE].iloc[0]).all(axis=1)]
     board = leaderboard(alike)
     rows = board[board.method == record.entry]
-    if rows.empty:
-        raise InputError(f"cell {record.id} is in no table; its code was edited since: see ltbench status")
     found = write(record, store, output, lambda agreement: card(record, rows.iloc[0], agreement), onnx, methods_dir)
     print(
         f"{output}: {record.entry} (cell {record.id}), {record.finished.last.balanced_accuracy:.1f} % balanced accuracy"
@@ -115,7 +118,10 @@ def _finished(prefix: str, store: "Store") -> "Record":
 def _recommended(cells: "pd.DataFrame", store: "Store") -> "Record":
     """The cell that the only table of these results recommends."""
     from ltbench.results.recommend import choices
+    from ltbench.results.status import none_to_show
 
+    if len(cells) and (cells.status == "stale").all():
+        raise InputError(none_to_show(store.root, len(cells)), "best")
     records = store.latest()
     found = choices(cells, records) if len(cells) else []
     if sum(choice.row is not None for choice in found) == 1:

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from ltbench.results.store import Store
-from tests.conftest import FAST, Answer
+from tests.conftest import FAST, MINE, Answer, records
 
 Cli = Callable[..., Answer]
 ALONE = """
@@ -161,6 +161,21 @@ def test_one_seed_recommends_nothing(ltbench: Cli, photos: Path) -> None:
         2,
         "ltbench: no method is recommended: one seed cannot tell methods apart; give more with --seeds 3\n",
     )
+
+
+def test_a_model_of_edited_code_is_not_exported(ltbench: Cli) -> None:
+    Path("methods").mkdir()
+    words = ("run", *FAST, "--methods", "mine")
+    Path("methods/mine.py").write_text(MINE)
+    assert ltbench(*words).status == 0
+    (record,) = records().values()
+    Path("methods/mine.py").write_text(MINE.replace("Range(2.0", "Range(3.0"))
+    says = f"ltbench: cell {record.id} is stale: its code was edited since (mine.Mine); undo the edit, or train the new"
+    alone = ltbench("export", record.id)
+    assert alone.err.startswith(f"{says} code: ltbench run --suite quickstart")
+    assert "its only result is stale" in ltbench("export", "--best").err
+    assert ltbench(*words).status == 0  # the newer cell takes its place in the table
+    assert ltbench("export", record.id) == alone
 
 
 def test_wrong_words_are_one_line_each(ltbench: Cli, photos: Path) -> None:
