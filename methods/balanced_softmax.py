@@ -26,6 +26,7 @@ class BalancedSoftmax(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
+        settings={"recipe.nesterov": True},
         accuracies={"cifar10": {100: 77.54, 50: 81.11}, "cifar100": {100: 42.99, 50: 46.55}},
     ) + Published.table(
         source="Survey (Zhang et al., TPAMI 2023)",

@@ -31,6 +31,7 @@ class ClassBalancedCrossEntropy(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
+        settings={"recipe.nesterov": True},
         settings_of={"cifar10": {50: {"beta": 0.9999}}, "cifar100": {50: {"beta": 0.9}}},
         accuracies={"cifar10": {50: 77.48}, "cifar100": {50: 43.78}},
     )

@@ -37,7 +37,7 @@ class ClassBalancedFocal(Method):
             grade="A",
             epoch="best-on-test",
             subset_seed=0,
-            settings={"loss": "one-vs-all sigmoids, summed over the classes"},
+            settings={"recipe.nesterov": True, "loss": "one-vs-all sigmoids, summed over the classes"},
             settings_of={
                 "cifar10": {50: {"gamma": 2.0, "beta": 0.9999}},
                 "cifar100": {50: {"gamma": 1.0, "beta": 0.99}},

@@ -27,7 +27,7 @@ class Cdt(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"gamma": 0.2},
+        settings={"recipe.nesterov": True, "gamma": 0.2},
         accuracies={"cifar10": {100: 77.1, 50: 81.81}, "cifar100": {100: 39.59, 50: 44.83}},
     )
 

@@ -28,7 +28,7 @@ class CrossEntropyDrs(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"defer_at": 0.8},
+        settings={"recipe.nesterov": True, "defer_at": 0.8},
         accuracies={"cifar10": {100: 75.07, 50: 80.73}, "cifar100": {100: 40.64, 50: 45.42}},
     )
 

@@ -36,7 +36,7 @@ class CrossEntropyDrw(Method):
             grade="A",
             epoch="best-on-test",
             subset_seed=0,
-            settings={"defer_at": 0.8},
+            settings={"recipe.nesterov": True, "defer_at": 0.8},
             settings_of={"cifar10": {50: {"beta": 0.9999}}, "cifar100": {50: {"beta": 0.9}}},
             accuracies={"cifar10": {50: 79.35}, "cifar100": {50: 43.37}},
         )

@@ -21,7 +21,7 @@ class Crt(Decoupled):
             grade="A",
             epoch="best-on-test",
             subset_seed=0,
-            settings={"epochs": 0.15, "lr": 0.1, "weight_decay": 0.0005, "schedule": "step"},
+            settings={"recipe.nesterov": True, "epochs": 0.15, "lr": 0.1, "weight_decay": 0.0005, "schedule": "step"},
             accuracies={"cifar10": {100: 74.99, 50: 80.17}, "cifar100": {100: 40.26, 50: 45.36}},
         )
         + Published.table(

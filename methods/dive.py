@@ -40,7 +40,13 @@ class Dive(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"recipe.milestones": (120, 160), "alpha": 0.5, "temperature": 2.0, "power": 0.5},
+        settings={
+            "recipe.nesterov": True,
+            "recipe.milestones": (120, 160),
+            "alpha": 0.5,
+            "temperature": 2.0,
+            "power": 0.5,
+        },
         accuracies={"cifar10": {100: 78.88, 50: 82.44}, "cifar100": {100: 45.52, 50: 50.83}},
     )
 

@@ -34,7 +34,7 @@ class Focal(Method):
             grade="A",
             epoch="best-on-test",
             subset_seed=0,
-            settings={"gamma": 2.0, "loss": "one-vs-all sigmoids, summed over the classes"},
+            settings={"recipe.nesterov": True, "gamma": 2.0, "loss": "one-vs-all sigmoids, summed over the classes"},
             accuracies={"cifar10": {50: 77.91}, "cifar100": {50: 41.79}},
         )
         + Published.table(

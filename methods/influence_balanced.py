@@ -34,7 +34,7 @@ class InfluenceBalanced(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"recipe.milestones": (100, 160, 180), "defer_at": 0.5, "alpha": 1000.0},
+        settings={"recipe.nesterov": True, "recipe.milestones": (100, 160, 180), "defer_at": 0.5, "alpha": 1000.0},
         accuracies={"cifar10": {100: 76.66, 50: 80.92}, "cifar100": {100: 40.79, 50: 45.46}},
     )
 

@@ -24,7 +24,7 @@ class LabelAwareSmoothing(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"head": 0.4, "tail": 0.1},
+        settings={"recipe.nesterov": True, "head": 0.4, "tail": 0.1},
         accuracies={"cifar10": {100: 72.51, 50: 77.96}, "cifar100": {100: 37.68, 50: 43.78}},
     )
 

@@ -34,7 +34,12 @@ class Ldam(Method):
             grade="A",
             epoch="best-on-test",
             subset_seed=0,
-            settings={"max_margin": 0.5, "scale": 30.0, "initial classifier": "columns, not rows, of length 1"},
+            settings={
+                "recipe.nesterov": True,
+                "max_margin": 0.5,
+                "scale": 30.0,
+                "initial classifier": "columns, not rows, of length 1",
+            },
             accuracies={"cifar10": {50: 79.01}, "cifar100": {50: 43.59}},
         )
         + Published.table(

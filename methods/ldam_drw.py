@@ -40,7 +40,14 @@ class LdamDrw(Method):
             grade="A",
             epoch="best-on-test",
             subset_seed=0,
-            settings={"max_margin": 0.5, "scale": 30.0, "defer_at": 0.8, "beta": 0.9999, "initial classifier": "other"},
+            settings={
+                "recipe.nesterov": True,
+                "max_margin": 0.5,
+                "scale": 30.0,
+                "defer_at": 0.8,
+                "beta": 0.9999,
+                "initial classifier": "other",
+            },
             accuracies={"cifar10": {50: 81.6}, "cifar100": {50: 47.29}},
         )
         + Published.table(

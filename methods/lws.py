@@ -23,7 +23,7 @@ class Lws(Decoupled):
             grade="A",
             epoch="best-on-test",
             subset_seed=0,
-            settings={"epochs": 0.15, "lr": 0.1, "weight_decay": 0.0005, "schedule": "step"},
+            settings={"recipe.nesterov": True, "epochs": 0.15, "lr": 0.1, "weight_decay": 0.0005, "schedule": "step"},
             accuracies={"cifar10": {100: 72.63, 50: 78.66}, "cifar100": {100: 40.16, 50: 45.21}},
         )
         + Published.table(

@@ -20,6 +20,7 @@ class ProgressiveSampling(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
+        settings={"recipe.nesterov": True},
         accuracies={"cifar10": {100: 71.98, 50: 78.57}, "cifar100": {100: 39.04, 50: 43.12}},
     ) + Published.table(
         source="Kang20, repository",

@@ -18,6 +18,7 @@ class SquareRootSampling(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
+        settings={"recipe.nesterov": True},
         accuracies={"cifar10": {100: 71.42, 50: 77.68}, "cifar100": {100: 36.79, 50: 41.13}},
     ) + Published.table(
         source="Kang20, repository",
