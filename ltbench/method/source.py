@@ -140,12 +140,22 @@ class Code:
 
     def hash_of(self, name: str) -> str | None:
         """The hash of a piece, by the name that ``pieces`` gave it; None where it does not exist any more."""
+        found = self._piece(name)
+        return None if found is None else self._examined(found)[0]
+
+    def run_with(self, name: str) -> frozenset[str]:
+        """The modules that do more than define names when the module of a piece is imported."""
+        found = self._piece(name)
+        return frozenset() if found is None else frozenset(map(str, self._run_by(found.module)))
+
+    def _piece(self, name: str) -> Found | None:
+        """A piece by its name; None where it does not exist."""
         parts = name.split(".")
         for end in range(len(parts), 0, -1):
             module, rest = ".".join(parts[:end]), ".".join(parts[end:])
             syntax = self._parsed(module)
             if syntax is not None and (rest in syntax.definitions or (not rest and syntax.effects)):
-                return self._examined(Found(module, rest))[0]
+                return Found(module, rest)
         return None
 
     def neighbours(self, module: str) -> dict[str, Path]:
@@ -342,6 +352,7 @@ class Present:
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         self._codes = [Code(Scope(folder)) for folder in places(folders)]
         self._hashes: dict[str, str] = {}
+        self._run_with: dict[str, frozenset[str]] = {}
         self._tops: dict[str, Code | None] = {}
 
     def changes(self, sources: Mapping[str, str]) -> dict[str, str]:
@@ -351,15 +362,21 @@ class Present:
             sources: those hashes, by name.
 
         Returns:
-            By name, for each piece that is not as it was: ``edited``; ``not found`` in its file; or ``no file``, where
-            its module is in none of the folders, so that nothing is known.
+            By name, for each piece that is not as it was: ``edited``, also for a module that does more than define
+            names since then; ``not found`` in its file; or ``no file``, where its module is in none of the folders, so
+            that nothing is known.
         """
         for name in sources.keys() - self._hashes.keys():
             code = self._code_of(name.partition(".")[0])
             self._hashes[name] = "no file" if code is None else code.hash_of(name) or "not found"
+            self._run_with[name] = frozenset() if code is None else code.run_with(name)
         now = self._hashes
         changed = (name for name, old in sources.items() if now[name] != old)
-        return {name: now[name] if now[name] in ("no file", "not found") else "edited" for name in changed}
+        run = {module for name in sources for module in self._run_with[name]}
+        return {
+            **{name: now[name] if now[name] in ("no file", "not found") else "edited" for name in changed},
+            **dict.fromkeys(run - sources.keys(), "edited"),
+        }
 
     def _code_of(self, top: str) -> Code | None:
         """The code in which the modules are whose first name is ``top``; None where there is none."""

@@ -22,6 +22,7 @@ from ltbench.method.source import (
     Present,
     Scope,
     digest_of,
+    engine,
     engine_pieces,
 )
 from ltbench.method.syntax import canonical, parse
@@ -418,10 +419,24 @@ def test_what_has_changed_is_found_by_name_without_loading_a_method() -> None:
     assert Present().changes(sources) == {"_lib.SCALE": "not found", "_lib.scale": "edited"}
     helper.write_text("def scale(:")
     assert Present().changes(sources) == {
+        "_lib": "edited",  # what cannot be parsed may do anything
         "_lib.SCALE": "not found",
         "_lib.scale": "not found",
         "mine.Mine": "edited",  # what its names stand for is not known any more
     }
+
+
+def test_a_statement_that_a_module_gains_is_a_change() -> None:
+    helper = mine()
+    sources = discover()["mine"].pieces
+    helper.write_text(f"{HELPER}\nscale.of = 'mine'\n")
+    assert discover()["mine"].pieces != sources
+    assert Present().changes(sources) == {"_lib": "edited"}
+
+
+def test_no_method_is_stale_as_it_is() -> None:
+    present = Present()
+    assert all(present.changes({**engine(), **entry.pieces}) == {} for entry in discover().values())
 
 
 def test_a_method_in_another_folder_is_found_when_the_folder_is_given() -> None:
