@@ -6,10 +6,11 @@ where d_j is the distance of image j of the batch from m_c, with d_j + r_c for t
 over the images of a class, then over classes, plus cross-entropy with class weights ~ n_c. The radius r_c is learnt.
 It trains the features of a network from `ce`, on batches with four images of a class in a row; then the classifier is
 trained with cross-entropy on such batches.
-Deviation: the means are of images without augmentation; in the authors' code of augmented ones, as often as they are
-trained on. That code then goes back to the epoch whose features are best on the test images, and reports the best epoch
-of the classifier: here both stages run to their end. Its 80 and 20 epochs have n_max images of each class; ``epochs``
-and ``classifier_epochs`` are as many images on CIFAR-100 at imbalance 100, relative to 200 ordinary epochs.
+Deviation: the authors' code subtracts radii in another order than that of the images, so that most have the radius of
+another one's class. Its means are of augmented images, as often as they are trained on; here of images without
+augmentation. That code then goes back to the epoch whose features are best on the test images, and reports the best
+epoch of the classifier: here both stages run to their end. Its 80 and 20 epochs have n_max images of each class;
+``epochs`` and ``classifier_epochs`` are as many images on CIFAR-100 at imbalance 100, relative to 200 ordinary epochs.
 """
 
 from collections.abc import Sequence
@@ -55,6 +56,7 @@ class DroLt(Method):
         family="other",
         grade="B",
         epoch="best-on-test",
+        subset_seed=0,
         settings={"augmentation": "AutoAugment and Cutout", "first part": "goes back to its epoch best on test"},
         accuracies={"cifar100": {100: 47.31, 10: 63.41}},
     )

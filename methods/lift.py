@@ -7,8 +7,9 @@ blocks, at least 1. A logit is ``scale`` times a cosine, and the classifier begi
 Adapters and classifier are trained with the log prior in the logits, as in the authors' code for weights without text.
 It means nothing without recipe.pretrained, and needs a vision transformer of timm as recipe.backbone. The authors train
 for 10 epochs. Their "ImageNet-21K" weights, the default of timm 0.6.12, were fine-tuned on ImageNet-1k.
-Deviation: no test-time ensembling, which needs larger images than ``predict`` gets; the authors' runs on CIFAR without
-text have none. No classifier from text.
+Deviation: class means are of the centres of images, as in an evaluation, in the authors' code of whole images. No
+test-time ensembling, which needs larger images than ``predict`` gets; the authors' runs on CIFAR without text have
+none. No classifier from text.
 """
 
 import math
@@ -68,10 +69,12 @@ class Lift(Method):
         family="F6",
         grade="B",
         epoch="last",
+        subset_seed=0,
         backbone="vit_base_patch16_224.augreg_in21k_ft_in1k",
         settings={
             "recipe.pretrained": True,
             "recipe.image_size": 256,
+            "recipe.interpolation": "bilinear",
             "recipe.crop_padding": 0,
             "recipe.resized_crop": 224,
             "recipe.epochs": 10,

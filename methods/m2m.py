@@ -41,7 +41,7 @@ class M2m(Method):
         grade="A",
         epoch="best-on-test",
         subset_seed=0,
-        settings={"beta": 0.9999, "weight": 0.5, "gamma": 0.9, "first part": "goes back to its epoch best on test"},
+        settings={"beta": 0.9999, "weight": 0.5, "gamma": 0.9, "first part": "its epoch best on test is the helper"},
         settings_of={"cifar100": {100: {"recipe.epochs": 300, "defer_at": 0.8333}}},
         accuracies={"cifar10": {100: 76.15}, "cifar100": {100: 41.92}},
     )

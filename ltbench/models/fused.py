@@ -22,12 +22,11 @@ def layers_of(trunk: nn.Module) -> tuple[list[nn.Module], list[int]]:
 def aligning(widths: Sequence[int]) -> nn.Sequential:
     """A convolution of stride 2 from each of these numbers of channels to the next one.
 
-    As in ``networks.py`` of jinyan-06/SHIKE, there is no ReLU after the second one.
+    As in ``networks.py`` of jinyan-06/SHIKE, there is no ReLU after the second one, and weights begin as PyTorch's.
     """
     layers: list[nn.Module] = []
     for k, (before, after) in enumerate(itertools.pairwise(widths)):
         convolution = nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
-        nn.init.kaiming_normal_(convolution.weight)
         layers += [convolution, nn.BatchNorm2d(after), *([nn.ReLU(inplace=True)] if k != 1 else [])]
     return nn.Sequential(*layers)
 

@@ -290,7 +290,7 @@ IN_WORDS = {
 CHOSEN = {  # the epoch that a source reports, and its subset: read in its code, configurations or text
     CAO: ("best-on-test", 0),  # prints "Best Prec@1"
     CAO_DEFERRED: ("best-on-test", 0),
-    "LIFT (listings)": ("last", None),  # trainer.py tests once, after training
+    "LIFT (listings)": ("last", 0),  # trainer.py tests once, after training; datasets/cifar100.py: rand_number=0
     "SHIKE": ("last", None),  # cifar100_LT_IF100.log: 56.34 in the last epoch, which is the best one too
     GALLERY: ("best-on-test", 0),  # configs/cao_cifar: RANDOM_SEED 0, VALID_STEP 1, best_model.pth
     OWN_RUN: ("best-on-test", 0),
@@ -300,7 +300,7 @@ CHOSEN = {  # the epoch that a source reports, and its subset: read in its code,
     "H2T, slides": ("best-on-test", 0),  # train_stage2.py: "Best Prec@1"; datasets/cifar100.py: rand_number 0
     "LOS (copy in GUIDE)": ("best-on-test", None),  # main_stage2.py: "best bAcc (test)"; the first images of each class
     "NCL": ("best-on-test", None),  # valid every epoch, best_model.pth; the images of Cui et al.
-    "DRO-LT (copy in WB)": ("best-on-test", None),  # main.py: ckpt.best of the test images
+    "DRO-LT (copy in WB)": ("best-on-test", 0),  # main.py: ckpt.best of the test images, rand_number 0
     "imbalanced-DL, repository": ("best-on-test", 0),  # strategy/_m2m.py: best_val_acc1 on test images; rand_number 0
     "ProCo": ("best-on-test", 0),  # main.py: "Best Prec@1", rand_number=0
     "BalPoE": ("last", None),

@@ -138,6 +138,15 @@ def test_shike_has_the_parameters_of_the_authors_network_without_shortcuts() -> 
     assert parameters(net) == shared + 3 * stage(32, 64) + shallow + 3 * 64 * 100
 
 
+def test_the_strided_convolutions_of_shike_begin_as_those_of_pytorch() -> None:
+    """``ResNet_MoE`` initialises its other layers before it makes them."""
+    shallow = network("shike").backbone.get_submodule("shallow").modules()
+    for weight in (layer.weight for layer in shallow if isinstance(layer, nn.Conv2d)):
+        inputs = weight[0].numel()
+        assert weight.abs().max().item() <= inputs**-0.5
+        assert weight.std().item() == pytest.approx((1 / (3 * inputs)) ** 0.5, rel=0.1)
+
+
 def test_shike_needs_a_residual_network() -> None:
     with pytest.raises(InputError, match="methods with several experts need a residual network"):
         network("shike", "test_vit")
