@@ -26,7 +26,7 @@ class Bbn(Method):
         source="BBN (copy in Board)",
         family="F1",
         grade="B",
-        settings={"recipe.milestones": (120, 160)},
+        settings={"recipe.nesterov": True, "recipe.milestones": (120, 160)},
         accuracies={"cifar10": {100: 79.82, 50: 82.18, 10: 88.32}, "cifar100": {100: 42.56, 50: 47.02, 10: 59.12}},
     ) + Published.table(
         source="BBN (copy in Board)",
