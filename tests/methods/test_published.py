@@ -455,11 +455,3 @@ def test_a_table_is_one_published_accuracy_for_each_data_set_and_imbalance() -> 
     ]
     found = {(p.source, p.family, p.grade, p.epoch, p.subset_seed, p.settings["tau"]) for p in made}
     assert found == {("x", "F2", "B", "last", 0, 1.0)}
-
-
-def test_every_accuracy_of_bag_of_tricks_was_trained_with_nesterov_momentum() -> None:
-    """Its optimiser is built with it (commit ce7859a, lib/utils/utils.py), whatever its configuration files say."""
-    papers = (paper for entry in REGISTRY.values() for paper in entry.method.published)
-    gallery = [paper for paper in papers if "BagofTricks" in paper.source]
-    assert len(gallery) > 60
-    assert all(paper.settings["recipe.nesterov"] is True for paper in gallery)
