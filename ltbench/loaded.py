@@ -52,7 +52,7 @@ def mixed() -> list[str]:
     A result of this process would be of other code than its identity names.
     """
     for name in _awaited & {getattr(module, "__file__", None) for module in list(sys.modules.values())}:
-        _awaited.remove(name)
+        _awaited.discard(name)  # another thread may have done so
         if _state(name) != _hashed[name]:
             _edited.add(name)
     return sorted(_edited)
