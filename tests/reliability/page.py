@@ -18,7 +18,7 @@ Each row is a fault that a test makes for real: the command that met it, its exi
 prints a traceback, and none writes outside its folders. Exit status 0: the command did its whole job; 1: something
 failed or is missing, and is named; 2: wrong input; 130: stopped by Ctrl-C or SIGTERM; 143: ended by a second SIGTERM.
 In a command, `…` stands for options that make the run short, for the folder of the test, and for the middle of a very
-long word.
+long word; `ID` stands for the identity of a cell.
 
 At revision a42cad602734, 200 runs were ended by `kill -9` at a random moment (118 of the whole run, 21 of a worker, 17
 of the fork server, 18 of the process that follows in MLflow, 26 of all at once) and repeated until done: no record was
@@ -44,8 +44,9 @@ def page(rows: "Sequence[Row]") -> str:
 
 
 def _code(text: str) -> str:
-    """A text as code of one line, without most of a long repetition in it."""
-    shorter = re.sub(r"(.{1,2}?)\1{15,}", r"\1\1…", text.replace(SHORT_RUN, "…").replace("`", "'"))
+    """A text as code of one line, without identities of cells and most of a long repetition in it."""
+    named = re.sub(r"\b[0-9a-f]{16}\b", "ID", text.replace(SHORT_RUN, "…").replace("`", "'"))
+    shorter = re.sub(r"(.{1,2}?)\1{15,}", r"\1\1…", named)
     return "`" + errors.printable(shorter).replace("\n", "\\n") + "`"
 
 
