@@ -7,9 +7,8 @@ blocks, at least 1. A logit is ``scale`` times a cosine, and the classifier begi
 Adapters and classifier are trained with the log prior in the logits, as in the authors' code for weights without text.
 It means nothing without recipe.pretrained, and needs a vision transformer of timm as recipe.backbone. The authors train
 for 10 epochs. Their "ImageNet-21K" weights, the default of timm 0.6.12, were fine-tuned on ImageNet-1k.
-Deviation: class means are of the centres of images, as in an evaluation, in the authors' code of whole images. No
-test-time ensembling, which needs larger images than ``predict`` gets; the authors' runs on CIFAR without text have
-none. No classifier from text.
+Deviation: class means are of centres of images; in the authors' code of whole images. No test-time ensembling, which
+needs larger images than ``predict`` gets; their runs on CIFAR without text have none. No classifier from text.
 """
 
 import math
